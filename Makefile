@@ -1,0 +1,44 @@
+# make app   creates .venv, installs what the app needs, opens it
+# make test  creates .venv, installs what tests need, runs all of them
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8501
+
+.PHONY: app test test-fast lint samples browser clean
+
+app: .venv/app.stamp
+	$(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
+
+test: .venv/dev.stamp browser lint
+	$(BIN)/python -m pytest
+
+test-fast: .venv/dev.stamp
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# the stored runs of the presets; after new weights or a new method
+samples: .venv/app.stamp
+	PYTHONPATH=. $(BIN)/python scripts/make_samples.py
+
+# Chromium for the browser tests: the one on PATH, else playwright's, else Debian's
+browser: .venv/dev.stamp
+	@scripts/find_chromium.sh $(BIN) || echo "No Chromium: browser tests will say so." >&2
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/app.stamp: requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/app.stamp
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache
