@@ -1,0 +1,34 @@
+"""infoflow: how information flows through a language model, per token.
+
+    model = infoflow.load_model("demo")                   the bundled model, a hub name, or a local folder
+    model = infoflow.wrap_model(hf_model, tokenizer)      a transformers model you already hold
+    flow  = infoflow.decompose(model, "The capital of France is")
+
+Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load_model": "model", "wrap_model": "model", "Model": "model",
+    "decompose": "analyses.flow", "Flow": "analyses.flow",
+    "save": "sessions", "load": "sessions",
+    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",
+}  # fmt: skip
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'infoflow' has no attribute {name!r}")
+    value = getattr(import_module(f"infoflow.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""python -m infoflow"""
+
+import sys
+
+from infoflow.cli import main
+
+sys.exit(main())

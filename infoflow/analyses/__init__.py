@@ -1,0 +1,1 @@
+"""One method per file: pure functions and their result types. None of them imports another."""

@@ -1,0 +1,354 @@
+"""Which source tokens is each residual made of? The exact decomposition by source, kept as Gram matrices.
+
+With the attention pattern, the MLP gate and the norm scales of one forward pass held fixed, the residual stream is
+linear in the embeddings, so it splits into one vector per source token (MATH.md, sections 1 and 2):
+
+1. Start: position p holds its own embedding, every other source nothing.
+2. Attention: norm with the frozen scale, project to values, mix by the pattern, project out, add.
+3. MLP: norm with the frozen scale, project up, multiply by the frozen gate, project down, add.
+4. After each of the two: keep the inner products of the sources' vectors, and how far their sum is from the residual.
+5. End: final norm with the frozen scale and unembedding of the last position's parts give each source's logits.
+
+Only pairs (position, source) that causality allows are held, packed into rows; the vectors of one layer at a time.
+
+Source of the frozen-pattern view: Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021); the
+gate's rule is the identity rule of relevance propagation (Achtibat et al., "AttnLRP", 2024), and a choice.
+"""
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from infoflow import __version__, budget, metrics
+from infoflow.analyses.flow_trace import split
+from infoflow.errors import BadPrompt
+from infoflow.tokens import BIAS, Token, check_labels, groups_of, label, unique
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+METHOD = 1
+"""raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
+
+STAGES = ("mid", "post")
+"""after attention, after the MLP"""
+
+Labels = str | Sequence[str]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What was run, so that a number can be made again."""
+
+    model: str
+    revision: str
+    dtype: str
+    prompt: str
+    sources: str
+    infoflow: str = __version__
+    method: int = METHOD
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One candidate for the next token."""
+
+    token: str
+    id: int
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """The residual stream of one prompt, split by source. Axis `stage` is (mid, post): after attention, after the MLP."""
+
+    tokens: tuple[str, ...]
+    """how each position is called on the screen; not unique"""
+    token_ids: tuple[int, ...]
+    word_labels: tuple[str, ...]
+    """the word each position belongs to, unique"""
+    source_labels: tuple[str, ...]
+    """unique; 'bias' comes last, where the model has biases"""
+    source_of: Int[np.ndarray, " pos"]
+    """the source that each token belongs to"""
+    gram: Float[np.ndarray, "layer stage pos source source"]
+    """G[s, s'] = <C_s, C_s'> of the contributions; zero for sources that come later"""
+    embedding_norm: Float[np.ndarray, " pos"]
+    """|x| before the first layer, where each position is wholly its own token"""
+    error: Float[np.ndarray, "layer stage pos"]
+    """|sum_s C_s - x| / |x| against the residual that the model itself computed"""
+    top: tuple[Prediction, ...]
+    """the model's own most likely next tokens"""
+    targets: tuple[Prediction, ...]
+    """the tokens of `source_logits`: those asked for, then those of `top`"""
+    source_logits: Float[np.ndarray, "source target"]
+    """contribution of each source at the last position to the logit of each target; sums to the logit"""
+    logit_error: float
+    """largest |summed contributions - model's logit| over the vocabulary, divided by the largest |logit|"""
+    top_agrees: bool
+    """summed contributions put the same token first, and the same eight on top, as the model's logits"""
+    provenance: Provenance
+
+    @property
+    def n_layers(self) -> int:
+        return self.gram.shape[0]
+
+    @property
+    def max_error(self) -> float:
+        """The worst reconstruction error of any layer, stage and position."""
+        return float(self.error.max())
+
+    @cached_property
+    def position_labels(self) -> tuple[str, ...]:
+        """How each position is called, numbered where a label repeats."""
+        return unique(self.tokens)
+
+    def grouped(self, groups: Labels | None) -> "Flow":
+        """The same run with sources merged (as vectors): "words", or one label per source; equal labels make a group.
+
+        Groups keep the order of their first source. The bias source stays alone unless a label is given for it too.
+
+        Raises:
+            BadPrompt: an unknown grouping, or another number of labels than sources.
+        """
+        if groups is None or groups == "tokens":
+            return self
+        n = len(self.source_labels)
+        has_bias = self.source_labels[-1] == BIAS
+        if isinstance(groups, str):
+            if groups != "words":
+                raise BadPrompt(
+                    f"'{groups}' is no grouping. Use 'tokens', 'words', or a list with one label per source."
+                )
+            if n - has_bias != len(self.tokens):
+                raise BadPrompt(
+                    "This run's sources are groups already; run it with sources='tokens' to group by words."
+                )
+            groups = self.word_labels
+        given = list(groups)
+        labels = check_labels(given + [BIAS] * (has_bias and len(given) == n - 1), n, "source")
+        names = tuple(dict.fromkeys(labels))
+        member = np.array([names.index(name) for name in labels])
+        one_hot = np.eye(len(names))[member]
+        gram = np.einsum("sg,lkpst,th->lkpgh", one_hot, self.gram.astype(np.float64), one_hot, optimize=True)
+        return replace(
+            self,
+            source_labels=names,
+            source_of=member[self.source_of],
+            gram=gram.astype(np.float32),
+            source_logits=(one_hot.T @ self.source_logits).astype(np.float32),
+            provenance=replace(self.provenance, sources="groups"),
+        )
+
+    def hidden_mask(self, hidden: Sequence[int | str]) -> np.ndarray:
+        """Which sources to hide, from their numbers or labels.
+
+        Raises:
+            BadPrompt: an unknown source, or nothing left to show.
+        """
+        mask = np.zeros(len(self.source_labels), dtype=bool)
+        for which in hidden:
+            index = self.source_labels.index(which) if which in self.source_labels else which
+            if isinstance(index, str) or not 0 <= int(index) < len(mask):
+                raise BadPrompt(
+                    f"There is no source '{which}' to hide. The sources are: {', '.join(self.source_labels)}."
+                )
+            mask[int(index)] = True
+        if mask.all():
+            raise BadPrompt("Every source is hidden, so nothing is left to show. Show at least one.")
+        return mask
+
+    def shares(
+        self, metric: str = "norm", stage: str = "post", groups: Labels | None = None, hidden: Sequence[int | str] = ()
+    ) -> Float[np.ndarray, "layer pos source"]:
+        """Share of each source in each residual; sums to 1 over the sources shown.
+
+        norm: |C_s| / sum |C_s'|; projection: <C_s, x> / |x|^2 (signed); distance: max(0, |x| - |x - C_s|), normalised.
+        Hidden sources are taken out of the sum: their share is 0, and x is the rest.
+
+        Raises:
+            BadPrompt: unknown metric, stage, group or source.
+        """
+        flow = self.grouped(groups)
+        if metric not in metrics.METRICS:
+            raise BadPrompt(
+                f"There is no metric '{metric}'. Use one of: {', '.join(metrics.METRICS)}; for logits see Flow.source_logits."
+            )
+        mask = flow.hidden_mask(hidden)
+        return metrics.shares(metrics.without(flow.gram[:, _stage(stage)], mask), metric).astype(np.float32)
+
+    def norms(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer pos source"]:
+        """|C_s|, the length of each source's contribution, in units of the residual stream."""
+        return metrics.norms(self.grouped(groups).gram[:, _stage(stage)]).astype(np.float32)
+
+    def cancellation(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer pos"]:
+        """κ = sum_s |C_s| / |x|: 1 when all parts agree; above 3, shares of norms say little about the whole."""
+        return metrics.cancellation(self.grouped(groups).gram[:, _stage(stage)]).astype(np.float32)
+
+    def residual_norm(self, stage: str = "post") -> Float[np.ndarray, "layer pos"]:
+        """|x|, the length of the summed contributions."""
+        return metrics.total_norm(self.gram[:, _stage(stage)]).astype(np.float32)
+
+    def hidden_share(self, hidden: Sequence[int | str], metric: str = "norm") -> Float[np.ndarray, "layer stage pos"]:
+        """How much of each residual the hidden sources are, by the metric with nothing hidden."""
+        mask = self.hidden_mask(hidden)
+        return metrics.shares(self.gram, metric)[..., mask].sum(-1).astype(np.float32)
+
+    def logits(self, target: int, against: int | None = None) -> Float[np.ndarray, " source"]:
+        """Contribution of each source to a target's logit at the last position, or to its difference from a rival's.
+
+        Raises:
+            BadPrompt: a token that the run did not keep; name it in `targets`.
+        """
+        ids = [t.id for t in self.targets]
+        for wanted in (target, against):
+            if wanted is not None and wanted not in ids:
+                raise BadPrompt(
+                    f"This run did not keep the logits of token {wanted}. Run again with targets=({wanted},)."
+                )
+        of = self.source_logits[:, ids.index(target)]
+        return of if against is None else of - self.source_logits[:, ids.index(against)]
+
+    def to_frame(
+        self, metric: str = "norm", groups: Labels | None = None, hidden: Sequence[int | str] = ()
+    ) -> pd.DataFrame:
+        """Tidy table, one row per row of the grid, position and source that can reach it (the embedding row first).
+
+        Columns: layer (-1 for the embedding), stage (embed, mid, post), position, token, source, source_label, share (by
+        `metric`), projection, norm.
+        """
+        flow = self.grouped(groups)
+        mask = flow.hidden_mask(hidden)
+        n_layers, _, n_pos, n_src = flow.gram.shape[:4]
+        shown = ~mask[flow.source_of]
+        blocks = [pd.DataFrame({
+            "layer": -1, "stage": "embed", "position": np.arange(n_pos)[shown], "source": flow.source_of[shown],
+            "share": 1.0, "projection": 1.0, "norm": flow.embedding_norm[shown],
+        })]  # fmt: skip
+        layer, position, source = np.meshgrid(range(n_layers), range(n_pos), range(n_src), indexing="ij")
+        reachable = (flow.first_position()[source] <= position) & ~mask[source]
+        for k, stage in enumerate(STAGES):
+            seen = metrics.without(flow.gram[:, k], mask)
+            values = {
+                "share": metrics.shares(seen, metric),
+                "projection": metrics.shares(seen, "projection"),
+                "norm": metrics.norms(seen),
+            }
+            blocks.append(pd.DataFrame({
+                "layer": layer[reachable], "stage": stage, "position": position[reachable], "source": source[reachable],
+                **{name: value[reachable] for name, value in values.items()},
+            }))  # fmt: skip
+        frame = pd.concat(blocks, ignore_index=True)
+        frame.insert(3, "token", np.array(self.tokens, dtype=object)[frame.position])
+        frame.insert(5, "source_label", np.array(flow.source_labels, dtype=object)[frame.source])
+        return frame
+
+    def first_position(self) -> np.ndarray:
+        """The first position each source can reach; the bias reaches all."""
+        first = np.zeros(len(self.source_labels), dtype=int)
+        for position in range(len(self.tokens) - 1, -1, -1):
+            first[self.source_of[position]] = position
+        return first
+
+
+def _stage(stage: str) -> int:
+    if stage not in STAGES:
+        raise BadPrompt(f"There is no stage '{stage}'. Use 'mid' (after attention) or 'post' (after the MLP).")
+    return STAGES.index(stage)
+
+
+def decompose(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    sources: Labels = "tokens",
+    targets: Sequence[int | str] = (),
+    interventions: Sequence[Any] = (),
+    on_progress: Progress | None = None,
+    top_k: int = 8,
+) -> Flow:
+    """Split every residual of one run into what each source contributed: x[l, p] = sum_s C[l, p, s].
+
+    `sources` is "tokens", "words", or one label per token: groups are formed before the run, and cost as many sources
+    as there are groups. `targets` are token ids or texts whose logits are split too. `on_progress(done, total)` is
+    called after each layer; raising in it stops the run.
+
+    Raises:
+        BadPrompt: empty prompt, unequal or unknown grouping, a target that is no single token.
+        TooLarge: more tokens than INFOFLOW_MAX_TOKENS.
+    """
+    if interventions:
+        raise BadPrompt("Interventions are not part of this version; run without them.")
+    tokens = model.encode(prompt)
+    budget.check_length(len(tokens))
+    given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
+    names = list(dict.fromkeys(given))
+    if BIAS in names:  # the name is taken by the weights' own source
+        given = tuple(f"{name}·token" if name == BIAS else name for name in given)
+        names = list(dict.fromkeys(given))
+    source_of = [names.index(name) for name in given]
+    wanted = [model.token_id(t) if isinstance(t, str) else int(t) for t in targets]
+    report = None
+    if on_progress is not None:  # the trace runs in an empty context; the reader's callback gets its own back
+        context, callback = contextvars.copy_context(), on_progress
+
+        def report(done: int, total: int) -> None:
+            context.run(callback, done, total)
+
+    raw = model.run([t.id for t in tokens], split, model.plan(), source_of, wanted, top_k, report)
+    return _assemble(model, prompt, tokens, names, np.array(source_of), wanted, raw, sources)
+
+
+def _assemble(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    tokens: tuple[Token, ...],
+    names: list[str],
+    source_of: np.ndarray,
+    wanted: list[int],
+    raw: dict[str, Any],
+    sources: Labels,
+) -> Flow:
+    """The block's tensors as a result: bias moved from the first source to the last, ids given names."""
+    gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
+    if raw["has_bias"]:
+        gram, of_logit = np.roll(gram, -1, axis=(-2, -1)), np.roll(of_logit, -1, axis=0)
+        names = [*names, BIAS]
+    else:
+        gram, of_logit = gram[..., 1:, 1:], of_logit[1:]
+    top = [_prediction(model, *row) for row in raw["top"]]
+    targets = [_prediction(model, *row) for row in raw["targets"]]
+    return Flow(
+        tokens=tuple(label(t) for t in tokens),
+        token_ids=tuple(t.id for t in tokens),
+        word_labels=groups_of("words", tokens),
+        source_labels=tuple(names),
+        source_of=source_of,
+        gram=np.ascontiguousarray(gram),
+        embedding_norm=raw["embedding_norm"].numpy(),
+        error=raw["error"].numpy(),
+        top=tuple(top),
+        targets=tuple(targets),
+        source_logits=np.ascontiguousarray(of_logit),
+        logit_error=raw["logit_error"],
+        top_agrees=raw["top_agrees"],
+        provenance=Provenance(
+            model=model.name,
+            revision=model.revision,
+            dtype=model.dtype,
+            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
+            sources=sources if isinstance(sources, str) else "custom",
+        ),
+    )
+
+
+def _prediction(model: "infoflow.model.Model", token_id: int, probability: float, logit: float) -> Prediction:
+    token = model.text_of(token_id)
+    return Prediction(token.name or token.text, token_id, probability, logit)

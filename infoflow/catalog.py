@@ -1,0 +1,59 @@
+"""The models offered and the prompts to begin with: plain data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalogue."""
+
+    name: str
+    title: str
+    note: str
+
+
+MODELS = (
+    Entry("demo", "demo (bundled, 5 M parameters)", "A small Llama trained on synthetic English; ships with the app."),
+    Entry("Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", "Downloaded from the hub on first use, about 1 GB."),
+    Entry("Qwen/Qwen3-0.6B", "Qwen3 0.6B", "Downloaded from the hub on first use, about 1.5 GB."),
+    Entry("meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "Gated: accept its licence on the hub first, about 2.5 GB."),
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A prompt with a known circuit."""
+
+    key: str
+    title: str
+    prompt: str
+    expected: str
+
+
+PRESETS = (
+    Preset(
+        "ioi", "Indirect object", "When Mary and John went to the store, John gave a drink to",
+        "The name said once wins. Late name-mover heads copy “Mary” into the last position; the repeated “John” is held back. "
+        "Watch the share of Mary rise in the last column.",
+    ),
+    Preset(
+        "induction", "Induction", "The cat sat on the mat. The cat sat on the",
+        "Previous-token heads mark what followed “the” before; induction heads then copy “mat” into the last position.",
+    ),
+    Preset(
+        "factual", "Factual recall", "The capital of France is",
+        "MLPs look the fact up at “France”; attention then carries it to the last position, whose share of France grows.",
+    ),
+    Preset(
+        "greater", "Greater-than", "The war lasted from the year 1732 to 17",
+        "The last position reads the two digits after the first “17”; later MLPs raise the larger years.",
+    ),
+    Preset(
+        "copying", "Copying", "The password is SWORDFISH. Again, the password is",
+        "Duplicate-token heads find the first “password is”; induction heads bring its first letters to the end.",
+    ),
+    Preset(
+        "story", "Story", "The old wizard walked through the forest",
+        "No single circuit: the grammar needs the recent words, so most of each bar is its own and the neighbouring tokens.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,114 @@
+"""A flow as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG. Everything works offline."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from infoflow.analyses.flow import Flow
+from infoflow.errors import InfoflowError
+
+FORMATS = ("json", "csv", "parquet", "html", "png", "svg")
+
+
+def as_dict(flow: Flow) -> dict[str, Any]:
+    """`attention_norms` and `mlp_norms` as [layer][position][source], tokens, sources, predictions, errors, provenance."""
+    return {
+        "tokens": list(flow.tokens),
+        "token_ids": list(flow.token_ids),
+        "source_labels": list(flow.source_labels),
+        "source_of": flow.source_of.tolist(),
+        "attention_norms": flow.norms("mid").tolist(),
+        "mlp_norms": flow.norms("post").tolist(),
+        "top_predictions": [asdict(t) for t in flow.top],
+        "max_error": flow.max_error,
+        "logit_error": flow.logit_error,
+        "error": flow.error.tolist(),
+        "provenance": asdict(flow.provenance),
+    }
+
+
+def as_json(flow: Flow) -> bytes:
+    return json.dumps(as_dict(flow), ensure_ascii=False, indent=1).encode()
+
+
+def as_csv(flow: Flow, metric: str = "norm") -> bytes:
+    return flow.to_frame(metric).to_csv(index=False).encode()
+
+
+def as_parquet(flow: Flow, metric: str = "norm") -> bytes:
+    out = io.BytesIO()
+    flow.to_frame(metric).to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
+    """The chart as a picture, for a page of `background`."""
+    import vl_convert
+
+    return vl_convert.vegalite_to_png(_sized(chart, background), scale=scale)
+
+
+def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(_sized(chart, background))
+    return svg.encode()
+
+
+def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
+    """One file that opens offline, with the library in it and the chart still interactive."""
+    import vl_convert
+
+    page: str = vl_convert.vegalite_to_html(_sized(chart, background), bundle=True)
+    return page.encode()
+
+
+def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
+    """Outside a page `width: container` has no meaning: give the chart the width its columns need."""
+    spec: dict[str, Any] = chart.to_dict()
+    if spec.get("width") == "container":
+        columns = next((len(p["value"]) for p in spec.get("params", []) if p["name"] == "token_labels"), 20)
+        spec["width"] = max(560, 46 * columns)
+    spec.setdefault("config", {})["background"] = background
+    return spec
+
+
+def check_ending(path: str | Path) -> str:
+    """The format that a file's ending names.
+
+    Raises:
+        InfoflowError: an ending that can't be written.
+    """
+    kind = Path(path).suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        endings = ", ".join("." + f for f in FORMATS)
+        raise InfoflowError(f"'{Path(path).name}' has no ending that can be written. Use one of: {endings}.")
+    return kind
+
+
+def write(
+    flow: Flow, path: str | Path, picture: Callable[[Flow], alt.TopLevelMixin], background: str, metric: str = "norm"
+) -> None:
+    """Write a flow in the format of the file's ending; `picture` draws it where the format is a picture.
+
+    Raises:
+        InfoflowError: an unknown ending, or a folder that can't be written to.
+    """
+    makers: dict[str, Callable[[], bytes]] = {
+        "json": lambda: as_json(flow),
+        "csv": lambda: as_csv(flow, metric),
+        "parquet": lambda: as_parquet(flow, metric),
+        "html": lambda: chart_html(picture(flow), background),
+        "png": lambda: chart_png(picture(flow), background),
+        "svg": lambda: chart_svg(picture(flow), background),
+    }
+    data = makers[check_ending(path)]()
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place with --out.") from error

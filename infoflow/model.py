@@ -1,0 +1,259 @@
+"""A loaded language model with its lock. The only file that imports transformers and nnsight.
+
+Everything that runs the model goes through `Model.run`: one nnsight trace, in which a block of plain functions reads
+the values of the forward pass in execution order, calls the model's own modules, and returns what the result needs.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2  # what huggingface_hub speaks through
+import huggingface_hub
+import nnsight
+import torch
+from nnsight._c import unmount
+
+if unmount is not None:  # nnsight mounts .save on every object, which breaks the web server's imports
+    unmount("save")
+
+import transformers
+from nnsight import TransformersModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from infoflow.architectures import ROLES, architecture_of
+from infoflow.errors import BadPrompt, UnsupportedModel
+from infoflow.tokens import Token
+from infoflow.weights import DEMO, fingerprint
+
+transformers.utils.logging.disable_progress_bar()
+
+_WITHIN_LAYER = {"attention", "attention_norm", "mlp_norm", "gate", "up", "down"}
+
+
+class Model:
+    """One model in memory, its tokenizer and architecture, and the lock that every use of it holds.
+
+    nnsight can't run one module in two threads at once, and neither can a plain forward run beside a trace; so the
+    lock is here, and nobody else needs to know.
+    """
+
+    def __init__(self, hf_model: Any, tokenizer: Any, name: str, revision: str) -> None:
+        self.name = name
+        self.revision = revision
+        self.tokenizer = tokenizer
+        self.architecture = architecture_of(hf_model.config)
+        _check_roles(hf_model, self.architecture)
+        hf_model.eval()
+        if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
+            hf_model.set_attn_implementation("eager")  # the others return no pattern
+        self.lock = threading.RLock()
+        self._traced = TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
+        self._hf = hf_model
+
+    @property
+    def n_layers(self) -> int:
+        return len(self._hf.get_submodule(self.architecture.layers))
+
+    @property
+    def dtype(self) -> str:
+        return str(next(self._hf.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._hf.parameters()).device
+
+    def plan(self) -> SimpleNamespace:
+        """The architecture's row with the sizes a block needs, as plain values."""
+        config = self._hf.config
+        d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return SimpleNamespace(**asdict(self.architecture), d_head=d_head)
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
+        )
+
+    def encode(self, prompt: str | Sequence[int]) -> tuple[Token, ...]:
+        """The tokens of a prompt: text, with the special tokens this tokenizer adds, or token ids as they are.
+
+        Raises:
+            BadPrompt: an empty or blank prompt, or an id the model has no embedding for.
+        """
+        if isinstance(prompt, str):
+            if not prompt.strip():
+                raise BadPrompt("The prompt is empty. Type a few words, or choose one of the presets.")
+            ids = list(self.tokenizer(prompt)["input_ids"])
+        else:
+            ids = [int(i) for i in prompt]
+        rows = self._hf.get_input_embeddings().num_embeddings
+        unknown = [i for i in ids if not 0 <= i < rows]
+        if unknown:
+            raise BadPrompt(f"There is no token {unknown[0]}; this model's tokens are numbered 0 to {rows - 1}.")
+        if not ids:
+            raise BadPrompt("The prompt has no tokens. Type a few words.")
+        return self._tokens(ids)
+
+    def _tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
+        """Token texts by decoding ever longer prefixes: right for every tokenizer, also where one character spans tokens."""
+        special = set(self.tokenizer.all_special_ids)
+        tokens: list[Token] = []
+        waiting: list[int] = []
+
+        def flush(text: str) -> None:
+            alone = len(waiting) == 1
+            tokens.extend(Token(i, text, part=0 if alone else n + 1) for n, i in enumerate(waiting))
+            waiting.clear()
+
+        for token_id in ids:
+            if token_id in special:
+                if waiting:
+                    flush("\ufffd")
+                tokens.append(Token(token_id, "", name=str(self.tokenizer.convert_ids_to_tokens(token_id))))
+                continue
+            waiting.append(token_id)
+            text = self._decode(waiting)
+            if not text.endswith("\ufffd"):
+                flush(text)
+        if waiting:
+            flush("\ufffd")
+        return tuple(tokens)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        first = self.tokenizer.convert_ids_to_tokens(ids[0]) or ""
+        if first.startswith("▁") and not text.startswith(" "):
+            text = " " + text  # SentencePiece drops the space of a first word
+        return text
+
+    def text_of(self, token_id: int) -> Token:
+        """One token of the vocabulary, as a prediction names it."""
+        return self._tokens([int(token_id)])[0]
+
+    def token_id(self, text: str) -> int:
+        """The id of a text that is one token.
+
+        Raises:
+            BadPrompt: the text is several tokens; names them.
+        """
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if len(ids) != 1:
+            pieces = " | ".join(t.text or t.name for t in self._tokens(ids)) or "nothing"
+            raise BadPrompt(
+                f"'{text}' is {len(ids)} tokens here ({pieces}); choose a single one. A leading space matters."
+            )
+        return int(ids[0])
+
+    def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
+        """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
+
+        The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`).
+        """
+        traced = self._traced
+        prompt = torch.tensor([list(ids)], device=self.device)
+        with (
+            self.lock,
+            torch.no_grad(),
+            torch.autocast(self.device.type, enabled=False),
+            traced.trace(prompt) as tracer,
+        ):
+            result = nnsight.save(block(traced, tracer, *args))
+        return result
+
+
+def _check_roles(hf_model: Any, architecture: Any) -> None:
+    """Every role of the row must exist in the model; otherwise the row is wrong for it."""
+    layer = f"{architecture.layers}.0"
+    for role in ROLES:
+        path = getattr(architecture, role)
+        if role in _WITHIN_LAYER:
+            path = f"{layer}.{path}"
+        elif role in ("value", "output"):
+            path = f"{layer}.{architecture.attention}.{path}"
+        try:
+            hf_model.get_submodule(path)
+        except AttributeError:
+            kind = hf_model.config.model_type
+            raise UnsupportedModel(
+                f"This '{kind}' model has no module '{path}' ({role.replace('_', ' ')}), so it can't be decomposed. "
+                "Choose a standard checkpoint of that family."
+            ) from None
+
+
+def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:
+    """A transformers model you already hold, ready for the analyses. Its attention is switched to eager.
+
+    Raises:
+        UnsupportedModel: a family without a row in `architectures.py`.
+    """
+    name = name or getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
+    return Model(hf_model, tokenizer, name, revision or "in memory")
+
+
+def load_model(name: str = "demo", revision: str | None = None) -> Model:
+    """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub; float32, on the CPU.
+
+    Raises:
+        UnsupportedModel: unknown name, a folder that is no model, or a family that is not supported.
+    """
+    name = name.strip()
+    if not name:
+        raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
+    folder = DEMO if name == "demo" else Path(name).expanduser()
+    local = folder.is_dir()
+    if local and not (folder / "config.json").is_file():
+        raise UnsupportedModel(
+            f"The folder '{name}' is no model: it has no config.json. Choose a folder made by save_pretrained."
+        )
+    if not local:
+        _check_hub_name(name, revision)
+    where = str(folder) if local else name
+    known: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(where, **known)
+        architecture_of(config)  # refuse before anything large is downloaded
+        hf_model = AutoModelForCausalLM.from_pretrained(
+            where, use_safetensors=True, dtype=torch.float32, attn_implementation="eager", **known
+        )
+        tokenizer = AutoTokenizer.from_pretrained(where, **known)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(
+            f"'{name}' can't be loaded: {reason[:300]} Only models of transformers with safetensors weights are read."
+        ) from error
+    commit = fingerprint(folder) if local else getattr(config, "_commit_hash", None) or revision or "main"
+    return Model(hf_model, tokenizer, name, commit)
+
+
+def _check_hub_name(name: str, revision: str | None) -> None:
+    """Ask the hub once for a model that is not on this machine: transformers would retry for half a minute.
+
+    Raises:
+        UnsupportedModel: in words, when the name can't be had.
+    """
+    try:
+        huggingface_hub.utils.validate_repo_id(name)
+    except huggingface_hub.errors.HFValidationError:
+        raise UnsupportedModel(
+            f"There is no folder '{name}'. Check the path, or give a name on the hub such as 'Qwen/Qwen3-0.6B'."
+        ) from None
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return
+    try:
+        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=10)
+    except huggingface_hub.errors.GatedRepoError as error:
+        raise UnsupportedModel(
+            f"'{name}' is gated: accept its licence on the hub, set HF_TOKEN, then try again."
+        ) from error
+    except huggingface_hub.errors.HfHubHTTPError as error:
+        raise UnsupportedModel(
+            f"There is no model '{name}': it is no local folder, and the hub does not know it. Check the spelling."
+        ) from error
+    except (OSError, httpx2.HTTPError) as error:
+        raise UnsupportedModel(
+            f"There is no local model '{name}', and the Hugging Face hub can't be reached from here. "
+            "Use 'demo' or a local folder."
+        ) from error

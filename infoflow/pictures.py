@@ -1,0 +1,61 @@
+"""A result as its picture: the tables it needs and the chart that draws them. Used by the page and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+
+from infoflow import tables
+from infoflow.analyses.flow import Flow
+from infoflow.charts import flow as charts
+from infoflow.charts.palette import ink, source_colours
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid and what must be said beside it."""
+
+    chart: alt.LayerChart
+    colours: list[str]
+    folded: bool
+    segments: int
+
+
+def colours_of(flow: Flow, palette: str = "hue", dark: bool = False) -> list[str]:
+    """One steady colour per source; "top 8" weighs sources by what they gave to other positions."""
+    share = flow.shares("norm")
+    own = np.eye(len(flow.source_labels), dtype=bool)[flow.source_of]
+    return source_colours(flow.source_labels, palette, dark, np.where(own[None], 0.0, share).sum((0, 1)).tolist())
+
+
+def flow_grid(
+    flow: Flow,
+    metric: str = "norm",
+    hidden: Sequence[int | str] = (),
+    emphasis: str = "both",
+    palette: str = "hue",
+    traced: int | None = None,
+    layers: tuple[int, int] | None = None,
+    dark: bool = False,
+) -> Grid:
+    """The stacked bars of an already grouped flow. Bars of very large grids are folded to their largest sources."""
+    first, last = layers or (0, flow.n_layers - 1)
+    frame = flow.to_frame(metric, hidden=hidden)
+    shown = frame[((frame.layer >= first) & (frame.layer <= last)) | ((frame.layer < 0) & (first == 0))]
+    folded = len(shown) > charts.MAX_SEGMENTS
+    if folded:
+        shown = charts.fold(shown)
+    ticks = tables.hidden(flow, hidden)
+    colours = colours_of(flow, palette, dark)
+    chart = charts.grid(
+        shown, flow.tokens, flow.source_of.tolist(),
+        charts.Look(colours=colours, emphasis=emphasis, traced=traced, first_layer=first, dark=dark),
+        hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
+        predictions=tables.predictions(flow) if last == flow.n_layers - 1 else None,
+    )  # fmt: skip
+    return Grid(chart, colours, folded, len(shown))
+
+
+def background(dark: bool = False) -> str:
+    return ink(dark).paper

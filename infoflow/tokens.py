@@ -1,0 +1,138 @@
+"""What a token is called on the screen, and how tokens make words and groups."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infoflow.errors import BadPrompt
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", "\r": "␍"})
+BIAS = "bias"
+"""the extra source that holds what the weights add by themselves"""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a prompt. `text` is what it stands for, with its leading space; '' for a special token."""
+
+    id: int
+    text: str
+    name: str = ""
+    """a special token's name, such as <|begin_of_text|>"""
+    part: int = 0
+    """1, 2, ... when several tokens together make one character: their place in it"""
+
+
+def label(token: Token, limit: int = 16) -> str:
+    """Short name for the screen: whitespace visible, special tokens in angle brackets, parts of a character numbered."""
+    if token.name:
+        inner = token.name.strip("<>|/[]").replace("_", " ")
+        return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
+    text = token.text.translate(_VISIBLE)
+    text = "".join(c if c.isprintable() or c == " " else "·" for c in text)
+    if not text:
+        return "⟨empty⟩"
+    if text.isspace():
+        return "␣" * len(text)
+    text = text.strip()
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text + str(token.part).translate(_SUBSCRIPTS) if token.part else text
+
+
+def unique(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels with repeated ones numbered (`the`, `the·2`), so that each names one thing."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in labels:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}·{seen[name]}")
+    return tuple(out)
+
+
+def _kind(char: str) -> str:
+    """letter, digit, ideograph or mark. An ideograph or syllable of a script without spaces is a word of its own."""
+    if re.match(
+        r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]", char
+    ):
+        return "ideograph"
+    category = unicodedata.category(char)
+    if category[0] in "LM":
+        return "letter"
+    return "digit" if category[0] == "N" else "mark"
+
+
+def word_of(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """For each token the index of its word, counted in reading order.
+
+    A word begins at a special token, after whitespace, where letters, digits and punctuation meet, and at every
+    character of a script written without spaces. Pieces of one character, and an apostrophe inside a word, stay together.
+    """
+    out: list[int] = []
+    word, before, open_space = -1, None, False
+    for token in tokens:
+        body = token.text.strip()
+        if token.name:
+            word, before, open_space = word + 1, None, False
+        elif not body:  # only whitespace: it opens the next word, except that a line break stands alone
+            newline = "\n" in token.text or not token.text
+            if not open_space or newline:
+                word += 1
+            before, open_space = None, not newline
+        else:
+            kind = _kind(body[0])
+            spaced = token.text[0].isspace()
+            joins = before is not None and not spaced and (
+                kind == before != "ideograph" or "'" in (body[0], before) or "’" in (body[0], before)
+            )  # fmt: skip
+            if not (joins or token.part > 1 or (open_space and not spaced)):
+                word += 1
+            last = body[-1]
+            before = (
+                None
+                if token.text[-1].isspace()
+                else last
+                if last in "'’" and kind == "mark" and before == "letter"
+                else _kind(last)
+            )
+            open_space = False
+        out.append(word)
+    return tuple(out)
+
+
+def groups_of(kind: str, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """One unique label per token for the named grouping: 'tokens' or 'words'.
+
+    Raises:
+        BadPrompt: an unknown grouping.
+    """
+    if kind == "tokens":
+        return unique([label(t) for t in tokens])
+    if kind == "words":
+        index = word_of(tokens)
+        names = []
+        for w in range(max(index) + 1):
+            members = [t for t, i in zip(tokens, index, strict=True) if i == w]
+            parts = [t for t in members if t.part <= 1]
+            text = "".join(t.text for t in parts) if len(parts) > 1 or members[0].part else ""
+            names.append(label(Token(-1, text)) if text.strip() else label(members[0]))
+        names = list(unique(names))
+        return tuple(names[i] for i in index)
+    raise BadPrompt(f"'{kind}' is no grouping. Use 'tokens', 'words', or a list with one label per token.")
+
+
+def check_labels(labels: Sequence[str], n: int, what: str = "token") -> tuple[str, ...]:
+    """A custom grouping, checked: one label for each of the `n` tokens or sources.
+
+    Raises:
+        BadPrompt: another number of labels, or an empty label.
+    """
+    names = tuple(str(name).strip() for name in labels)
+    if len(names) != n:
+        raise BadPrompt(f"The grouping has {len(names)} labels for {n} {what}s. Give each {what} exactly one label.")
+    empty = [i for i, name in enumerate(names) if not name]
+    if empty:
+        raise BadPrompt(f"The {what} at position {empty[0]} has no group. Give it a name.")
+    return names
