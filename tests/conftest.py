@@ -1,0 +1,27 @@
+"""Fixtures shared by all tests. beartype comes first: it can't be imported after nnsight has been."""
+
+import beartype  # noqa: F401  isort: skip
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import infoflow
+from tests import tiny
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def demo() -> "infoflow.Model":
+    """The shipped model."""
+    return infoflow.load_model("demo")
+
+
+@pytest.fixture(scope="session", params=sorted(tiny.FAMILIES))
+def family(request: pytest.FixtureRequest) -> "infoflow.Model":
+    """A random model of each supported family, with norm gains and biases that are not trivial."""
+    return tiny.model(request.param)
