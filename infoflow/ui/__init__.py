@@ -1,0 +1,1 @@
+"""Everything that pages share and that knows Streamlit: inputs, cached runs, blocks of the page."""

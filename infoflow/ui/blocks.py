@@ -1,0 +1,177 @@
+"""Pieces of a page: errors in one place, the trust line, the cell's details, downloads, how it is computed."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import altair as alt
+import streamlit as st
+
+from infoflow import export, pictures, tables
+from infoflow.analyses.flow import Flow
+from infoflow.charts import flow as charts
+from infoflow.errors import Cancelled, InfoflowError
+from infoflow.metrics import METRICS
+
+WARN_ERROR = 1e-3
+HIGH_CANCELLATION = 3.0
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Show what the reader can mend as a sentence; anything else is a bug and shows as one."""
+    try:
+        yield
+    except Cancelled as stopped:
+        st.info(plain(str(stopped)), icon=":material/cancel:")
+    except InfoflowError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is: token text is data, never markup."""
+    return "".join("\\" + c if c in r"\`*_{}[]<>()#+-.!|~$:&" else c for c in text)
+
+
+def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
+    """Four numbers under the picture: worst error, logits, cancellation, and what is hidden or the first token's share."""
+    t = tables.trust(flow)
+    bad = t.max_error > WARN_ERROR
+    with st.container(border=True):
+        one, two, three, four = st.columns(4)
+        one.markdown(
+            f"**Worst error** {'🔴' if bad else '✓'}  \n{t.max_error:.1e} at {t.worst_at}",
+            help="|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of all layers, stages and positions. Below 1e-5 is float32 rounding.",
+        )
+        agree = "same top 8" if t.top_agrees else "top 8 differ"
+        two.markdown(
+            f"**Logits** {'✓' if t.top_agrees else '🔴'}  \n{agree}, error {t.logit_error:.1e}",
+            help="The parts of the last position, summed and unembedded, against the model's own logits: the same first token and the same eight on top, and the largest difference relative to the largest logit.",
+        )
+        high = t.max_cancellation > HIGH_CANCELLATION
+        three.markdown(
+            f"**Cancellation κ** {'⚠' if high else '✓'}  \nmedian {t.median_cancellation:.2f}, largest {t.max_cancellation:.2f}",
+            help="κ = sum of the parts' lengths / length of their sum. 1: nothing cancels. Above 3, large parts cancel each other, and shares of length say little; look at the projection instead.",
+        )
+        if hidden:
+            share = (
+                float(flow.hidden_share(hidden)[..., flow.source_of != flow.source_of[0]].mean())
+                if len(set(flow.source_of.tolist())) > 1
+                else 1.0
+            )
+            names = ", ".join(flow.source_labels[i] for i in hidden)
+            four.markdown(
+                f"**Hidden** {plain(names)}  \n{share:.0%} of the norm, on average",
+                help="The share, by norm with nothing hidden, of the sources left out; the mean over all bars after the first word. Each bar's own is the thin grey line under it. The others are scaled to 100 %.",
+            )
+        else:
+            four.markdown(
+                f"**First token** {plain(t.sink_label)}  \n{t.sink_share:.0%} of the norm, on average",
+                help="In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is hidden now.",
+            )
+    if bad:
+        st.warning(
+            f"The parts do not add up to the residual: the error is {t.max_error:.1e} at {t.worst_at}. Do not rely on the shares there."
+        )
+
+
+def details(
+    flow: Flow,
+    chosen: dict[str, Any],
+    metric: str,
+    hidden: Sequence[int],
+    traced: int | None,
+    colours: Sequence[str],
+    dark: bool,
+) -> None:
+    """One cell: its sources by share, and a source's way through the depth."""
+    layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
+    cell = tables.cell(flow, layer, stage, position, metric, hidden)
+    where = "Embedding" if stage == "embed" else f"Layer {layer}, {tables.ROW_NAMES[stage]}"
+    st.markdown(f"**{where}**, position {position}: {plain(flow.tokens[position])}")
+    if cell.sources.empty:
+        st.caption("Every source that reaches this position is hidden.")
+        return
+    st.caption(
+        f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}. Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}."
+    )
+    st.altair_chart(
+        charts.cell_bars(cell.sources.head(10), colours, dark=dark),
+        key="cell_bars",
+        alt=f"Largest sources of {where}, position {position}",
+    )
+    with st.expander(f"All {len(cell.sources)} sources"):
+        st.dataframe(
+            cell.sources.drop(columns="source"), hide_index=True, height=min(280, 38 + 35 * len(cell.sources)),
+            column_config={
+                "source_label": st.column_config.TextColumn("Source"), "share": st.column_config.NumberColumn("Share", format="percent", help=METRICS[metric]),
+                "projection": st.column_config.NumberColumn("Projection", format="percent", help=METRICS["projection"]),
+                "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
+            },
+        )  # fmt: skip
+    source = traced if traced is not None else int(cell.sources["source"].iloc[0])
+    if not flow.hidden_mask(hidden)[source] and stage != "embed":
+        st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
+        st.altair_chart(
+            charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark),
+            key="through_depth",
+            alt="Share of one source through the layers",
+        )
+
+
+def next_token(flow: Flow, colours: Sequence[str], dark: bool) -> None:
+    """Which sources raise the logit of a likely next token, or its lead over a rival."""
+    titles = {t.id: f"{tables.visible(t.token)}  ({t.probability:.0%})" for t in flow.targets}
+    left, right = st.columns(2)
+    target = left.selectbox(
+        "Next token", list(titles), format_func=titles.__getitem__, key="flow_target", help="A likely next token."
+    )
+    rivals = [i for i in titles if i != target]
+    rival = right.selectbox(
+        "against",
+        rivals,
+        index=None,
+        format_func=titles.__getitem__,
+        key="flow_rival",
+        placeholder="nothing",
+        help="With a rival, the bars show the difference of the two logits.",
+    )
+    table = tables.logit_parts(flow, target, rival)
+    st.altair_chart(
+        charts.cell_bars(table.head(10), colours, "logit", percent=False, dark=dark),
+        key="logit_bars",
+        alt="Contribution of each source to the chosen logit",
+    )
+    what = "logit" if rival is None else "logit difference"
+    st.caption(
+        f"All {len(table)} sources together give the {what}: {table['logit'].sum():+.2f}. The first token is included."
+    )
+
+
+def downloads(flow: Flow, chart: alt.LayerChart, metric: str, hidden: Sequence[int], dark: bool) -> None:
+    """The picture as it is shown and the numbers behind it."""
+    paper = pictures.background(dark)
+    frame = flow.to_frame(metric, hidden=hidden)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Download**", width="content")
+        _button("PNG", "image/png", lambda: export.chart_png(chart, paper))
+        _button("SVG", "image/svg+xml", lambda: export.chart_svg(chart, paper))
+        _button("HTML", "text/html", lambda: export.chart_html(chart, paper))
+        _button("CSV", "text/csv", lambda: frame.to_csv(index=False).encode())
+        _button("JSON", "application/json", lambda: export.as_json(flow))
+    with st.expander(f"Table ({len(frame):,} rows)"):
+        st.dataframe(frame, hide_index=True, height=320)
+
+
+def _button(kind: str, mime: str, make: Callable[[], bytes]) -> None:
+    st.download_button(
+        kind, make, file_name=f"infoflow.{kind.lower()}", mime=mime, key=f"download_{kind.lower()}", on_click="ignore"
+    )
+
+
+def how(*functions: Callable[..., Any]) -> None:
+    """The explanation and the source of the very functions that made the numbers."""
+    for function in functions:
+        st.text(inspect.getdoc(function) or "")
+        st.code(inspect.getsource(function), language="python", height=300)

@@ -1,0 +1,5 @@
+"""The router: titles and order of the pages. No widgets, no state; every page also stands alone."""
+
+import streamlit as st
+
+st.navigation([st.Page("pages/information_flow.py", title="Information flow", default=True)]).run()
