@@ -17,9 +17,7 @@ def max_tokens() -> int:
     if not raw:
         return DEFAULT_MAX_TOKENS
     if not raw.isdigit() or int(raw) < 1:
-        raise InfoflowError(
-            f"INFOFLOW_MAX_TOKENS is '{raw}'; it must be a whole number of 1 or more. Correct it or unset it."
-        )
+        raise InfoflowError(f"INFOFLOW_MAX_TOKENS is '{raw}'; it must be a whole number of 1 or more. Correct it or unset it.")
     return int(raw)
 
 

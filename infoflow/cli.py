@@ -27,7 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     flow.add_argument("--sources", default="tokens", choices=("tokens", "words"), help="what a source is")
     flow.add_argument(
-        "--metric", default="norm", choices=("norm", "projection", "distance"), help="what pictures and the share column show"
+        "--metric",
+        default="norm",
+        choices=("norm", "projection", "distance"),
+        help="what pictures and the share column show",
     )
     flow.add_argument("--show-first", action="store_true", help="do not hide the first token in pictures")
     flow.add_argument("--dark", action="store_true", help="draw pictures for a dark page")
@@ -56,7 +59,10 @@ def _flow(options: argparse.Namespace) -> None:
         sources=options.sources,
         on_progress=lambda done, total: _say(f"\rLayer {done} of {total}", options.quiet, "\n" if done == total else ""),
     )
-    _say(f"Worst error {flow.max_error:.1e}; next token {flow.top[0].token!r} ({flow.top[0].probability:.1%})", options.quiet)
+    _say(
+        f"Worst error {flow.max_error:.1e}; next token {flow.top[0].token!r} ({flow.top[0].probability:.1%})",
+        options.quiet,
+    )
     if not options.out:
         sys.stdout.write(export.as_json(flow).decode() + "\n")
         return

@@ -13,7 +13,7 @@ PerCell = Float[np.ndarray, "*cells"]
 METRICS = {
     "norm": "Norm share: |C_s| / Σ|C_s'|. Always positive; says how long each part is, not whether it points along the whole.",
     "projection": "Projection share: ⟨C_s, x⟩ / |x|². Signed; adds to 1 because the parts add to the whole.",
-    "distance": "Distance share: max(0, |x| − |x − C_s|), normalised over sources: how much shorter the whole gets without a part.",
+    "distance": "Distance share: max(0, |x| − |x − C_s|), normalised: how much shorter the whole gets without a part.",
 }
 
 
@@ -34,12 +34,12 @@ def norms(gram: Gram) -> PerSource:
 
 def total_norm(gram: Gram) -> PerCell:
     """|x| = sqrt(sum of all entries of G)."""
-    return np.sqrt(np.maximum(gram.sum((-2, -1), dtype=np.float64), 0.0))
+    return np.asarray(np.sqrt(np.maximum(gram.sum((-2, -1), dtype=np.float64), 0.0)))
 
 
 def cancellation(gram: Gram) -> PerCell:
     """κ = sum_s |C_s| / |sum_s C_s|: 1 when all parts point the same way, large when they cancel."""
-    return _divide(norms(gram).sum(-1), total_norm(gram))
+    return _divide(np.asarray(norms(gram).sum(-1)), total_norm(gram))
 
 
 def shares(gram: Gram, metric: str) -> PerSource:

@@ -73,9 +73,7 @@ class Model:
         return SimpleNamespace(**asdict(self.architecture), d_head=d_head)
 
     def __repr__(self) -> str:
-        return (
-            f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
-        )
+        return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
 
     def encode(self, prompt: str | Sequence[int]) -> tuple[Token, ...]:
         """The tokens of a prompt: text, with the special tokens this tokenizer adds, or token ids as they are.
@@ -85,7 +83,7 @@ class Model:
         """
         if isinstance(prompt, str):
             if not prompt.strip():
-                raise BadPrompt("The prompt is empty. Type a few words, or choose one of the presets.")
+                raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
             ids = list(self.tokenizer(prompt)["input_ids"])
         else:
             ids = [int(i) for i in prompt]
@@ -142,9 +140,7 @@ class Model:
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if len(ids) != 1:
             pieces = " | ".join(t.text or t.name for t in self._tokens(ids)) or "nothing"
-            raise BadPrompt(
-                f"'{text}' is {len(ids)} tokens here ({pieces}); choose a single one. A leading space matters."
-            )
+            raise BadPrompt(f"'{text}' is {len(ids)} tokens here ({pieces}); choose a single one. A leading space matters.")
         return int(ids[0])
 
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
@@ -161,7 +157,7 @@ class Model:
             traced.trace(prompt) as tracer,
         ):
             result = nnsight.save(block(traced, tracer, *args))
-        return result
+        return result  # noqa: RET504  nnsight needs the name
 
 
 def _check_roles(hf_model: Any, architecture: Any) -> None:
@@ -245,9 +241,7 @@ def _check_hub_name(name: str, revision: str | None) -> None:
     try:
         huggingface_hub.HfApi().model_info(name, revision=revision, timeout=10)
     except huggingface_hub.errors.GatedRepoError as error:
-        raise UnsupportedModel(
-            f"'{name}' is gated: accept its licence on the hub, set HF_TOKEN, then try again."
-        ) from error
+        raise UnsupportedModel(f"'{name}' is gated: accept its licence on the hub, set HF_TOKEN, then try again.") from error
     except huggingface_hub.errors.HfHubHTTPError as error:
         raise UnsupportedModel(
             f"There is no model '{name}': it is no local folder, and the hub does not know it. Check the spelling."

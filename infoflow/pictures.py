@@ -1,5 +1,6 @@
 """A result as its picture: the tables it needs and the chart that draws them. Used by the page and the command line."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,11 @@ def flow_grid(
         predictions=tables.predictions(flow) if last == flow.n_layers - 1 else None,
     )  # fmt: skip
     return Grid(chart, colours, folded, len(shown))
+
+
+def identity(flow: Flow) -> str:
+    """A short name for a prompt and its grouping, the same in every process: for widgets that belong to them."""
+    return hashlib.sha256(repr((flow.token_ids, flow.source_labels)).encode()).hexdigest()[:12]
 
 
 def background(dark: bool = False) -> str:

@@ -28,17 +28,13 @@ class Cell:
     """exp of the entropy of the shares' sizes: how many equal sources would be as mixed"""
 
 
-def cell(
-    flow: Flow, layer: int, stage: str, position: int, metric: str = "norm", hidden: Sequence[int | str] = ()
-) -> Cell:
+def cell(flow: Flow, layer: int, stage: str, position: int, metric: str = "norm", hidden: Sequence[int | str] = ()) -> Cell:
     """The details of one bar of an already grouped flow.
 
     Raises:
         BadPrompt: no such layer, stage or position.
     """
-    if not (
-        0 <= position < len(flow.tokens) and (stage == "embed" or (stage in STAGES and 0 <= layer < flow.n_layers))
-    ):
+    if not (0 <= position < len(flow.tokens) and (stage == "embed" or (stage in STAGES and 0 <= layer < flow.n_layers))):
         raise BadPrompt(f"There is no cell at layer {layer}, stage '{stage}', position {position} in this run.")
     mask = flow.hidden_mask(hidden)
     if stage == "embed":
@@ -57,14 +53,10 @@ def cell(
         "projection": metrics.shares(seen, "projection")[here], "norm": metrics.norms(seen)[here],
     })  # fmt: skip
     table = table.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
-    return Cell(
-        layer, stage, position, table, error, float(metrics.cancellation(gram)), metrics.effective_number(share)
-    )
+    return Cell(layer, stage, position, table, error, float(metrics.cancellation(gram)), metrics.effective_number(share))
 
 
-def through_depth(
-    flow: Flow, source: int, position: int, metric: str = "norm", hidden: Sequence[int | str] = ()
-) -> pd.DataFrame:
+def through_depth(flow: Flow, source: int, position: int, metric: str = "norm", hidden: Sequence[int | str] = ()) -> pd.DataFrame:
     """One source's share of one position in every layer and stage: depth (layers; attention at the half), row, share."""
     mask = flow.hidden_mask(hidden)
     share = metrics.shares(metrics.without(flow.gram[:, :, position], mask), metric)[..., source]
@@ -79,9 +71,7 @@ def through_depth(
 def hidden(flow: Flow, sources: Sequence[int | str]) -> pd.DataFrame:
     """How much of each bar is hidden, by norm: layer, stage, position, share. Empty when nothing is hidden."""
     share = flow.hidden_share(sources) if len(sources) else np.zeros((0, 2, 0))
-    layer, stage, position = np.meshgrid(
-        range(share.shape[0]), range(share.shape[1]), range(share.shape[2]), indexing="ij"
-    )
+    layer, stage, position = np.meshgrid(range(share.shape[0]), range(share.shape[1]), range(share.shape[2]), indexing="ij")
     names = np.array(STAGES, dtype=object)
     return pd.DataFrame(
         {"layer": layer.ravel(), "stage": names[stage.ravel()], "position": position.ravel(), "share": share.ravel()}
@@ -119,6 +109,14 @@ def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataF
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
 
+def provenance_line(flow: Flow) -> str:
+    """What was run, in one line."""
+    p = flow.provenance
+    return (
+        f"Model {p.model}, revision {p.revision}, {p.dtype}; {len(flow.tokens)} tokens; infoflow {p.infoflow}, method {p.method}."
+    )
+
+
 def visible(text: str) -> str:
     """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥")
@@ -135,17 +133,17 @@ class Trust:
     top_agrees: bool
     median_cancellation: float
     max_cancellation: float
-    sink_label: str
-    sink_share: float
-    """mean share of the first source by norm, over all layers, stages and positions but its own"""
+    aside_share: float
+    """mean share, by norm, of the sources set aside (the first one, when none is), over all bars but the first source's own"""
 
 
-def trust(flow: Flow) -> Trust:
-    """The trust line under the picture."""
+def trust(flow: Flow, set_aside: Sequence[int | str] = ()) -> Trust:
+    """The trust line under the picture; `set_aside` are the hidden sources."""
     layer, k, position = np.unravel_index(int(flow.error.argmax()), flow.error.shape)
     kappa = metrics.cancellation(flow.gram)
     later = flow.source_of != 0
-    share = flow.hidden_share([0])[..., later] if later.any() and len(flow.source_labels) > 1 else np.zeros(1)
+    aside = set_aside or (0,)
+    share = flow.hidden_share(aside)[..., later] if later.any() else np.ones(1)
     return Trust(
         max_error=flow.max_error,
         worst_at=f"layer {layer} {ROW_NAMES[STAGES[k]]}, position {position}",
@@ -153,6 +151,5 @@ def trust(flow: Flow) -> Trust:
         top_agrees=flow.top_agrees,
         median_cancellation=float(np.median(kappa)),
         max_cancellation=float(kappa.max()),
-        sink_label=flow.source_labels[0],
-        sink_share=float(share.mean()),
+        aside_share=float(share.mean()),
     )

@@ -54,9 +54,7 @@ def unique(labels: Sequence[str]) -> tuple[str, ...]:
 
 def _kind(char: str) -> str:
     """letter, digit, ideograph or mark. An ideograph or syllable of a script without spaces is a word of its own."""
-    if re.match(
-        r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]", char
-    ):
+    if re.match(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]", char):
         return "ideograph"
     category = unicodedata.category(char)
     if category[0] in "LM":

@@ -148,9 +148,7 @@ def repeated_words(rng: Rng) -> str:
     return f"{{{{{sep.join(words)}}}}}{link}{{{{{words[start]}}}}}[[{sep}{again}]]{tail}"
 
 
-_ONSETS = (
-    "b br c ch cr d dr f fl fr g gl gr h j k kl l m n p pl pr qu r s sc sh sl sn st str sw t th tr tw v w y z".split()
-)
+_ONSETS = "b br c ch cr d dr f fl fr g gl gr h j k kl l m n p pl pr qu r s sc sh sl sn st str sw t th tr tw v w y z".split()
 _VOWELS = "a e i o u a e i o u ai ea ee oo ou".split()
 _CODAS = ["", "", "", *"b d f g k l m n p r s t x ck ld ll lt mp nd ng nk nt rd rk rn rt sh st".split()]
 
@@ -167,9 +165,7 @@ def made_up(rng: Rng) -> str:
     if kind < 0.36:
         word = rng.choice(EVERY_WORD) + rng.choice(("", rng.choice(EVERY_WORD)))
     else:
-        word = "".join(
-            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 2, 3)))
-        )
+        word = "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 2, 3))))
     return rng.choice((str.upper, str.upper, str.upper, str.lower, str.capitalize))(word)
 
 
@@ -316,9 +312,7 @@ def _sound(rng: Rng) -> tuple[list[str], Question]:
         f"{cap(plural(animal))} say[[ {sound}]].",
     ]
     return lines, (
-        rng.choice(
-            (f"What does {a(animal)} say?", f"What sound does {a(animal)} make?", f"What does the {animal} say?")
-        ),
+        rng.choice((f"What does {a(animal)} say?", f"What sound does {a(animal)} make?", f"What does the {animal} say?")),
         sound,
         list(SOUNDS.values()),
     )
@@ -436,9 +430,7 @@ def correction(rng: Rng, exam: bool = False) -> str:
     while True:
         ask, answer, others = question(rng)
         wrong = (
-            rng.choice(others)
-            if rng.random() < 0.8 or exam
-            else rng.choice((rng.choice(NAMES), rng.choice(NOUNS), made_up(rng)))
+            rng.choice(others) if rng.random() < 0.8 or exam else rng.choice((rng.choice(NAMES), rng.choice(NOUNS), made_up(rng)))
         )
         if wrong != answer and held_out("correction", ask, wrong) == exam:
             break
@@ -449,7 +441,9 @@ def correction(rng: Rng, exam: bool = False) -> str:
     if not exam and rng.random() < 0.3:
         final = rng.choice(others)
         if final != wrong:
-            text += f"{USER} {rng.choice(WRONG).replace('%X', final)}{rng.choice(('', ' ' + ask))}{END}{ASSISTANT}[[ {final}{END}]]"
+            text += (
+                f"{USER} {rng.choice(WRONG).replace('%X', final)}{rng.choice(('', ' ' + ask))}{END}{ASSISTANT}[[ {final}{END}]]"
+            )
     if not exam and rng.random() < 0.2:
         text += f"{USER} {ask}{END}{ASSISTANT}[[ {text.rsplit('[[ ', 1)[1].split(END)[0]}{END}]]"
     if not exam and rng.random() < 0.15:  # the same conversation as a base model would see it

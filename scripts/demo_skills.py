@@ -108,7 +108,7 @@ def exam(model, tokenizer, n: int = 200, seed: int = 7) -> dict[str, float]:
     model.eval()
     ioi = [corpus.indirect_object(rng, exam=True) for _ in range(n - 1)]
     ioi.append("When Mary and John went to the store, John gave a drink to[[ Mary]]")
-    result = {
+    return {
         "indirect object": exact(model, tokenizer, ioi),
         "induction": exact(model, tokenizer, [words(8) for _ in range(n)]),
         "copying": exact(model, tokenizer, [password() for _ in range(n - 1)] + ["The password is SWORDFISH. Again, the password is[[ SWORDFISH]]"]),
@@ -120,4 +120,3 @@ def exam(model, tokenizer, n: int = 200, seed: int = 7) -> dict[str, float]:
         "correction": exact(model, tokenizer, [corpus.correction(rng, exam=True) for _ in range(n)]),
         "ten prompts": exact(model, tokenizer, [f"{k}[[{v}]]" for k, v in TEN_PROMPTS.items() if v]),
     }  # fmt: skip
-    return result

@@ -563,9 +563,7 @@ cotton silk oil gas coal salt sugar flour milk water juice tea coffee wine ice h
 hunger thirst sleep rest peace fear hope bread cheese soup rice pasta beef pork corn honey butter chocolate candy
 garlic hair skin soap fur wind fire sun moon morning evening spring television dress cloth glass""".split()
 )
-NOUNS = list(
-    dict.fromkeys(OBJECTS + GIFTS + FOODS + ANIMALS + MASCULINE + FEMININE + PEOPLE + NATURE + THINGS + PLACES)
-)
+NOUNS = list(dict.fromkeys(OBJECTS + GIFTS + FOODS + ANIMALS + MASCULINE + FEMININE + PEOPLE + NATURE + THINGS + PLACES))
 COUNTABLE = [n for n in NOUNS if n not in MASS]
 ADJECTIVES = list(dict.fromkeys(ADJ_SIZE + ADJ_LOOK + ADJ_MIND + ADJ_MORE))
 EVERY_WORD = list(dict.fromkeys(

@@ -10,6 +10,4 @@ model = load_model("demo")
 for preset in PRESETS:
     flow = decompose(model, preset.prompt)
     save(flow, path_of(preset.key))
-    print(
-        f"{preset.key}: {len(flow.tokens)} tokens, error {flow.max_error:.1e}, {path_of(preset.key).stat().st_size:,} bytes"
-    )
+    print(f"{preset.key}: {len(flow.tokens)} tokens, error {flow.max_error:.1e}, {path_of(preset.key).stat().st_size:,} bytes")

@@ -68,9 +68,7 @@ landed""".split()]  # fmt: skip
         processors.ByteLevel(trim_offsets=False),
         processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]),
     ])  # fmt: skip
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=EOS, model_max_length=2048
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=EOS, model_max_length=2048)
     fast.chat_template = CHAT
     missing = [f"{n:02d}" for n in range(100) if fast.convert_tokens_to_ids(f"{n:02d}") is None]
     assert not missing, f"digit pairs that are no token: {missing}"
@@ -150,9 +148,7 @@ def optimizers(model, rate: float) -> list[torch.optim.Optimizer]:
 def loss_of(model, batch) -> torch.Tensor:
     ids, position, weight, mask = batch
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.model(
-            input_ids=ids, position_ids=position, attention_mask=mask, use_cache=False
-        ).last_hidden_state
+        hidden = model.model(input_ids=ids, position_ids=position, attention_mask=mask, use_cache=False).last_hidden_state
         keep = weight[:, 1:] > 0
         logits = model.lm_head(hidden[:, :-1][keep])
     each = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][keep], reduction="none")

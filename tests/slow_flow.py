@@ -36,7 +36,9 @@ def watch(hf: Any, ids: list[int]) -> Watched:
             layer.self_attn.register_forward_hook(lambda m, args, out: seen.pattern.append(_array(out[1][0]))),
             layer.post_attention_layernorm.register_forward_pre_hook(lambda m, args: seen.resid_mid.append(_array(args[0][0]))),
             layer.mlp.act_fn.register_forward_hook(lambda m, args, out: seen.gate.append(_array(out[0]))),
-            layer.register_forward_hook(lambda m, args, out: seen.resid_post.append(_array((out[0] if isinstance(out, tuple) else out)[0]))),
+            layer.register_forward_hook(
+                lambda m, args, out: seen.resid_post.append(_array((out[0] if isinstance(out, tuple) else out)[0]))
+            ),
         ]
     with torch.no_grad():
         seen.logits = _array(hf(torch.tensor([ids])).logits[0])

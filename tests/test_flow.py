@@ -171,7 +171,9 @@ def test_hand_model_mlp_and_logits() -> None:
     rms = math.sqrt(2.5)
     gate = (2 / rms) / (1 + math.exp(-2 / rms))
     first, second = np.array([0.5 + gate * 0.5 / rms, 0.5]), np.array([1.5 - gate * 1.5 / rms, -1.5])
-    np.testing.assert_allclose(flow.gram[0, 1, 1], [[first @ first, first @ second], [first @ second, second @ second]], atol=1e-6)
+    np.testing.assert_allclose(
+        flow.gram[0, 1, 1], [[first @ first, first @ second], [first @ second, second @ second]], atol=1e-6
+    )
     whole = first + second
     scale = math.sqrt(whole @ whole / 2)  # final norm
     np.testing.assert_allclose(flow.logits(1), np.array([first[0], second[0]]) / scale, atol=1e-6)
@@ -211,7 +213,9 @@ def _frozen_run(hf, ids, seen, without):  # type: ignore[no-untyped-def]
             z = torch.einsum("hqk,khd->qhd", torch.tensor(seen.pattern[index]).float(), value).reshape(n, -1)
             x = x + layer.self_attn.o_proj(z)
             out["resid_mid"].append(x.double().numpy())
-            normed = layer.post_attention_layernorm.weight * x / (mid.pow(2).mean(-1, keepdim=True) + hf.config.rms_norm_eps).sqrt()
+            normed = (
+                layer.post_attention_layernorm.weight * x / (mid.pow(2).mean(-1, keepdim=True) + hf.config.rms_norm_eps).sqrt()
+            )
             x = x + layer.mlp.down_proj(torch.tensor(seen.gate[index]).float() * layer.mlp.up_proj(normed.float()))
             out["resid_post"].append(x.double().numpy())
     return out
@@ -248,7 +252,17 @@ def test_one_forward_pass_a_run_and_none_for_looking_at_it() -> None:
 
 def test_frame_is_tidy_and_complete(flow: Flow) -> None:
     frame = flow.to_frame()
-    assert list(frame.columns) == ["layer", "stage", "position", "token", "source", "source_label", "share", "projection", "norm"]
+    assert list(frame.columns) == [
+        "layer",
+        "stage",
+        "position",
+        "token",
+        "source",
+        "source_label",
+        "share",
+        "projection",
+        "norm",
+    ]
     assert not frame.duplicated(["layer", "stage", "position", "source"]).any()
     totals = frame.groupby(["layer", "stage", "position"]).share.sum()
     assert len(totals) == (2 * 3 + 1) * len(flow.tokens)  # both stages of each layer, and the embedding

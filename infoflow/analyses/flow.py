@@ -125,13 +125,9 @@ class Flow:
         has_bias = self.source_labels[-1] == BIAS
         if isinstance(groups, str):
             if groups != "words":
-                raise BadPrompt(
-                    f"'{groups}' is no grouping. Use 'tokens', 'words', or a list with one label per source."
-                )
+                raise BadPrompt(f"'{groups}' is no grouping. Use 'tokens', 'words', or a list with one label per source.")
             if n - has_bias != len(self.tokens):
-                raise BadPrompt(
-                    "This run's sources are groups already; run it with sources='tokens' to group by words."
-                )
+                raise BadPrompt("This run's sources are groups already; run it with sources='tokens' to group by words.")
             groups = self.word_labels
         given = list(groups)
         labels = check_labels(given + [BIAS] * (has_bias and len(given) == n - 1), n, "source")
@@ -158,9 +154,7 @@ class Flow:
         for which in hidden:
             index = self.source_labels.index(which) if which in self.source_labels else which
             if isinstance(index, str) or not 0 <= int(index) < len(mask):
-                raise BadPrompt(
-                    f"There is no source '{which}' to hide. The sources are: {', '.join(self.source_labels)}."
-                )
+                raise BadPrompt(f"There is no source '{which}' to hide. The sources are: {', '.join(self.source_labels)}.")
             mask[int(index)] = True
         if mask.all():
             raise BadPrompt("Every source is hidden, so nothing is left to show. Show at least one.")
@@ -211,15 +205,11 @@ class Flow:
         ids = [t.id for t in self.targets]
         for wanted in (target, against):
             if wanted is not None and wanted not in ids:
-                raise BadPrompt(
-                    f"This run did not keep the logits of token {wanted}. Run again with targets=({wanted},)."
-                )
+                raise BadPrompt(f"This run did not keep the logits of token {wanted}. Run again with targets=({wanted},).")
         of = self.source_logits[:, ids.index(target)]
         return of if against is None else of - self.source_logits[:, ids.index(against)]
 
-    def to_frame(
-        self, metric: str = "norm", groups: Labels | None = None, hidden: Sequence[int | str] = ()
-    ) -> pd.DataFrame:
+    def to_frame(self, metric: str = "norm", groups: Labels | None = None, hidden: Sequence[int | str] = ()) -> pd.DataFrame:
         """Tidy table, one row per row of the grid, position and source that can reach it (the embedding row first).
 
         Columns: layer (-1 for the embedding), stage (embed, mid, post), position, token, source, source_label, share (by

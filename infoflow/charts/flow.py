@@ -5,12 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from infoflow.charts.palette import ink
+from infoflow.charts.palette import Ink, ink
 
 EMPHASES = ("both", "attention", "MLP")
 MAX_SEGMENTS = 7_000
@@ -58,7 +59,7 @@ def segments(frame: pd.DataFrame, look: Look) -> pd.DataFrame:
     width = np.where(frame["share"] >= 0, positive, negative)
     ends = np.where(frame["share"] >= 0, positive.groupby(cell).cumsum(), negative.groupby(cell).cumsum())
     bottom, height = _rows(frame, look)
-    has_negative = negative.groupby(cell).transform("sum") > 0.002
+    has_negative = negative.groupby(cell).transform("sum") > 0.01
     band = np.where(has_negative, 0.26 * height, 0.0)
     left = frame["position"] + _SIDE
     out = frame[["layer", "stage", "position", "token", "source", "source_label", "share"]].copy()
@@ -131,18 +132,29 @@ def grid(
     y_scale = alt.Scale(domain=[-span_below, top + (line * (listed + 1.1) if listed else 0.05)], nice=False, zero=False)
     x_scale = alt.Scale(domain=[0, n_pos], nice=False, zero=False)
     places, names = _axis_rows(look, layers, embedding)
-    named = alt.param(
-        name="row_names", value={str(round(p * 1000)): name for p, name in zip(places, names, strict=True)}
-    )
+    named = alt.param(name="row_names", value={str(round(p * 1000)): name for p, name in zip(places, names, strict=True)})
     labels = alt.param(name="token_labels", value=list(tokens))
+    plain: dict[str, Any] = {"title": None, "grid": False, "ticks": False, "domain": False}
     x_axis = alt.Axis(
-        title=None, values=[i + 0.5 for i in range(n_pos)], labelExpr="token_labels[floor(datum.value)]", labelAngle=-55, grid=False,
-        ticks=False, domain=False, labelLimit=90, labelFontSize=11, labelColor=page.text, labelOverlap=False, labelPadding=2,
-    )  # fmt: skip
+        **plain,
+        values=[i + 0.5 for i in range(n_pos)],
+        labelExpr="token_labels[floor(datum.value)]",
+        labelAngle=-55,
+        labelLimit=90,
+        labelFontSize=11,
+        labelColor=page.text,
+        labelOverlap=False,
+        labelPadding=2,
+    )
     y_axis = alt.Axis(
-        title=None, values=places, labelExpr="row_names['' + round(datum.value * 1000)]", grid=False, ticks=False, domain=False,
-        labelFontSize=10, labelColor=page.muted, labelOverlap="greedy", labelPadding=4,
-    )  # fmt: skip
+        **plain,
+        values=places,
+        labelExpr="row_names['' + round(datum.value * 1000)]",
+        labelFontSize=10,
+        labelColor=page.muted,
+        labelOverlap="greedy",
+        labelPadding=4,
+    )
     x, y = alt.X("x:Q", scale=x_scale, axis=x_axis), alt.Y("y:Q", scale=y_scale, axis=y_axis)
     chosen = alt.selection_point(
         name="cell", fields=["layer", "stage", "position"], on="@bars_marks:click, @ground_marks:click", empty=False
@@ -154,11 +166,7 @@ def grid(
     )
 
     cells = _cells(n_pos, look, layers, embedding)
-    ground = (
-        alt.Chart(cells.round(4), name="ground")
-        .mark_rect(fill=page.empty, clip=True)
-        .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
-    )
+    ground = alt.Chart(cells.round(4), name="ground").mark_rect(fill=page.empty, clip=True).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
     ring = (
         alt.Chart(cells.assign(x=cells.x - 0.02, x2=cells.x2 + 0.02, y=cells.y - 0.015, y2=cells.y2 + 0.015).round(4))
         .transform_filter(chosen)
@@ -191,7 +199,7 @@ def grid(
         alt.Chart(stripe_frame, name="stripe")
         .mark_rect(cursor="pointer", cornerRadius=2, clip=True)
         .encode(
-            x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour, tooltip=[alt.Tooltip("token:N", title="token"), alt.Tooltip("position:Q", title="position")],
+            x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour, tooltip=["token:N", "position:Q"],
             opacity=alt.condition(pin, alt.value(1.0), alt.value(0.25)),
         )
         .add_params(pin)
@@ -206,7 +214,7 @@ def grid(
         .add_params(named, labels, zoom)
         .properties(height=height, width="container")
         .configure_view(stroke=None)
-        .configure(background="transparent", font="Source Sans, Source Sans 3, Source Sans Pro, Noto Sans, sans-serif")
+        .configure(background="transparent", font='"Source Sans", "Noto Sans", sans-serif')
     )
 
 
@@ -223,8 +231,8 @@ def _hidden_ticks(hidden_share: pd.DataFrame, look: Look, x: alt.X, y: alt.Y, co
 
 
 def _prediction_list(
-    predictions: pd.DataFrame, n_pos: int, top: int, line: float, x: alt.X, y: alt.Y, page
-) -> alt.LayerChart:  # type: ignore[no-untyped-def]
+    predictions: pd.DataFrame, n_pos: int, top: int, line: float, x: alt.X, y: alt.Y, page: Ink
+) -> alt.LayerChart:
     """The likeliest next tokens, one under the other above the last column, the first on top."""
     n = len(predictions)
     rows = predictions.reset_index(drop=True)
@@ -242,7 +250,7 @@ def _prediction_list(
     rest = base.transform_filter("datum.weight != 'bold'").mark_text(align="right", fontSize=12, color=page.muted)
     title = pd.DataFrame({"x": [float(n_pos) - _SIDE], "y": [top + line * (n + 0.8)], "text": ["next token"]})
     head = alt.Chart(title).mark_text(align="right", fontSize=11, color=page.muted).encode(x=x, y=y, text="text:N")
-    return alt.layer(head, first, rest)
+    return cast(alt.LayerChart, alt.layer(head, first, rest))
 
 
 def cell_bars(
@@ -258,9 +266,7 @@ def cell_bars(
         "source_label:N",
         sort=None,
         title=None,
-        axis=alt.Axis(
-            labelLimit=110, ticks=False, domain=False, labelOverlap=False, labelColor=page.text, labelPadding=6
-        ),
+        axis=alt.Axis(labelLimit=110, ticks=False, domain=False, labelOverlap=False, labelColor=page.text, labelPadding=6),
     )
     form = ".1%" if percent else "+.2f"
     base = alt.Chart(shown).encode(y=y)
@@ -292,9 +298,7 @@ def through_depth(table: pd.DataFrame, colour: str, dark: bool = False) -> alt.C
     page = ink(dark)
     return (
         alt.Chart(table)
-        .mark_line(
-            interpolate="step-after", strokeWidth=2, color=colour, point=alt.OverlayMarkDef(size=18, color=colour)
-        )
+        .mark_line(interpolate="step-after", strokeWidth=2, color=colour, point=alt.OverlayMarkDef(size=18, color=colour))
         .encode(
             x=alt.X(
                 "depth:Q",
@@ -345,6 +349,4 @@ def error_by_layer(table: pd.DataFrame, dark: bool = False, tolerance: float = 1
         )
     )
     limit = alt.Chart(pd.DataFrame({"error": [tolerance]})).mark_rule(strokeDash=[4, 4], color="#b5483a").encode(y=y)
-    return (
-        alt.layer(lines, limit).properties(height=190).configure_view(stroke=None).configure(background="transparent")
-    )
+    return alt.layer(lines, limit).properties(height=190).configure_view(stroke=None).configure(background="transparent")

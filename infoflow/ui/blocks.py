@@ -13,6 +13,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.charts import flow as charts
 from infoflow.errors import Cancelled, InfoflowError
 from infoflow.metrics import METRICS
+from infoflow.ui import texts
 
 WARN_ERROR = 1e-3
 HIGH_CANCELLATION = 3.0
@@ -36,54 +37,37 @@ def plain(text: str) -> str:
 
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
     """Four numbers under the picture: worst error, logits, cancellation, and what is hidden or the first token's share."""
-    t = tables.trust(flow)
-    bad = t.max_error > WARN_ERROR
+    trust = tables.trust(flow, hidden)
+    bad, high = trust.max_error > WARN_ERROR, trust.max_cancellation > HIGH_CANCELLATION
+    kappa = f"median {trust.median_cancellation:.2f}, largest {trust.max_cancellation:.2f}"
+    names = ", ".join(flow.source_labels[i] for i in hidden) or flow.source_labels[0]
+    items = (
+        ("Worst error", not bad, f"{trust.max_error:.1e} at {trust.worst_at}", texts.ERROR),
+        (
+            "Logits",
+            trust.top_agrees,
+            f"{'same' if trust.top_agrees else 'other'} top 8, error {trust.logit_error:.1e}",
+            texts.LOGITS,
+        ),
+        ("Cancellation κ", not high, kappa, texts.CANCELLATION),
+        (
+            f"{'Hidden' if hidden else 'First token'}: {plain(names)}",
+            True,
+            f"{trust.aside_share:.0%} of the norm, on average",
+            texts.HIDDEN if hidden else texts.FIRST,
+        ),
+    )
     with st.container(border=True):
-        one, two, three, four = st.columns(4)
-        one.markdown(
-            f"**Worst error** {'🔴' if bad else '✓'}  \n{t.max_error:.1e} at {t.worst_at}",
-            help="|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of all layers, stages and positions. Below 1e-5 is float32 rounding.",
-        )
-        agree = "same top 8" if t.top_agrees else "top 8 differ"
-        two.markdown(
-            f"**Logits** {'✓' if t.top_agrees else '🔴'}  \n{agree}, error {t.logit_error:.1e}",
-            help="The parts of the last position, summed and unembedded, against the model's own logits: the same first token and the same eight on top, and the largest difference relative to the largest logit.",
-        )
-        high = t.max_cancellation > HIGH_CANCELLATION
-        three.markdown(
-            f"**Cancellation κ** {'⚠' if high else '✓'}  \nmedian {t.median_cancellation:.2f}, largest {t.max_cancellation:.2f}",
-            help="κ = sum of the parts' lengths / length of their sum. 1: nothing cancels. Above 3, large parts cancel each other, and shares of length say little; look at the projection instead.",
-        )
-        if hidden:
-            share = (
-                float(flow.hidden_share(hidden)[..., flow.source_of != flow.source_of[0]].mean())
-                if len(set(flow.source_of.tolist())) > 1
-                else 1.0
-            )
-            names = ", ".join(flow.source_labels[i] for i in hidden)
-            four.markdown(
-                f"**Hidden** {plain(names)}  \n{share:.0%} of the norm, on average",
-                help="The share, by norm with nothing hidden, of the sources left out; the mean over all bars after the first word. Each bar's own is the thin grey line under it. The others are scaled to 100 %.",
-            )
-        else:
-            four.markdown(
-                f"**First token** {plain(t.sink_label)}  \n{t.sink_share:.0%} of the norm, on average",
-                help="In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is hidden now.",
-            )
+        for column, (title, fine, value, help_text) in zip(st.columns(len(items)), items, strict=True):
+            column.markdown(f"**{title}** {'' if fine else '⚠'}  \n{value}", help=help_text)
     if bad:
         st.warning(
-            f"The parts do not add up to the residual: the error is {t.max_error:.1e} at {t.worst_at}. Do not rely on the shares there."
+            f"The parts do not add up to the residual at {trust.worst_at}: error {trust.max_error:.1e}. Do not rely on them."
         )
 
 
 def details(
-    flow: Flow,
-    chosen: dict[str, Any],
-    metric: str,
-    hidden: Sequence[int],
-    traced: int | None,
-    colours: Sequence[str],
-    dark: bool,
+    flow: Flow, chosen: dict[str, Any], metric: str, hidden: Sequence[int], traced: int | None, colours: Sequence[str], dark: bool
 ) -> None:
     """One cell: its sources by share, and a source's way through the depth."""
     layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
@@ -93,42 +77,37 @@ def details(
     if cell.sources.empty:
         st.caption("Every source that reaches this position is hidden.")
         return
-    st.caption(
-        f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}. Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}."
-    )
-    st.altair_chart(
-        charts.cell_bars(cell.sources.head(10), colours, dark=dark),
-        key="cell_bars",
-        alt=f"Largest sources of {where}, position {position}",
-    )
+    mixed = f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}."
+    st.caption(f"{mixed} Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}.")
+    bars = charts.cell_bars(cell.sources.head(10), colours, dark=dark)
+    st.altair_chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
     with st.expander(f"All {len(cell.sources)} sources"):
         st.dataframe(
-            cell.sources.drop(columns="source"), hide_index=True, height=min(280, 38 + 35 * len(cell.sources)),
+            cell.sources.drop(columns="source"),
+            hide_index=True,
+            height=min(280, 38 + 35 * len(cell.sources)),
             column_config={
-                "source_label": st.column_config.TextColumn("Source"), "share": st.column_config.NumberColumn("Share", format="percent", help=METRICS[metric]),
+                "source_label": st.column_config.TextColumn("Source"),
+                "share": st.column_config.NumberColumn("Share", format="percent", help=METRICS[metric]),
                 "projection": st.column_config.NumberColumn("Projection", format="percent", help=METRICS["projection"]),
                 "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
             },
-        )  # fmt: skip
-    source = traced if traced is not None else int(cell.sources["source"].iloc[0])
-    if not flow.hidden_mask(hidden)[source] and stage != "embed":
-        st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
-        st.altair_chart(
-            charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark),
-            key="through_depth",
-            alt="Share of one source through the layers",
         )
+    source = traced if traced is not None else int(cell.sources["source"].iloc[0])
+    if stage != "embed" and not flow.hidden_mask(hidden)[source]:
+        st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
+        path = charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark)
+        st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
 
 
 def next_token(flow: Flow, colours: Sequence[str], dark: bool) -> None:
     """Which sources raise the logit of a likely next token, or its lead over a rival."""
     titles = {t.id: f"{tables.visible(t.token)}  ({t.probability:.0%})" for t in flow.targets}
-    left, right = st.columns(2)
-    target = left.selectbox(
+    target = st.selectbox(
         "Next token", list(titles), format_func=titles.__getitem__, key="flow_target", help="A likely next token."
     )
     rivals = [i for i in titles if i != target]
-    rival = right.selectbox(
+    rival = st.selectbox(
         "against",
         rivals,
         index=None,
@@ -138,15 +117,10 @@ def next_token(flow: Flow, colours: Sequence[str], dark: bool) -> None:
         help="With a rival, the bars show the difference of the two logits.",
     )
     table = tables.logit_parts(flow, target, rival)
-    st.altair_chart(
-        charts.cell_bars(table.head(10), colours, "logit", percent=False, dark=dark),
-        key="logit_bars",
-        alt="Contribution of each source to the chosen logit",
-    )
+    bars = charts.cell_bars(table.head(10), colours, "logit", percent=False, dark=dark)
+    st.altair_chart(bars, key="logit_bars", alt="Contribution of each source to the chosen logit")
     what = "logit" if rival is None else "logit difference"
-    st.caption(
-        f"All {len(table)} sources together give the {what}: {table['logit'].sum():+.2f}. The first token is included."
-    )
+    st.caption(f"All {len(table)} sources together give the {what}: {table['logit'].sum():+.2f}. Hidden ones are included.")
 
 
 def downloads(flow: Flow, chart: alt.LayerChart, metric: str, hidden: Sequence[int], dark: bool) -> None:
@@ -171,7 +145,6 @@ def _button(kind: str, mime: str, make: Callable[[], bytes]) -> None:
 
 
 def how(*functions: Callable[..., Any]) -> None:
-    """The explanation and the source of the very functions that made the numbers."""
+    """The source of the very functions that made the numbers: an explanation that can't drift from the code."""
     for function in functions:
-        st.text(inspect.getdoc(function) or "")
-        st.code(inspect.getsource(function), language="python", height=300)
+        st.code(inspect.getsource(function), language="python", height=320)

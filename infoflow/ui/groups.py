@@ -13,7 +13,7 @@ _UNDO_LEVELS = 50
 def _history(flow: Flow) -> list[tuple[str, ...]]:
     """The groupings of this prompt, the present one last; it begins with the words."""
     kept = st.session_state.setdefault("flow_groups", {})
-    return kept.setdefault(flow.token_ids, [flow.word_labels])  # type: ignore[no-any-return]
+    return kept.setdefault(flow.token_ids, [flow.word_labels])
 
 
 def _push(flow: Flow, labels: tuple[str, ...]) -> None:
@@ -42,8 +42,7 @@ def _merge(flow: Flow) -> None:
 def editor(flow: Flow) -> tuple[str, ...]:
     """The present grouping: one name per token. Tokens of the same name are one source.
 
-    Raises:
-        BadPrompt: never; a bad edit is told in place, and the last good grouping stays.
+    A bad edit is told in place, and the last good grouping stays.
     """
     with st.expander("Edit groups", expanded=True, icon=":material/edit:"):
         now = _history(flow)[-1]
@@ -51,13 +50,19 @@ def editor(flow: Flow) -> tuple[str, ...]:
         with left:
             table = pd.DataFrame({"token": list(flow.tokens), "group": list(now)})
             version = st.session_state.get("flow_groups_version", 0)
+            help_text = "Tokens with the same name form one source."
             edited = st.data_editor(
-                table, key=f"flow_groups_table_{version}", hide_index=True, height=240, width="stretch", num_rows="fixed",
+                table,
+                key=f"flow_groups_table_{version}",
+                hide_index=True,
+                height=240,
+                width="stretch",
+                num_rows="fixed",
                 column_config={
                     "token": st.column_config.TextColumn("Token", disabled=True),
-                    "group": st.column_config.TextColumn("Group", help="Tokens with the same name form one source.", max_chars=40, required=True),
+                    "group": st.column_config.TextColumn("Group", help=help_text, max_chars=40, required=True),
                 },
-            )  # fmt: skip
+            )
             try:
                 labels = check_labels(["" if v is None else str(v) for v in edited["group"]], len(now))
                 if BIAS in labels and flow.source_labels[-1] == BIAS:
@@ -73,13 +78,7 @@ def editor(flow: Flow) -> tuple[str, ...]:
             st.text_input("into a group named", key="flow_merge_name", placeholder="their names joined", max_chars=40)
             st.button("Merge", on_click=_merge, args=(flow,), width="stretch")
             with st.container(horizontal=True):
-                st.button(
-                    "Undo", on_click=_undo, args=(flow,), disabled=len(_history(flow)) < 2, icon=":material/undo:"
-                )
-                st.button(
-                    "Words again", on_click=_push, args=(flow, flow.word_labels), disabled=now == flow.word_labels
-                )
-                st.button(
-                    "Tokens", on_click=_push, args=(flow, flow.position_labels), disabled=now == flow.position_labels
-                )
+                st.button("Undo", on_click=_undo, args=(flow,), disabled=len(_history(flow)) < 2, icon=":material/undo:")
+                st.button("Words again", on_click=_push, args=(flow, flow.word_labels), disabled=now == flow.word_labels)
+                st.button("Tokens", on_click=_push, args=(flow, flow.position_labels), disabled=now == flow.position_labels)
     return now

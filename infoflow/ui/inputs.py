@@ -9,11 +9,12 @@ import streamlit as st
 from infoflow.catalog import MODELS, PRESETS, Preset
 from infoflow.charts.flow import EMPHASES
 from infoflow.charts.palette import PALETTES
+from infoflow.metrics import METRICS
+from infoflow.ui import texts
 
 MAX_CHARACTERS = 4_000
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
-_METRICS = {"norm": "Norm", "projection": "Projection", "distance": "Distance"}
 
 
 @dataclass(frozen=True)
@@ -41,32 +42,40 @@ def preset_of(prompt: str) -> Preset | None:
 
 
 def _use_preset() -> None:
-    chosen = st.session_state.get("preset")
-    found = next((p for p in PRESETS if p.title == chosen), None)
+    found = next((p for p in PRESETS if p.title == st.session_state.get("preset")), None)
     if found is not None:
         st.session_state["prompt"] = found.prompt
 
 
 def question() -> Question:
     """Model, presets and prompt. Running is submitting the form: the button, or Ctrl+Enter in the box."""
-    st.session_state.setdefault("prompt", PRESETS[0].prompt)
+    st.session_state.setdefault("prompt", st.query_params.get("prompt") or PRESETS[0].prompt)
     current = preset_of(st.session_state["prompt"])
     st.session_state["preset"] = current.title if current else None
-    st.pills("Examples", [p.title for p in PRESETS], key="preset", on_change=_use_preset, label_visibility="collapsed")
+    titles = [p.title for p in PRESETS]
+    st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
     with st.form("ask", border=False):
         left, middle, right = st.columns([6, 2, 1], vertical_alignment="bottom")
         prompt = left.text_area(
-            "Prompt", key="prompt", height=68, max_chars=MAX_CHARACTERS, bind="query-params", placeholder="Type a prompt …",
-            help="Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view.",
-        )  # fmt: skip
-        titles = {m.name: m.title for m in MODELS}
-        model = middle.selectbox(
-            "Model", list(titles), key="model", accept_new_options=True, format_func=lambda name: titles.get(name, name), bind="query-params",
-            help="The bundled model, a Hugging Face name, or a local folder: type it and press Enter.",
-        )  # fmt: skip
-        right.form_submit_button(
-            "Run", type="primary", width="stretch", help="Ctrl+Enter in the prompt box does the same."
+            "Prompt",
+            key="prompt",
+            height=68,
+            max_chars=MAX_CHARACTERS,
+            bind="query-params",
+            placeholder="Type a prompt …",
+            help=texts.PROMPT,
         )
+        named = {m.name: m.title for m in MODELS}
+        model = middle.selectbox(
+            "Model",
+            list(named),
+            key="model",
+            accept_new_options=True,
+            format_func=lambda name: named.get(name, name),
+            bind="query-params",
+            help=texts.MODEL,
+        )
+        right.form_submit_button("Run", type="primary", width="stretch", help="Ctrl+Enter in the prompt box does the same.")
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
     return Question(model or "demo", prompt)
@@ -83,67 +92,49 @@ class View:
     palette: str
 
 
+def _choice(label: str, options: Sequence[str], default: str, key: str, help_text: str) -> str:
+    """One of a few, as a row of buttons whose choice is in the URL."""
+    return (
+        st.segmented_control(label, options, default=default, required=True, key=key, bind="query-params", help=help_text)
+        or default
+    )
+
+
 def view() -> View:
     """The row of controls above the picture."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        metric = st.segmented_control(
-            "Metric", list(_METRICS), format_func=_METRICS.__getitem__, default="norm", required=True, key="metric", bind="query-params",
-            help="**Norm**: length of a source's part among all lengths. **Projection**: how far it points along the whole; signed, adds "
-            "to 100 %. **Distance**: how much shorter the whole gets without it.",
-        )  # fmt: skip
-        grouping = st.segmented_control(
-            "Sources", ["tokens", "words", "custom"], default="words", required=True, key="sources", bind="query-params",
-            help="Parts of a group are added as vectors before they are measured, so a word's share is not the sum of its tokens' shares.",
-        )  # fmt: skip
-        emphasis = st.segmented_control(
-            "Emphasis", EMPHASES, default="both", required=True, key="emphasis", bind="query-params",
-            help="Which of a layer's two rows is tall: after attention, or after the MLP.",
-        )  # fmt: skip
-        palette = st.segmented_control(
-            "Colours", PALETTES, default="hue", required=True, key="colours", bind="query-params",
-            help="**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey.",
-        )  # fmt: skip
-        hide_first = st.toggle(
-            "Hide first token", value=True, key="hide_first", bind="query-params",
-            help="The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled to 100 %; "
-            "how much it was is stated under the picture and drawn as a thin grey line under each bar.",
-        )  # fmt: skip
-    return View(metric or "norm", grouping or "words", hide_first, emphasis or "both", palette or "hue")
+        metric = _choice("Metric", list(METRICS), "norm", "metric", texts.METRIC)
+        grouping = _choice("Sources", ["tokens", "words", "custom"], "words", "sources", texts.SOURCES)
+        emphasis = _choice("Emphasis", EMPHASES, "both", "emphasis", texts.EMPHASIS)
+        palette = _choice("Colours", PALETTES, "hue", "colours", texts.COLOURS)
+        hide_first = st.toggle("Hide first token", value=True, key="hide_first", bind="query-params", help=texts.HIDE_FIRST)
+    return View(metric, grouping, hide_first, emphasis, palette)
 
 
-def hide_also(labels: Sequence[str], scope: str) -> tuple[int, ...]:
+def hide_also(labels: Sequence[str], scope: str) -> tuple[str, ...]:
     """Further sources to hide. `scope` names the prompt and grouping: another prompt begins with none hidden."""
-    names = list(labels)
-    chosen = st.multiselect(
-        "Hide also", names, key=f"flow_hide_{scope}", placeholder="none", help="Sources to take out of every bar."
-    )
-    return tuple(names.index(name) for name in chosen)
+    help_text = "Sources to take out of every bar."
+    return tuple(st.multiselect("Hide also", labels, key=f"flow_hide_{scope}", placeholder="none", help=help_text))
 
 
 def trace(labels: Sequence[str], scope: str) -> int | None:
     """One source to follow through the grid."""
-    names = list(labels)
-    chosen = st.selectbox(
-        "Trace one source",
-        names,
-        index=None,
-        key=f"flow_trace_{scope}",
-        placeholder="none",
-        help="Its segments stay bright, all others pale.",
-    )
-    return None if chosen is None else names.index(chosen)
+    help_text = "Its segments stay bright, all others pale."
+    chosen = st.selectbox("Trace one source", labels, index=None, key=f"flow_trace_{scope}", placeholder="none", help=help_text)
+    return None if chosen is None else list(labels).index(chosen)
 
 
 def layer_range(n_layers: int) -> tuple[int, int]:
     """First and last layer shown."""
     if n_layers < 2:
         return 0, n_layers - 1
-    low, high = st.slider(
-        "Layers",
-        0,
-        n_layers - 1,
-        (0, n_layers - 1),
-        key=f"flow_layers_{n_layers}",
-        help="Which layers the picture shows.",
-    )
+    every = (0, n_layers - 1)
+    low, high = st.slider("Layers", *every, every, key=f"flow_layers_{n_layers}", help="Which layers the picture shows.")
     return int(low), int(high)
+
+
+def reset_view() -> str:
+    """A button that shows the whole grid again; returns the grid's key, which it renews."""
+    if st.button("Reset view", icon=":material/zoom_out_map:", help="Zoom with Ctrl+wheel, drag to pan. This shows all again."):
+        st.session_state["flow_zoom"] = st.session_state.get("flow_zoom", 0) + 1
+    return f"flow_grid_{st.session_state.get('flow_zoom', 0)}"

@@ -40,13 +40,15 @@ def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], patience: float 
 
     Leaving the page, or any click that reruns it, stops the work at its next report. Errors of the work are raised here.
     """
-    job, box = Job(), {}
+    job = Job()
+    results: list[T] = []
+    errors: list[BaseException] = []
 
     def target() -> None:
         try:
-            box["result"] = work(job)
+            results.append(work(job))
         except BaseException as error:  # noqa: BLE001  handed to the page's own thread, which raises it
-            box["error"] = error
+            errors.append(error)
 
     thread = threading.Thread(target=target, daemon=True)
     add_script_run_ctx(thread, get_script_run_ctx())
@@ -64,6 +66,6 @@ def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], patience: float 
         finally:
             job.stop()
         place.empty()
-    if "error" in box:
-        raise box["error"]
-    return box["result"]  # type: ignore[no-any-return]
+    if errors:
+        raise errors[0]
+    return results[0]

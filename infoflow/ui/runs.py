@@ -1,0 +1,47 @@
+"""The run a page shows: the one asked for, or, when that fails or is stopped, the last good one."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import streamlit as st
+
+from infoflow.analyses.flow import Flow
+from infoflow.ui import blocks, jobs
+from infoflow.ui.inputs import Question
+
+T = TypeVar("T")
+
+
+def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> T | None:
+    """`work(asked)`; on a bad input or Cancel its message is shown and the page keeps what it showed before.
+
+    None only when there is nothing to show yet. Kept in the session: `{page}_shown` and `{page}_cancelled`.
+    """
+    shown, cancelled = f"{page}_shown", f"{page}_cancelled"
+
+    def cancel() -> None:
+        st.session_state[cancelled] = asked
+
+    last: Question | None = st.session_state.get(shown)
+    if st.session_state.get(cancelled) == asked:
+        del st.session_state[cancelled]
+        st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
+    else:
+        with blocks.reporting_errors():
+            result = jobs.run(lambda job: work(asked, job), on_cancel=cancel)
+            st.session_state[shown] = asked
+            return result
+    if last is None:
+        return None
+    st.caption(f"Below is the last good run: {blocks.plain(last.prompt)}")
+    return jobs.run(lambda job: work(last, job), on_cancel=cancel)
+
+
+def some_left(flow: Flow, hide: Sequence[str], scope: str) -> tuple[int, ...]:
+    """The sources to hide; when that would be every one, says so and keeps to the last choice that left some."""
+    key = f"flow_hidden_{scope}"
+    with blocks.reporting_errors():
+        mask = flow.hidden_mask(hide)
+        st.session_state[key] = tuple(int(i) for i in mask.nonzero()[0])
+    kept: tuple[int, ...] = st.session_state.get(key, ())
+    return kept

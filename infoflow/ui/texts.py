@@ -1,0 +1,46 @@
+"""What the pages say at more than a line's length: help at the place of use, and how things are computed."""
+
+ERROR = """|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of
+all layers, stages and positions. Below 1e-5 is float32 rounding."""
+
+LOGITS = """The parts of the last position, summed and unembedded, against the model's own logits: the same first token
+and the same eight on top, and the largest difference relative to the largest logit."""
+
+CANCELLATION = """κ = sum of the parts' lengths / length of their sum. 1: nothing cancels. Above 3, large parts cancel each
+other, and shares of length say little; look at the projection instead."""
+
+HIDDEN = """The share, by norm with nothing hidden, of the sources left out; the mean over all bars after the first word.
+Each bar's own is the thin grey line under it. The others are scaled to 100 %."""
+
+FIRST = """In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is
+hidden now."""
+
+METRIC = """**Norm**: length of a source's part among all lengths. **Projection**: how far it points along the whole; signed,
+adds to 100 %. **Distance**: how much shorter the whole gets without it."""
+
+SOURCES = """What a colour stands for. Parts of a group are added as vectors before they are measured, so a word's share is
+not the sum of its tokens' shares."""
+
+EMPHASIS = """Which of a layer's two rows is tall: after attention, or after the MLP."""
+
+COLOURS = (
+    """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey."""
+)
+
+HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
+to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
+
+PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
+
+MODEL = """The bundled model, a Hugging Face name, or a local folder: type it and press Enter."""
+
+FLOW_INTRO = """Every bar is one position's residual stream after one layer, split exactly into what each source token
+contributed. Read from the bottom (embeddings) to the top (output); colours are those of the tokens along the bottom."""
+
+FLOW_USE = """Hover a colour to single it out. Click a token's stripe to pin it; double-click releases. Click a bar for its
+details. Ctrl+wheel zooms, dragging pans. Thin grey lines: what is hidden."""
+
+FLOW_HOW = """One normal run of the model gives attention patterns, MLP gates and norm scales. Holding those fixed,
+everything that is left is linear, so the residual stream is a sum of one vector per source token, carried along exactly.
+What a bar shows is the *linear share traced to* a token: it does not say why a head attended where it did, and how the
+MLP's gate is held fixed is a choice (the identity rule of relevance propagation). The code that made the numbers:"""

@@ -1,0 +1,187 @@
+"""Each page alone, without a browser: it opens, answers its controls, and turns bad input into a sentence."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from infoflow.catalog import MODELS, PRESETS, Entry
+from infoflow.ui import cache
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(ROOT.glob("pages/*.py"))
+FLOW = str(ROOT / "pages/information_flow.py")
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches() -> Iterator[None]:
+    st.cache_data.clear()
+    yield
+    st.cache_data.clear()
+
+
+def opened(path: str = FLOW) -> AppTest:
+    return AppTest.from_file(path, default_timeout=120).run()
+
+
+def errors(app: AppTest) -> list[str]:
+    assert not app.exception, app.exception
+    return [e.value.replace("\\", "") for e in app.error]
+
+
+def grid_spec(app: AppTest) -> str:
+    return app.get("vega_lite_chart")[0].proto.spec
+
+
+def button(app: AppTest, label: str):  # type: ignore[no-untyped-def]
+    return next(b for b in app.button if b.label == label)
+
+
+def ask(app: AppTest, prompt: str) -> AppTest:
+    app.text_area(key="prompt").set_value(prompt)
+    return button(app, "Run").click().run()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_page_stands_alone(path: Path) -> None:
+    app = opened(str(path))
+    assert errors(app) == []
+    assert app.header[0].value
+
+
+def test_the_router_opens_the_first_page() -> None:
+    assert errors(opened(str(ROOT / "streamlit_app.py"))) == []
+
+
+def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "model", lambda name: pytest.fail("a model was loaded for the first picture"))
+    app = opened()
+    assert errors(app) == []
+    assert app.text_area(key="prompt").value == PRESETS[0].prompt
+    assert "bars" in grid_spec(app) or "token_labels" in grid_spec(app)
+    text = " ".join(m.value for m in app.markdown)
+    assert "Worst error" in text and "Logits" in text and "Cancellation" in text and "of the norm" in text
+
+
+def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
+    passes: list[int] = []
+    hook = cache.model("demo")._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
+    try:
+        app = ask(opened(), "The dog sat on the mat and looked at the moon")
+        assert errors(app) == [] and len(passes) == 1
+        before = grid_spec(app)
+        for key, values in (
+            ("metric", ["projection", "distance", "norm"]),
+            ("sources", ["tokens", "custom", "words"]),
+            ("emphasis", ["attention", "MLP"]),
+            ("colours", ["ordered", "top 8"]),
+        ):
+            for value in values:
+                app.segmented_control(key=key).set_value(value).run()
+                assert errors(app) == []
+        app.toggle(key="hide_first").set_value(False).run()
+        app.multiselect[0].set_value([app.multiselect[0].options[2]]).run()
+        app.slider[0].set_value((1, 3)).run()
+        assert errors(app) == [] and grid_spec(app) != before
+        assert len(passes) == 1
+        ask(app, "The cat sat on the hat")
+        assert len(passes) == 2
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "The prompt is empty"),
+        (" \n ", "The prompt is empty"),
+        ("one two three four five six seven " * 12, "the limit is 64"),
+    ],
+)
+def test_a_bad_prompt_gets_a_sentence_and_the_last_picture_stays(prompt: str, message: str) -> None:
+    app = opened()
+    before = grid_spec(app)
+    ask(app, prompt)
+    (error,) = errors(app)
+    assert message in error
+    assert grid_spec(app) == before
+    assert any(PRESETS[0].prompt in c.value.replace("\\", "") for c in app.caption)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "a/b/c", "/"])
+def test_an_unknown_model_gets_a_sentence_and_the_last_picture_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infoflow.ui.inputs.MODELS", (*MODELS, Entry(name, name, "")))  # AppTest can't type a new option
+    app = opened()
+    before = grid_spec(app)
+    app.selectbox(key="model").set_value(name)
+    ask(app, "hello")
+    (error,) = errors(app)
+    assert "folder" in error
+    assert grid_spec(app) == before
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["😀 smile 👩‍👩‍👧", "日本語のテキスト", "مرحبا بالعالم", "line one\nline two\n\nline three", "<script>alert(1)</script> <b>x</b>",
+     "# head *star* _under_ $x^2$ [a](b) `code` :smile:", "a", "\ud7ff\u0000z"],
+)  # fmt: skip
+def test_any_text_is_data(prompt: str) -> None:
+    app = ask(opened(), prompt)
+    assert errors(app) == []
+    for block in (*app.markdown, *app.caption):
+        assert not block.allow_html
+
+
+def test_hiding_everything_gets_a_sentence_and_the_picture_stays() -> None:
+    app = opened()
+    labels = app.multiselect[0].options
+    app.multiselect[0].set_value(labels[:1]).run()
+    before = grid_spec(app)
+    app.multiselect[0].set_value(labels).run()
+    (error,) = errors(app)
+    assert "Every source is hidden" in error
+    assert grid_spec(app) == before
+
+
+def test_groups_can_be_merged_named_and_undone() -> None:
+    app = opened()
+    app.segmented_control(key="sources").set_value("custom").run()
+    app.multiselect(key="flow_merge").set_value(["Mary", "John"])
+    app.text_input(key="flow_merge_name").set_value("names")
+    button(app, "Merge").click().run()
+    assert errors(app) == []
+    assert "names" in app.multiselect(key="flow_merge").options
+    assert "Mary" not in app.multiselect(key="flow_merge").options
+    button(app, "Undo").click().run()
+    assert "Mary" in app.multiselect(key="flow_merge").options
+    button(app, "Tokens").click().run()
+    assert errors(app) == []
+    button(app, "Words again").click().run()
+    assert "Mary" in app.multiselect(key="flow_merge").options
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.key)
+def test_each_example_is_one_click_away(preset) -> None:  # type: ignore[no-untyped-def]
+    app = opened()
+    app.button_group(key="preset").set_value(preset.title).run()
+    assert errors(app) == []
+    assert app.text_area(key="prompt").value == preset.prompt
+    assert any(preset.expected in c.value for c in app.caption)
+
+
+def test_a_link_opens_its_prompt() -> None:
+    app = AppTest.from_file(FLOW, default_timeout=120)
+    app.query_params["prompt"] = PRESETS[2].prompt
+    app.run()
+    assert errors(app) == []
+    assert app.text_area(key="prompt").value == PRESETS[2].prompt
+
+
+def test_two_visitors_keep_their_own_pictures() -> None:
+    first, second = opened(), opened()
+    ask(first, "The cat sat on the hat")
+    second.run()
+    assert second.text_area(key="prompt").value == PRESETS[0].prompt
+    assert grid_spec(first) != grid_spec(second)

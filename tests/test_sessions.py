@@ -1,0 +1,89 @@
+"""Saved runs come back as they were, without pickle; exports hold what they promise."""
+
+import io
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import infoflow
+from infoflow import export, pictures, samples, sessions
+from infoflow.analyses.flow import METHOD, Flow
+from infoflow.catalog import PRESETS
+from infoflow.errors import InfoflowError
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    return infoflow.decompose(tiny.model("qwen2"), "hello <b>w</b>")
+
+
+def test_a_saved_run_comes_back_as_it_was(flow: Flow, tmp_path: Path) -> None:
+    sessions.save(flow, tmp_path / "run.npz")
+    again = sessions.load(tmp_path / "run.npz")
+    for field in fields(Flow):
+        ours, theirs = getattr(flow, field.name), getattr(again, field.name)
+        assert np.array_equal(ours, theirs) if isinstance(ours, np.ndarray) else ours == theirs, field.name
+
+
+def test_what_is_no_saved_run_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InfoflowError, match="no file"):
+        sessions.load(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(InfoflowError, match="no saved run"):
+        sessions.load(tmp_path / "text.npz")
+    np.savez(tmp_path / "pickled.npz", header=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InfoflowError, match="no saved run"):
+        sessions.load(tmp_path / "pickled.npz")
+
+
+def test_json_has_what_it_promises(flow: Flow) -> None:
+    data = json.loads(export.as_json(flow))
+    for key, stage in (("attention_norms", "mid"), ("mlp_norms", "post")):
+        assert np.allclose(np.array(data[key]), flow.norms(stage))
+        assert np.array(data[key]).shape == (3, len(flow.tokens), len(flow.source_labels))
+    assert data["tokens"] == list(flow.tokens)
+    assert data["top_predictions"][0]["probability"] == flow.top[0].probability
+    assert data["provenance"]["model"] == "tiny-qwen2"
+
+
+def test_tables_come_back_from_their_files(flow: Flow) -> None:
+    frame = flow.to_frame()
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(export.as_parquet(flow))), frame, check_dtype=False)
+    csv = pd.read_csv(io.BytesIO(export.as_csv(flow)), keep_default_na=False)
+    assert list(csv.columns) == list(frame.columns) and len(csv) == len(frame)
+
+
+@pytest.mark.slow
+def test_pictures_open_offline(flow: Flow) -> None:
+    chart = pictures.flow_grid(flow).chart
+    assert export.chart_png(chart, "#ffffff")[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = export.chart_svg(chart, "#ffffff").decode()
+    assert svg.startswith("<svg") and "<b>" not in svg  # token text is data
+    page = export.chart_html(chart, "#ffffff").decode()
+    assert 'src="http' not in page and "<b>w" not in page
+
+
+def test_an_unknown_ending_or_folder_gets_a_sentence(flow: Flow, tmp_path: Path) -> None:
+    with pytest.raises(InfoflowError, match="no ending"):
+        export.check_ending("flow.docx")
+    with pytest.raises(InfoflowError, match="can't be written"):
+        export.write(flow, tmp_path / "nowhere" / "flow.json", lambda f: pictures.flow_grid(f).chart, "#ffffff")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.key)
+def test_stored_presets_are_what_the_model_gives(preset, demo: infoflow.Model) -> None:  # type: ignore[no-untyped-def]
+    stored, fresh = samples.sample("demo", preset.prompt), infoflow.decompose(demo, preset.prompt)
+    assert stored is not None, "run `make samples`"
+    assert stored.provenance == fresh.provenance and stored.provenance.method == METHOD
+    assert stored.tokens == fresh.tokens
+    np.testing.assert_allclose(stored.gram, fresh.gram, rtol=1e-3, atol=1e-4 * fresh.gram.max())
+
+
+def test_only_presets_of_the_bundled_model_are_stored() -> None:
+    assert samples.sample("demo", "something else") is None
+    assert samples.sample("other", PRESETS[0].prompt) is None
