@@ -67,10 +67,14 @@ class Model:
         return next(self._hf.parameters()).device
 
     def plan(self) -> SimpleNamespace:
-        """The architecture's row with the sizes a block needs, as plain values."""
-        config = self._hf.config
+        """The architecture's row with what a block needs to know of this model, as plain values."""
+        config, row = self._hf.config, self.architecture
         d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return SimpleNamespace(**asdict(self.architecture), d_head=d_head)
+        layer = self._hf.get_submodule(row.layers)[0]
+        attention = layer.get_submodule(row.attention)
+        affine = [attention.get_submodule(row.value), attention.get_submodule(row.output)]
+        affine += [layer.get_submodule(row.up), layer.get_submodule(row.down)]
+        return SimpleNamespace(**asdict(row), d_head=d_head, biased=any(m.bias is not None for m in affine))
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"

@@ -292,8 +292,9 @@ def decompose(
         def report(done: int, total: int) -> None:
             context.run(callback, done, total)
 
-    raw = model.run([t.id for t in tokens], split, model.plan(), source_of, wanted, top_k, report)
-    return _assemble(model, prompt, tokens, names, np.array(source_of), wanted, raw, sources)
+    plan = model.plan()
+    raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, top_k, report)
+    return _assemble(model, prompt, tokens, names, np.array(source_of), plan.biased, raw, sources)
 
 
 def _assemble(
@@ -302,17 +303,15 @@ def _assemble(
     tokens: tuple[Token, ...],
     names: list[str],
     source_of: np.ndarray,
-    wanted: list[int],
+    biased: bool,
     raw: dict[str, Any],
     sources: Labels,
 ) -> Flow:
     """The block's tensors as a result: bias moved from the first source to the last, ids given names."""
     gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
-    if raw["has_bias"]:
+    if biased:
         gram, of_logit = np.roll(gram, -1, axis=(-2, -1)), np.roll(of_logit, -1, axis=0)
         names = [*names, BIAS]
-    else:
-        gram, of_logit = gram[..., 1:, 1:], of_logit[1:]
     top = [_prediction(model, *row) for row in raw["top"]]
     targets = [_prediction(model, *row) for row in raw["targets"]]
     return Flow(

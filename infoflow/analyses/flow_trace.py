@@ -14,12 +14,11 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     n_layers = len(layers)
     grams, errors = [], []
     rows = pairs = embedding_norm = None
-    has_bias = False
     for index in range(n_layers):
         layer = layers[index]
         x = layer.input[0].float()
         if rows is None:  # 1. start
-            pairs = _pairs(source_of, x.device)
+            pairs = _pairs(source_of, arch.biased, x.device)
             own = pairs["own"]
             rows = x.new_zeros(len(pairs["pos"]), x.shape[-1])
             rows[own] = x
@@ -28,9 +27,8 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         scale, gain = _frozen_norm(norm, x, norm.output[0])
         attention = layer.get(arch.attention)
         pattern = attention.output[1][0].float()
-        biased = _attend(
-            attention.get(arch.value), attention.get(arch.output), rows, scale, gain, pattern, pairs, arch.d_head
-        )  # 2.
+        value, output = attention.get(arch.value), attention.get(arch.output)
+        _attend(value, output, rows, scale, gain, pattern, pairs, arch.d_head)  # 2.
         norm = layer.get(arch.mlp_norm)
         x = norm.input[0].float()
         gram, error = _measure(rows, x, pairs)  # 4.
@@ -38,8 +36,7 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         errors.append(error)
         scale, gain = _frozen_norm(norm, x, norm.output[0])
         gate = layer.get(arch.gate).output[0].float()
-        biased = _feed(layer.get(arch.up), layer.get(arch.down), rows, scale, gain, gate, pairs) or biased  # 3.
-        has_bias = has_bias or biased
+        _feed(layer.get(arch.up), layer.get(arch.down), rows, scale, gain, gate, pairs)  # 3.
         x = layer.output
         x = (x[0] if isinstance(x, tuple) else x)[0].float()
         gram, error = _measure(rows, x, pairs)  # 4.
@@ -60,24 +57,24 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         "gram": torch.stack(grams).reshape(n_layers, 2, n, size, size).cpu(),
         "error": torch.stack(errors).reshape(n_layers, 2, n).cpu(),
         "embedding_norm": embedding_norm.cpu(),
-        "has_bias": bool(has_bias),
     }
 
 
-def _pairs(source_of, device):
-    """Rows of the packed state: for each position, the bias (source 0) and the sources met so far (1, 2, ...).
+def _pairs(source_of, biased, device):
+    """Rows of the packed state: for each position the sources met so far, the bias first where the model has one.
 
     Sources are numbered by first appearance, so those of one position are always a prefix.
     """
-    pos, src, own, start, met = [], [], [], [], 0
+    pos, src, own, start, met, shift = [], [], [], [], 0, int(biased)
     for p, s in enumerate(source_of):
         met = max(met, s + 1)
         start.append(len(pos))
-        own.append(len(pos) + s + 1)
-        pos.extend([p] * (met + 1))
-        src.extend(range(met + 1))
+        own.append(len(pos) + s + shift)
+        pos.extend([p] * (met + shift))
+        src.extend(range(met + shift))
     index = {"pos": pos, "src": src, "own": own, "bias": start}
     out = {name: torch.tensor(values, device=device) for name, values in index.items()}
+    out["biased"] = biased
     out["start"] = start
     out["size"] = [b - a for a, b in zip(start, [*start[1:], len(pos)], strict=True)]
     return out
@@ -96,21 +93,18 @@ def _offset(module, like):
 
 
 def _attend(value, output, rows, scale, gain, pattern, pairs, d_head):
-    """rows += W_O sum_k A[q, k] W_V norm(rows[k]); value and output biases go to the bias source. True if there are any."""
+    """rows += W_O sum_k A[q, k] W_V norm(rows[k]); the value and output biases go to the bias source."""
     inner = value((rows * scale[pairs["pos"], None]).mul_(gain)).float()
-    v_bias = _offset(value, rows)
-    has_bias = bool((v_bias != 0).any())
-    if has_bias:  # every row has got the bias; one copy belongs to the bias source, whose rows the pattern then mixes
-        inner -= v_bias
-        inner[pairs["bias"]] += v_bias
+    if pairs["biased"]:  # every row has got the bias; one copy belongs to the bias source, whose rows the pattern then mixes
+        bias = _offset(value, rows)
+        inner -= bias
+        inner[pairs["bias"]] += bias
     mixed = _mix(inner, pattern, pairs, d_head)
     rows += output(mixed).float()
-    o_bias = _offset(output, mixed)
-    if bool((o_bias != 0).any()):
-        rows -= o_bias
-        rows[pairs["bias"]] += o_bias
-        has_bias = True
-    return has_bias
+    if pairs["biased"]:
+        bias = _offset(output, mixed)
+        rows -= bias
+        rows[pairs["bias"]] += bias
 
 
 def _mix(inner, pattern, pairs, d_head):
@@ -126,19 +120,19 @@ def _mix(inner, pattern, pairs, d_head):
 
 
 def _feed(up, down, rows, scale, gain, gate, pairs):
-    """rows += W_down (gate[p] * W_up norm(rows)), a block of rows at a time. True if there are biases."""
-    pos, bias = pairs["pos"], pairs["bias"]
-    up_bias = _offset(up, rows)
-    down_bias = _offset(down, gate)
+    """rows += W_down (gate[p] * W_up norm(rows)), a block of rows at a time; the biases go to the bias source."""
+    pos = pairs["pos"]
+    up_bias, down_bias = (_offset(up, rows), _offset(down, gate)) if pairs["biased"] else (None, None)
     for first in range(0, len(pos), 1024):  # the hidden width is several times d_model: never hold it for all rows
         part = slice(first, first + 1024)
         hidden = up((rows[part] * scale[pos[part], None]).mul_(gain)).float()
-        hidden -= up_bias
-        rows[part] += down(hidden.mul_(gate[pos[part]])).float() - down_bias
-    if bool((up_bias != 0).any() or (down_bias != 0).any()):
-        rows[bias] += down(gate * up_bias).float()  # the down bias comes with it
-        return True
-    return False
+        if pairs["biased"]:
+            hidden -= up_bias
+        rows[part] += down(hidden.mul_(gate[pos[part]])).float()
+        if pairs["biased"]:
+            rows[part] -= down_bias
+    if pairs["biased"]:
+        rows[pairs["bias"]] += down(gate * up_bias).float()  # the down bias comes with it
 
 
 def _measure(rows, x, pairs):
@@ -158,8 +152,9 @@ def _final(parts, logits, wanted, top_k):
     """What each source adds to the logits of the targets, and whether all of them together give the model's."""
     summed = parts.sum(0)
     probability = torch.softmax(logits, -1)
-    order = logits.topk(max(top_k, 8)).indices
-    ours = summed.topk(8).indices
+    eight = min(8, len(logits))
+    order = logits.topk(min(max(top_k, 8), len(logits))).indices
+    ours = summed.topk(eight).indices
     top = [int(i) for i in order[:top_k]]
     ids = list(dict.fromkeys([*wanted, *top]))
     row = {i: (i, float(probability[i]), float(logits[i])) for i in ids}
@@ -168,5 +163,5 @@ def _final(parts, logits, wanted, top_k):
         "targets": [row[i] for i in ids],
         "source_logits": parts[:, ids].cpu(),
         "logit_error": float((summed - logits).abs().max() / logits.abs().max().clamp_min(1e-30)),
-        "top_agrees": bool(ours[0] == order[0]) and set(ours.tolist()) == set(order[:8].tolist()),
+        "top_agrees": bool(ours[0] == order[0]) and set(ours.tolist()) == set(order[:eight].tolist()),
     }

@@ -47,8 +47,19 @@ def _use_preset() -> None:
         st.session_state["prompt"] = found.prompt
 
 
+def _run_again() -> None:
+    """Run was pressed: what had been cancelled may run."""
+    for key in [k for k in st.session_state if str(k).endswith("_cancelled")]:
+        del st.session_state[key]
+
+
 def question() -> Question:
     """Model, presets and prompt. Running is submitting the form: the button, or Ctrl+Enter in the box."""
+    with st.container():  # what comes and goes in here must not move what follows: moved widgets are made anew
+        return _question()
+
+
+def _question() -> Question:
     st.session_state.setdefault("prompt", st.query_params.get("prompt") or PRESETS[0].prompt)
     current = preset_of(st.session_state["prompt"])
     st.session_state["preset"] = current.title if current else None
@@ -75,7 +86,8 @@ def question() -> Question:
             bind="query-params",
             help=texts.MODEL,
         )
-        right.form_submit_button("Run", type="primary", width="stretch", help="Ctrl+Enter in the prompt box does the same.")
+        submit_help = "Ctrl+Enter in the prompt box does the same."
+        right.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=_run_again)
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
     return Question(model or "demo", prompt)

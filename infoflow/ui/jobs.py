@@ -53,9 +53,9 @@ def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], patience: float 
     thread = threading.Thread(target=target, daemon=True)
     add_script_run_ctx(thread, get_script_run_ctx())
     thread.start()
+    place = st.empty()  # always there, so that what follows keeps its place on the page
     thread.join(patience)
     if thread.is_alive():
-        place = st.empty()
         try:
             with place.container(horizontal=True, vertical_alignment="center"):
                 bar = st.progress(0.0, "Starting …", width="stretch")

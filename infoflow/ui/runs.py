@@ -17,14 +17,16 @@ def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T
 
     None only when there is nothing to show yet. Kept in the session: `{page}_shown` and `{page}_cancelled`.
     """
-    shown, cancelled = f"{page}_shown", f"{page}_cancelled"
+    with st.container():  # messages that come and go must not move what follows
+        return _last_good(f"{page}_shown", f"{page}_cancelled", asked, work)
 
+
+def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> T | None:
     def cancel() -> None:
         st.session_state[cancelled] = asked
 
     last: Question | None = st.session_state.get(shown)
     if st.session_state.get(cancelled) == asked:
-        del st.session_state[cancelled]
         st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
     else:
         with blocks.reporting_errors():

@@ -1,0 +1,141 @@
+"""A running app and a headless Chromium. Without a Chromium the tests skip with the reason; under CI=true they fail."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+def _chromium(playwright: Playwright) -> str:
+    on_path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if on_path:
+        return on_path
+    if os.path.exists(playwright.chromium.executable_path):
+        return playwright.chromium.executable_path
+    reason = "no Chromium on PATH and none of playwright's; `make browser` installs one"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=_chromium(playwright), args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a freshly started server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("server") / "log").open("w+")
+    command = [
+        sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true", f"--server.port={port}",
+        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
+    ]  # fmt: skip
+    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.time() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                if server.poll() is not None or time.time() > deadline:
+                    log.seek(0)
+                    pytest.fail(f"the server did not start:\n{log.read()}")
+                time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+class Visitor:
+    """A page of the app, with what a person does on it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.requests: list[str] = []
+        self.failures: list[str] = []
+        page.on("request", lambda r: self.requests.append(r.url))
+        page.on("pageerror", lambda e: self.failures.append(str(e)))
+
+    def open(self, path: str = "/") -> "Visitor":
+        self.page.goto(self.address + path)
+        self.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
+        return self.settle()
+
+    def settle(self) -> "Visitor":
+        """Wait until the script rests, and check that nothing broke."""
+        self.page.wait_for_timeout(250)
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=90_000)
+        self.page.wait_for_timeout(250)
+        assert self.page.locator('[data-testid="stException"]').count() == 0
+        assert not self.failures
+        return self
+
+    def run(self, prompt: str) -> "Visitor":
+        self.page.get_by_role("textbox", name="Prompt").fill(prompt)
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        return self.settle()
+
+    def choose(self, option: str) -> "Visitor":
+        """Click one of a row of options."""
+        self.page.get_by_role("radio", name=option, exact=True).click()
+        return self.settle()
+
+    @property
+    def grid(self):  # type: ignore[no-untyped-def]
+        return self.page.locator('[data-testid="stVegaLiteChart"]').first
+
+    def click_grid(self, across: float, down: float) -> "Visitor":
+        """Click the grid at a fraction of its width and height."""
+        self.grid.scroll_into_view_if_needed()
+        box = self.grid.bounding_box()
+        self.page.mouse.click(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
+        return self.settle()
+
+    def text(self) -> str:
+        return self.page.inner_text('[data-testid="stMain"]')
+
+
+@pytest.fixture
+def visitor(browser: Browser, app: str) -> Iterator[Callable[..., Visitor]]:
+    """Opens a page of its own for each call: visitor(scheme="dark", width=900)."""
+    opened = []
+
+    def new(scheme: str = "light", width: int = 1400, height: int = 1100) -> Visitor:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True)
+        opened.append(context)
+        return Visitor(context.new_page(), app)
+
+    yield new
+    for context in opened:
+        context.close()

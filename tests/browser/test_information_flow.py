@@ -1,0 +1,140 @@
+"""The Information flow page as its user meets it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Visitor
+
+New = Callable[..., Visitor]
+
+
+def test_first_visit_two_prompts_regroup_hide_click_and_download(visitor: New, tmp_path: Path) -> None:
+    me = visitor().open()
+    assert "When Mary and John" in me.page.get_by_role("textbox", name="Prompt").input_value()
+    assert "Worst error" in me.text() and "of the norm, on average" in me.text()
+
+    me.run("The capital of France is")
+    assert "position 5" in me.text()
+    me.run("The dog chased the cat and the cat ran away")
+    assert "Shares of 11 sources by norm" in me.text()
+
+    me.choose("tokens")
+    me.choose("projection")
+    assert "by projection" in me.text()
+    me.page.wait_for_url(lambda url: "metric=projection" in url and "sources=tokens" in url, timeout=10_000)
+    me.choose("words")
+
+    me.page.get_by_text("Hide first token").click()
+    me.settle()
+    assert "First token: ⟨bos⟩" in me.text()
+    me.page.get_by_text("Hide first token").click()
+    me.settle()
+    assert "Hidden: ⟨bos⟩" in me.text()
+
+    me.click_grid(0.5, 0.5)
+    assert "Click a bar to see" not in me.text()
+    assert "Layer " in me.text() and "Effective sources" in me.text() and "Cancellation κ" in me.text()
+
+    for kind, begins in (("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"layer,stage,position"), ("JSON", b"{")):
+        with me.page.expect_download(timeout=60_000) as download:
+            me.page.get_by_role("button", name=kind, exact=True).click()
+        target = tmp_path / f"flow.{kind.lower()}"
+        download.value.save_as(target)
+        assert target.read_bytes().startswith(begins), kind
+    assert json.loads((tmp_path / "flow.json").read_text())["tokens"][1] == "The"
+
+
+def test_no_request_leaves_the_server(visitor: New, app: str) -> None:
+    me = visitor().open()
+    me.run("The sun rises in the")
+    me.click_grid(0.4, 0.4)
+    assert len(me.requests) > 10
+    strangers = [r for r in me.requests if not r.startswith((app, app.replace("http", "ws"), "data:", "blob:"))]
+    assert strangers == []
+
+
+def test_a_click_on_a_token_pins_it_and_leaves_the_chosen_bar(visitor: New) -> None:
+    me = visitor().open()
+    tokens = me.page.locator(".stripe_marks path")
+    pale = '.bars_marks path[opacity="0.12"]'
+    tokens.nth(2).click()
+    me.settle()
+    me.page.mouse.move(5, 5)
+    me.page.wait_for_selector(pale, state="attached")
+    assert "Click a bar to see" in me.text()
+    me.click_grid(0.5, 0.5)
+    assert "Click a bar to see" not in me.text()
+    me.page.mouse.move(5, 5)
+    assert me.page.locator(pale).count() > 0  # the bar was chosen, the token is still pinned
+
+
+@pytest.mark.parametrize("prompt", ["<img src=x onerror=alert(1)> **bold**", "你好 😀 مرحبا\nsecond line"])
+def test_strange_prompts_are_shown_as_they_are(visitor: New, prompt: str) -> None:
+    me = visitor().open()
+    me.page.on("dialog", lambda d: pytest.fail("a prompt ran as a script"))
+    me.run(prompt)
+    me.click_grid(0.6, 0.5)
+    assert "Effective sources" in me.text()
+
+
+def test_bad_prompts_leave_the_last_picture(visitor: New) -> None:
+    me = visitor().open()
+    me.run("   ")
+    assert "The prompt is empty" in me.text()
+    assert "Below is the last good run: When Mary and John" in me.text()
+    me.run("many words " * 60)
+    assert "the limit is 64" in me.text()
+    assert me.grid.is_visible()
+    me.run("The sky is")
+    assert "Below is the last good run" not in me.text()
+
+
+def test_a_typed_model_name_that_is_none_gets_a_sentence(visitor: New) -> None:
+    me = visitor().open()
+    box = me.page.get_by_role("combobox", name="Model")
+    box.fill("/no/such/folder")
+    box.press("Enter")
+    me.run("The sky is")
+    assert "There is no folder '/no/such/folder'" in me.text()
+    assert me.grid.is_visible()
+
+
+def test_a_link_reopens_the_view(visitor: New) -> None:
+    me = visitor().open("/?prompt=The+opposite+of+hot+is&metric=distance&sources=tokens&colours=ordered")
+    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The opposite of hot is"
+    assert "by distance" in me.text()
+
+
+def test_a_deep_link_to_the_page_works(visitor: New) -> None:
+    me = visitor().open("/information_flow")
+    assert "Worst error" in me.text()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1400), ("light", 700)])
+def test_dark_and_narrow_pages_show_everything(visitor: New, scheme: str, width: int) -> None:
+    me = visitor(scheme=scheme, width=width).open()
+    box = me.grid.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= width
+    assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_groups_can_be_merged(visitor: New) -> None:
+    me = visitor().open()
+    me.choose("custom")
+    box = me.page.get_by_role("combobox", name="Merge")
+    for name in ("Mary", "John"):
+        box.fill(name)
+        me.page.get_by_role("option", name=name, exact=True).click()
+    me.page.keyboard.press("Escape")
+    me.page.get_by_placeholder("their names joined").fill("the names")
+    me.page.get_by_placeholder("their names joined").press("Enter")
+    me.settle()
+    me.page.get_by_role("button", name="Merge", exact=True).click()
+    me.settle()
+    assert "Shares of 14 sources" in me.text()
+    me.page.get_by_role("button", name="Undo").click()
+    me.settle()
+    assert "Shares of 15 sources" in me.text()
