@@ -8,7 +8,7 @@ PORT ?= 8501
 .PHONY: app test test-fast lint samples browser clean
 
 app: .venv/app.stamp
-	$(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
+	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT)
 
 test: .venv/dev.stamp browser lint
 	$(BIN)/python -m pytest

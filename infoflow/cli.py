@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from infoflow import __version__
 from infoflow.errors import InfoflowError
@@ -67,7 +68,7 @@ def _flow(options: argparse.Namespace) -> None:
         sys.stdout.write(export.as_json(flow).decode() + "\n")
         return
 
-    def picture(drawn: Flow):  # type: ignore[no-untyped-def]
+    def picture(drawn: Flow) -> Any:
         alone = len(drawn.source_labels) == 1
         hidden = () if options.show_first or alone else (0,)
         return pictures.flow_grid(drawn, options.metric, hidden, dark=options.dark).chart

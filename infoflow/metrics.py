@@ -63,6 +63,12 @@ def shares(gram: Gram, metric: str) -> PerSource:
     raise KeyError(metric)
 
 
+def cosine(gram: Gram) -> PerSource:
+    """cos(C_s, x) = <C_s, x> / (|C_s| |x|): how a part points to the whole, whatever its length; 0 for nothing."""
+    G = gram.astype(np.float64)
+    return _divide(G.sum(-1), norms(G) * np.asarray(total_norm(G))[..., None])
+
+
 def without(gram: Gram, hidden: Bool[np.ndarray, " source"]) -> Gram:
     """Gram matrix of what is left when the hidden sources are taken out of the sum."""
     keep = ~hidden

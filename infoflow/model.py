@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from infoflow.architectures import ROLES, architecture_of
 from infoflow.errors import BadPrompt, UnsupportedModel
-from infoflow.tokens import Token
+from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
 
 transformers.utils.logging.disable_progress_bar()
@@ -113,15 +113,15 @@ class Model:
         for token_id in ids:
             if token_id in special:
                 if waiting:
-                    flush("\ufffd")
+                    flush(UNDECODABLE)
                 tokens.append(Token(token_id, "", name=str(self.tokenizer.convert_ids_to_tokens(token_id))))
                 continue
             waiting.append(token_id)
             text = self._decode(waiting)
-            if not text.endswith("\ufffd"):
+            if not text.endswith(UNDECODABLE):
                 flush(text)
         if waiting:
-            flush("\ufffd")
+            flush(UNDECODABLE)
         return tuple(tokens)
 
     def _decode(self, ids: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from infoflow import metrics
 from infoflow.analyses.flow import STAGES, Flow
 from infoflow.errors import BadPrompt
+from infoflow.tokens import UNDECODABLE
 
 ROW_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
 
@@ -21,7 +22,7 @@ class Cell:
     stage: str
     position: int
     sources: pd.DataFrame
-    """source, source_label, share, projection, norm"""
+    """source, source_label, share, projection, cosine, norm"""
     error: float
     cancellation: float
     effective_sources: float
@@ -50,7 +51,8 @@ def cell(flow: Flow, layer: int, stage: str, position: int, metric: str = "norm"
     here = np.flatnonzero((flow.first_position() <= position) & ~mask)
     table = pd.DataFrame({
         "source": here, "source_label": [flow.source_labels[i] for i in here], "share": share[here],
-        "projection": metrics.shares(seen, "projection")[here], "norm": metrics.norms(seen)[here],
+        "projection": metrics.shares(seen, "projection")[here], "cosine": metrics.cosine(seen)[here],
+        "norm": metrics.norms(seen)[here],
     })  # fmt: skip
     table = table.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
     return Cell(layer, stage, position, table, error, float(metrics.cancellation(gram)), metrics.effective_number(share))
@@ -119,6 +121,8 @@ def provenance_line(flow: Flow) -> str:
 
 def visible(text: str) -> str:
     """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
+    if text == UNDECODABLE:
+        return "⟨byte⟩"
     shown = text.replace("\n", "⏎").replace("\t", "⇥")
     return shown.strip() or "␣" * max(1, len(shown))
 

@@ -9,6 +9,8 @@ from infoflow.errors import BadPrompt
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", "\r": "␍"})
+UNDECODABLE = "\ufffd"
+"""what a tokenizer gives for bytes that are no whole character"""
 BIAS = "bias"
 """the extra source that holds what the weights add by themselves"""
 
@@ -30,6 +32,8 @@ def label(token: Token, limit: int = 16) -> str:
     if token.name:
         inner = token.name.strip("<>|/[]").replace("_", " ")
         return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
+    if token.text == UNDECODABLE:
+        return "⟨byte⟩" + str(token.part or "").translate(_SUBSCRIPTS)
     text = token.text.translate(_VISIBLE)
     text = "".join(c if c.isprintable() or c == " " else "·" for c in text)
     if not text:

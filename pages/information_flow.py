@@ -36,7 +36,7 @@ def picture(flow: Flow, view: inputs.View) -> None:
                 note += f" Each bar shows its {charts.FOLDED_TO} largest and the rest in grey; details and tables hold all."
             st.caption(f"{note} {texts.FLOW_USE}")
         chosen = next(iter(event.selection.get("cell") or []), None)
-        with right:
+        with right, st.container():
             if chosen is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
                 chosen = {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}

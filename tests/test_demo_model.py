@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
-import demo_corpus as corpus
-import demo_skills as skills
-import demo_words as words
 import pytest
 
 import infoflow
 from infoflow.weights import DEMO
+
+import demo_corpus as corpus
+import demo_skills as skills
+import demo_words as words
 
 pytestmark = pytest.mark.slow
 

@@ -20,6 +20,7 @@ def test_on_vectors_whose_answers_are_known() -> None:
     np.testing.assert_allclose(metrics.norms(G), [3, 4])
     assert metrics.total_norm(G) == pytest.approx(5)
     assert metrics.cancellation(G) == pytest.approx(7 / 5)
+    np.testing.assert_allclose(metrics.cosine(G), [3 / 5, 4 / 5])
     np.testing.assert_allclose(metrics.shares(G, "norm"), [3 / 7, 4 / 7])
     np.testing.assert_allclose(metrics.shares(G, "projection"), [9 / 25, 16 / 25])
     np.testing.assert_allclose(metrics.shares(G, "distance"), [1 / 3, 2 / 3])  # 5 - 4 and 5 - 3

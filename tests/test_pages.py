@@ -124,7 +124,8 @@ def test_an_unknown_model_gets_a_sentence_and_the_last_picture_stays(name: str, 
 
 @pytest.mark.parametrize(
     "prompt",
-    ["😀 smile 👩‍👩‍👧", "日本語のテキスト", "مرحبا بالعالم", "line one\nline two\n\nline three", "<script>alert(1)</script> <b>x</b>",
+    ["😀 smile 👩‍👩‍👧", "日本語のテキスト", "مرحبا بالعالم", "line one\nline two\n\nline three",
+     "<script>alert(1)</script> <b>x</b>",
      "# head *star* _under_ $x^2$ [a](b) `code` :smile:", "a", "\ud7ff\u0000z"],
 )  # fmt: skip
 def test_any_text_is_data(prompt: str) -> None:

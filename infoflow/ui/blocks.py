@@ -90,6 +90,7 @@ def details(
                 "source_label": st.column_config.TextColumn("Source"),
                 "share": st.column_config.NumberColumn("Share", format="percent", help=METRICS[metric]),
                 "projection": st.column_config.NumberColumn("Projection", format="percent", help=METRICS["projection"]),
+                "cosine": st.column_config.NumberColumn("Cosine", format="%.2f", help="Between this part and the whole."),
                 "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
             },
         )

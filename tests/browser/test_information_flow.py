@@ -117,7 +117,7 @@ def test_a_deep_link_to_the_page_works(visitor: New) -> None:
 def test_dark_and_narrow_pages_show_everything(visitor: New, scheme: str, width: int) -> None:
     me = visitor(scheme=scheme, width=width).open()
     box = me.grid.bounding_box()
-    assert 0 <= box["x"] and box["x"] + box["width"] <= width
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width
     assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
