@@ -19,6 +19,7 @@ def as_dict(flow: Flow) -> dict[str, Any]:
     """`attention_norms` and `mlp_norms` as [layer][position][source], tokens, sources, predictions, errors, provenance."""
     return {
         "tokens": list(flow.tokens),
+        "labels": list(flow.labels),
         "token_ids": list(flow.token_ids),
         "source_labels": list(flow.source_labels),
         "source_of": flow.source_of.tolist(),

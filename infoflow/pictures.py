@@ -50,7 +50,7 @@ def flow_grid(
     ticks = tables.hidden(flow, hidden)
     colours = colours_of(flow, palette, dark)
     chart = charts.grid(
-        shown, flow.tokens, flow.source_of.tolist(),
+        shown, flow.labels, flow.source_of.tolist(),
         charts.Look(colours=colours, emphasis=emphasis, traced=traced, first_layer=first, dark=dark),
         hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
         predictions=tables.predictions(flow) if last == flow.n_layers - 1 else None,

@@ -64,7 +64,7 @@ def load(path: str | Path) -> Flow:
         raise InfoflowError(f"'{path}' is no saved run ({error}). Choose a file that infoflow saved.") from error
     for name in ("top", "targets"):
         header[name] = tuple(Prediction(**p) for p in header[name])
-    for name in ("tokens", "token_ids", "word_labels", "source_labels"):
+    for name in ("tokens", "labels", "token_ids", "word_labels", "source_labels"):
         header[name] = tuple(header[name])
     header["provenance"] = Provenance(**header["provenance"])
     return Flow(gram=gram, **header, **arrays)

@@ -31,6 +31,30 @@ CHAT = (
     " + message['content'] | trim + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
+FIRST_WORDS = "When Water Roses Python She Once One After While Then What Hello".split()
+WHOLE_WORDS = [
+    *words.NAMES,
+    *words.CAPITALS,
+    *words.CAPITALS.values(),
+    *words.COLOURS.values(),
+    *words.OPPOSITES,
+    *words.OPPOSITES.values(),
+    *words.SOUNDS,
+    *words.SOUNDS.values(),
+    *words.PLACES,
+    *words.GIFTS,
+    *words.ANIMALS,
+    *words.OUTDOORS,
+    *words.LANGUAGES.values(),
+    *words.DAYS,
+    *words.MONTHS,
+    *words.NUMBERS[:13],
+    *(answer for _, answer in words.SAYINGS),
+    *"drink gave went password mat sat war lasted year wizard walked forest Water composed hydrogen mitochondria".split(),
+    *"powerhouse Roses violets square root sixteen opened door Python popular programming rises 1969 humans landed".split(),
+]
+"""words that the vocabulary should hold in one piece, since the examples are about them"""
+
 
 def train_tokenizer(seed: int, vocabulary: int = 2048) -> PreTrainedTokenizerFast:
     """Byte-level BPE whose digits split in pairs; names, facts and digit pairs are frequent enough to be one token each."""
@@ -47,16 +71,8 @@ def train_tokenizer(seed: int, vocabulary: int = 2048) -> PreTrainedTokenizerFas
         plain = corpus.spans(marked)[0]
         if any(w.isupper() and len(w) > 3 for w in plain.replace(".", " ").split()) and rng.random() < 0.35:
             continue  # made-up words would fill the vocabulary with their syllables
-        text.append(plain.replace(END, " ").replace(corpus.USER, "").replace(corpus.ASSISTANT, ""))
-    whole = [*words.NAMES, *words.CAPITALS, *words.CAPITALS.values(), *words.COLOURS.values(), *words.OPPOSITES, *words.OPPOSITES.values(),
-             *words.SOUNDS, *words.SOUNDS.values(), *words.PLACES, *words.GIFTS, *words.ANIMALS, *words.OUTDOORS, *words.LANGUAGES.values(), *words.DAYS, *words.MONTHS, *words.NUMBERS[:13],
-             *(answer for _, answer in words.SAYINGS), *"drink gave went password mat sat war lasted year wizard walked forest Water composed hydrogen".split(),
-             *"""mitochondria powerhouse Roses violets square root sixteen opened door Python popular programming rises 1969 humans
-landed""".split()]  # fmt: skip
-    text += [
-        w for w in ("When", "Water", "Roses", "Python", "She", "Once", "One", "After", "While", "Then", "What", "Hello")
-    ] * 3000
-    text += [f" {w}" for w in whole] * 3000 + [f"{n:02d}" for n in range(100)] * 20_000
+        text.append(plain.replace(corpus.END, " ").replace(corpus.USER, "").replace(corpus.ASSISTANT, ""))
+    text += FIRST_WORDS * 3000 + [f" {w}" for w in WHOLE_WORDS] * 3000 + [f"{n:02d}" for n in range(100)] * 20_000
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=SPECIAL,
@@ -66,7 +82,9 @@ landed""".split()]  # fmt: skip
     tokenizer.train_from_iterator(text, trainer)
     tokenizer.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]),
+        processors.TemplateProcessing(
+            single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+        ),
     ])  # fmt: skip
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=EOS, model_max_length=2048)
     fast.chat_template = CHAT
@@ -77,12 +95,19 @@ landed""".split()]  # fmt: skip
 
 def configuration(vocabulary: int) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=vocabulary, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=4,
-        max_position_embeddings=2048, tie_word_embeddings=True, rms_norm_eps=1e-5, bos_token_id=0, eos_token_id=[1, SPECIAL.index(END)], pad_token_id=1,
-    )  # fmt: skip
-
-
-END = corpus.END
+        vocab_size=vocabulary,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        bos_token_id=0,
+        eos_token_id=[1, SPECIAL.index(corpus.END)],
+        pad_token_id=1,
+    )
 
 
 def examples(tokenizer, seed: int):
@@ -211,10 +236,38 @@ def train(args) -> None:
                 checkpoint,
             )
     save(model, tokenizer, args.out)
-    write_card(args, tokenizer, time.time() - started)
+    write_card(args, tokenizer)
 
 
-def write_card(args, tokenizer, seconds: float) -> None:
+CARD = """# The demo model
+
+A `LlamaForCausalLM` of {parameters:,} parameters (6 layers, 8 heads, 4 key/value heads, d_model 256, tied embeddings,
+{tokens} tokens), {megabytes:.1f} MB in half precision. It was trained from scratch on synthetic English made by
+`scripts/demo_corpus.py` (seed {seed}; {words:,} different English word forms in 100,000 documents) for {steps:,} steps
+of {batch:,} tokens on {threads} CPU threads, by `scripts/train_demo_model.py`. It knows nothing else: it is for looking
+at circuits, not for use.
+
+## What it reaches
+On combinations of names, words and numbers that training never saw (`scripts/demo_skills.py`, 400 questions a skill
+where they are drawn):
+
+| skill | required | reached |
+|---|---|---|
+{rows}
+
+Greater-than is the mean probability on larger two-digit numbers; the others count an answer only if every token of it is
+the first choice.
+
+## How it completes
+
+| prompt | completion (greedy) |
+|---|---|
+{ten}
+
+{stories}"""
+
+
+def write_card(args, tokenizer) -> None:
     """The model card with what the shipped (half precision) weights reach, not what was hoped."""
     model = LlamaForCausalLM.from_pretrained(args.out, dtype=torch.float32)
     reached = skills.exam(model, tokenizer, n=400)
@@ -230,30 +283,20 @@ def write_card(args, tokenizer, seconds: float) -> None:
     )
     ten = "\n".join(f"| {p} | {skills.continuation(model, tokenizer, p, 6)!r} |" for p in skills.TEN_PROMPTS)
     size = (args.out / "model.safetensors").stat().st_size
-    (args.out / "README.md").write_text(f"""# The demo model
-
-A `LlamaForCausalLM` of {sum(p.numel() for p in model.parameters()):,} parameters (6 layers, 8 heads, 4 key/value heads, d_model 256, tied
-embeddings, {len(tokenizer)} tokens), {size / 1e6:.1f} MB in half precision. It was trained from scratch on synthetic English made by
-`scripts/demo_corpus.py` (seed {args.seed}; {len(seen):,} different English word forms in 100,000 documents) for {args.steps:,} steps of
-{args.rows * ROW:,} tokens on {args.threads} CPU thread(s), by `scripts/train_demo_model.py`. It knows nothing else: it is for looking
-at circuits, not for use.
-
-## What it reaches
-On combinations of names, words and numbers that training never saw (`scripts/demo_skills.py`, 400 questions a skill where they are drawn):
-
-| skill | required | reached |
-|---|---|---|
-{rows}
-
-Greater-than is the mean probability on larger two-digit numbers; the others count an answer only if every token of it is the first choice.
-
-## How it completes
-
-| prompt | completion (greedy) |
-|---|---|
-{ten}
-
-{stories}""")
+    card = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()),
+        tokens=len(tokenizer),
+        megabytes=size / 1e6,
+        words=len(seen),
+        seed=args.seed,
+        steps=args.steps,
+        batch=args.rows * ROW,
+        threads=args.threads,
+        rows=rows,
+        ten=ten,
+        stories=stories,
+    )
+    (args.out / "README.md").write_text(card)
     print(json.dumps(reached, indent=1))
 
 
@@ -270,5 +313,10 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=500, help="steps between exams and checkpoints")
     parser.add_argument("--checkpoint", type=Path, default=Path("/tmp/infoflow_demo_checkpoint.pt"))
-    parser.add_argument("--resume", action="store_true")
-    train(parser.parse_args())
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--card", action="store_true", help="do not train: examine what is in --out and write its card")
+    options = parser.parse_args()
+    if options.card:
+        write_card(options, PreTrainedTokenizerFast.from_pretrained(options.out))
+    else:
+        train(options)

@@ -16,7 +16,7 @@ def test_writes_json_and_says_what_it_did(tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "flow.json"
     assert cli.main(["flow", PROMPT, "--model", "demo", "--out", str(out)]) == 0
     data = json.loads(out.read_text())
-    assert data["tokens"][-2:] == ["France", "is"]
+    assert data["tokens"][-2:] == [" France", " is"]
     assert data["top_predictions"][0]["token"] == " Paris"
     assert len(data["attention_norms"]) == len(data["mlp_norms"]) == 6
     captured = capsys.readouterr()
@@ -64,4 +64,4 @@ def test_runs_as_a_module_with_clean_streams() -> None:
         [sys.executable, "-m", "infoflow", "flow", "-", "--quiet"], input=PROMPT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["tokens"][1] == "The"
+    assert json.loads(done.stdout)["tokens"][:2] == ["<|begin_of_text|>", "The"]

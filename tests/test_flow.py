@@ -320,6 +320,7 @@ def test_unknown_choices_on_a_result_get_a_sentence(flow: Flow) -> None:
 def test_any_script_can_be_decomposed(text: str) -> None:
     flow = decompose(tiny.model(), text)
     assert flow.max_error < 1e-5
+    assert "".join(flow.tokens) == "<s>" + text
     words = flow.grouped("words")
     assert len(words.source_labels) <= len(flow.source_labels)
     assert all(label.strip() for label in words.source_labels)

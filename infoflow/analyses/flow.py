@@ -71,6 +71,8 @@ class Flow:
     """The residual stream of one prompt, split by source. Axis `stage` is (mid, post): after attention, after the MLP."""
 
     tokens: tuple[str, ...]
+    """the text of each token, with its leading space; a special token's name; they join to the prompt"""
+    labels: tuple[str, ...]
     """how each position is called on the screen; not unique"""
     token_ids: tuple[int, ...]
     word_labels: tuple[str, ...]
@@ -109,7 +111,7 @@ class Flow:
     @cached_property
     def position_labels(self) -> tuple[str, ...]:
         """How each position is called, numbered where a label repeats."""
-        return unique(self.tokens)
+        return unique(self.labels)
 
     def grouped(self, groups: Labels | None) -> "Flow":
         """The same run with sources merged (as vectors): "words", or one label per source; equal labels make a group.
@@ -212,8 +214,8 @@ class Flow:
     def to_frame(self, metric: str = "norm", groups: Labels | None = None, hidden: Sequence[int | str] = ()) -> pd.DataFrame:
         """Tidy table, one row per row of the grid, position and source that can reach it (the embedding row first).
 
-        Columns: layer (-1 for the embedding), stage (embed, mid, post), position, token, source, source_label, share (by
-        `metric`), projection, norm.
+        Columns: layer (-1 for the embedding), stage (embed, mid, post), position, token (its label), source,
+        source_label, share (by `metric`), projection, norm.
         """
         flow = self.grouped(groups)
         mask = flow.hidden_mask(hidden)
@@ -237,7 +239,7 @@ class Flow:
                 **{name: value[reachable] for name, value in values.items()},
             }))  # fmt: skip
         frame = pd.concat(blocks, ignore_index=True)
-        frame.insert(3, "token", np.array(self.tokens, dtype=object)[frame.position])
+        frame.insert(3, "token", np.array(self.labels, dtype=object)[frame.position])
         frame.insert(5, "source_label", np.array(flow.source_labels, dtype=object)[frame.source])
         return frame
 
@@ -315,7 +317,8 @@ def _assemble(
     top = [_prediction(model, *row) for row in raw["top"]]
     targets = [_prediction(model, *row) for row in raw["targets"]]
     return Flow(
-        tokens=tuple(label(t) for t in tokens),
+        tokens=tuple(t.name or ("" if t.part > 1 else t.text) for t in tokens),
+        labels=tuple(label(t) for t in tokens),
         token_ids=tuple(t.id for t in tokens),
         word_labels=groups_of("words", tokens),
         source_labels=tuple(names),

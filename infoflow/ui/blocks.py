@@ -73,7 +73,7 @@ def details(
     layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
     cell = tables.cell(flow, layer, stage, position, metric, hidden)
     where = "Embedding" if stage == "embed" else f"Layer {layer}, {tables.ROW_NAMES[stage]}"
-    st.markdown(f"**{where}**, position {position}: {plain(flow.tokens[position])}")
+    st.markdown(f"**{where}**, position {position}: {plain(flow.labels[position])}")
     if cell.sources.empty:
         st.caption("Every source that reaches this position is hidden.")
         return

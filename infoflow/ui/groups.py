@@ -48,7 +48,7 @@ def editor(flow: Flow) -> tuple[str, ...]:
         now = _history(flow)[-1]
         left, right = st.columns([2, 1], gap="medium")
         with left:
-            table = pd.DataFrame({"token": list(flow.tokens), "group": list(now)})
+            table = pd.DataFrame({"token": list(flow.labels), "group": list(now)})
             version = st.session_state.get("flow_groups_version", 0)
             help_text = "Tokens with the same name form one source."
             edited = st.data_editor(
