@@ -24,14 +24,12 @@ import transformers
 from nnsight import TransformersModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow.architectures import ROLES, architecture_of
+from infoflow.architectures import PATHS_IN_ATTENTION, PATHS_IN_LAYER, PATHS_IN_MODEL, Architecture, architecture_of
 from infoflow.errors import BadPrompt, UnsupportedModel
 from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
 
 transformers.utils.logging.disable_progress_bar()
-
-_WITHIN_LAYER = {"attention", "attention_norm", "mlp_norm", "gate", "up", "down"}
 
 
 class Model:
@@ -46,7 +44,7 @@ class Model:
         self.revision = revision
         self.tokenizer = tokenizer
         self.architecture = architecture_of(hf_model.config)
-        _check_roles(hf_model, self.architecture)
+        _modules(hf_model, self.architecture)
         hf_model.eval()
         if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
             hf_model.set_attn_implementation("eager")  # the others return no pattern
@@ -69,12 +67,15 @@ class Model:
     def plan(self) -> SimpleNamespace:
         """The architecture's row with what a block needs to know of this model, as plain values."""
         config, row = self._hf.config, self.architecture
-        d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        layer = self._hf.get_submodule(row.layers)[0]
-        attention = layer.get_submodule(row.attention)
-        affine = [attention.get_submodule(row.value), attention.get_submodule(row.output)]
-        affine += [layer.get_submodule(row.up), layer.get_submodule(row.down)]
-        return SimpleNamespace(**asdict(row), d_head=d_head, biased=any(m.bias is not None for m in affine))
+        n_heads = config.num_attention_heads
+        return SimpleNamespace(
+            **asdict(row),
+            n_heads=n_heads,
+            n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
+            d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
+            residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
+            biased=any(getattr(m, "bias", None) is not None for m in _modules(self._hf, row).values()),
+        )
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
@@ -164,23 +165,27 @@ class Model:
         return result  # noqa: RET504  nnsight needs the name
 
 
-def _check_roles(hf_model: Any, architecture: Any) -> None:
-    """Every role of the row must exist in the model; otherwise the row is wrong for it."""
-    layer = f"{architecture.layers}.0"
-    for role in ROLES:
-        path = getattr(architecture, role)
-        if role in _WITHIN_LAYER:
-            path = f"{layer}.{path}"
-        elif role in ("value", "output"):
-            path = f"{layer}.{architecture.attention}.{path}"
-        try:
-            hf_model.get_submodule(path)
-        except AttributeError:
-            kind = hf_model.config.model_type
-            raise UnsupportedModel(
-                f"This '{kind}' model has no module '{path}' ({role.replace('_', ' ')}), so it can't be decomposed. "
-                "Choose a standard checkpoint of that family."
-            ) from None
+def _modules(hf_model: Any, row: Architecture) -> dict[str, Any]:
+    """Role -> module, those inside a layer taken from the first one.
+
+    Raises:
+        UnsupportedModel: a role of the row that this model does not have; the row is wrong for it.
+    """
+    prefixes = {"": PATHS_IN_MODEL, f"{row.layers}.0.": PATHS_IN_LAYER, f"{row.layers}.0.{row.attention}.": PATHS_IN_ATTENTION}
+    found = {}
+    for prefix, roles in prefixes.items():
+        for role in roles:
+            path = getattr(row, role)
+            if not path:
+                continue
+            try:
+                found[role] = hf_model.get_submodule(prefix + path)
+            except AttributeError:
+                raise UnsupportedModel(
+                    f"This '{hf_model.config.model_type}' model has no module '{path}' ({role.replace('_', ' ')}), so it "
+                    "can't be decomposed. Choose a standard checkpoint of that family."
+                ) from None
+    return found
 
 
 def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:

@@ -25,3 +25,9 @@ def demo() -> "infoflow.Model":
 def family(request: pytest.FixtureRequest) -> "infoflow.Model":
     """A random model of each supported family, with norm gains and biases that are not trivial."""
     return tiny.model(request.param)
+
+
+@pytest.fixture(scope="session", params=tiny.LLAMA_LIKE)
+def llama_like(request: pytest.FixtureRequest) -> "infoflow.Model":
+    """Those of them whose layout the slow twin follows."""
+    return tiny.model(request.param)

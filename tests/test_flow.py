@@ -33,15 +33,20 @@ def test_parts_sum_to_the_residual_at_every_layer_stage_and_position(flow: Flow)
 
 
 def test_summed_parts_give_the_models_logits(flow: Flow, family: infoflow.Model) -> None:
+    """The unembedding's logits: the model's own before a soft cap (Gemma 2) or a multiplier (Granite, Cohere)."""
+    unembedded: list[torch.Tensor] = []
+    hook = family._hf.lm_head.register_forward_hook(lambda m, args, out: unembedded.append(out[0, -1]))
     with torch.no_grad():
-        logits = family._hf(torch.tensor([flow.token_ids])).logits[0, -1]
+        answer = family._hf(torch.tensor([flow.token_ids])).logits[0, -1]
+    hook.remove()
+    (logits,) = unembedded
     assert flow.logit_error < 1e-5
     assert flow.top_agrees
-    assert [t.id for t in flow.top] == logits.topk(8).indices.tolist()
+    assert [t.id for t in flow.top] == logits.topk(8).indices.tolist() == answer.topk(8).indices.tolist()
     for column, target in enumerate(flow.targets):
         assert target.logit == pytest.approx(float(logits[target.id]), rel=1e-5, abs=1e-5)
         assert float(flow.source_logits[:, column].sum()) == pytest.approx(float(logits[target.id]), rel=1e-4, abs=1e-4)
-    assert flow.top[0].probability == pytest.approx(float(torch.softmax(logits, -1).max()), rel=1e-5)
+    assert flow.top[0].probability == pytest.approx(float(torch.softmax(answer, -1).max()), rel=1e-5)
 
 
 def test_later_tokens_contribute_exactly_zero(flow: Flow) -> None:
@@ -75,8 +80,9 @@ def test_shares_sum_to_one(flow: Flow, metric: str) -> None:
         assert (hidden[:, :, 0] == 0).all()
 
 
-def test_residual_norm_and_cancellation_come_from_the_same_vectors(flow: Flow, family: infoflow.Model) -> None:
-    seen = slow_flow.watch(family._hf, list(flow.token_ids))
+def test_residual_norm_and_cancellation_come_from_the_same_vectors(llama_like: infoflow.Model) -> None:
+    flow = decompose(llama_like, PROMPT)
+    seen = slow_flow.watch(llama_like._hf, list(flow.token_ids))
     np.testing.assert_allclose(flow.residual_norm("post"), np.linalg.norm(np.stack(seen.resid_post), axis=-1), rtol=1e-4)
     np.testing.assert_allclose(flow.residual_norm("mid"), np.linalg.norm(np.stack(seen.resid_mid), axis=-1), rtol=1e-4)
     assert (flow.cancellation() >= 1 - 1e-6).all()
@@ -89,7 +95,7 @@ def test_residual_norm_and_cancellation_come_from_the_same_vectors(flow: Flow, f
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_equals_the_obvious_implementation_for_random_shapes(data: st.DataObject) -> None:
-    family = data.draw(st.sampled_from(sorted(tiny.FAMILIES)), label="family")
+    family = data.draw(st.sampled_from(tiny.LLAMA_LIKE), label="family")
     kv_heads = data.draw(st.sampled_from([1, 2]), label="kv_heads")
     model = tiny.model(
         family,
@@ -128,9 +134,9 @@ def test_equals_the_obvious_implementation_for_random_shapes(data: st.DataObject
 
 
 def test_grouping_adds_vectors_not_norms(flow: Flow) -> None:
-    groups = ["left"] * 4 + ["right"] * (len(flow.tokens) - 4)
+    groups = ["even", "odd"] * (len(flow.tokens) // 2) + ["even"] * (len(flow.tokens) % 2)
     merged, single = flow.norms(groups=groups), flow.norms()
-    assert (merged[:, -1, 0] < single[:, -1, :4].sum(-1) - 1e-3).all()
+    assert (merged[:, -1].sum(-1) < single[:, -1].sum(-1) - 1e-3).all()
 
 
 def test_groups_before_the_run_equal_groups_after_it(flow: Flow, family: infoflow.Model) -> None:
@@ -184,10 +190,10 @@ def test_hand_model_mlp_and_logits() -> None:
 # ------------------------------------------------------------------ interventions
 
 
-def test_removing_a_token_under_frozen_weights_removes_exactly_its_part(family: infoflow.Model) -> None:
+def test_removing_a_token_under_frozen_weights_removes_exactly_its_part(llama_like: infoflow.Model) -> None:
     """Set one embedding to zero, hold patterns, gates and norm scales: the stream changes by that source's part."""
-    flow = decompose(family, PROMPT)
-    hf, ids = family._hf, list(flow.token_ids)
+    flow = decompose(llama_like, PROMPT)
+    hf, ids = llama_like._hf, list(flow.token_ids)
     seen = slow_flow.watch(hf, ids)
     for source in (0, 3, len(ids) - 1):
         changed = _frozen_run(hf, ids, seen, without=source)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPTBigCodeConfig as BigCodeConfig
+from transformers import GPTBigCodeForCausalLM as BigCodeForCausalLM
 
 import infoflow
+from infoflow.architectures import FAMILIES
 from infoflow.errors import BadPrompt, UnsupportedModel
 from tests import tiny
 
@@ -62,9 +64,19 @@ def test_a_folder_that_is_no_model_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_family_without_a_row_is_refused_by_name() -> None:
-    hf = GPT2LMHeadModel(GPT2Config(vocab_size=257, n_embd=16, n_layer=1, n_head=2))
-    with pytest.raises(UnsupportedModel, match="'gpt2'.*Supported are: llama"):
+    hf = BigCodeForCausalLM(BigCodeConfig(vocab_size=257, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(UnsupportedModel, match="'gpt_bigcode'.*Supported are: llama"):
         infoflow.wrap_model(hf, tiny.tokenizer())
+
+
+def test_a_variant_that_no_row_describes_is_refused_by_its_attribute() -> None:
+    hf = tiny.hf_model("opt", do_layer_norm_before=False)
+    with pytest.raises(UnsupportedModel, match="do_layer_norm_before=False"):
+        infoflow.wrap_model(hf, tiny.tokenizer())
+
+
+def test_every_family_of_the_table_is_tested() -> None:
+    assert {name.split(",")[0] for name in tiny.FAMILIES} == set(FAMILIES)
 
 
 def test_a_model_without_a_role_is_refused_before_it_runs() -> None:

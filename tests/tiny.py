@@ -3,28 +3,49 @@
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import infoflow
 
-FAMILIES: dict[str, tuple[Any, Any]] = {
-    "llama": (LlamaConfig, LlamaForCausalLM),
-    "mistral": (MistralConfig, MistralForCausalLM),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
-}
-BIASED = {"qwen2"}
+_SIZES = {
+    "vocab_size": 257, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
+}  # fmt: skip
+_WITH_HEAD_DIM = {**_SIZES, "head_dim": 16}
+_NO_KV = {k: v for k, v in _SIZES.items() if k != "num_key_value_heads"}
+_GPT2 = {"vocab_size": 257, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 256, "bos_token_id": 0, "eos_token_id": 0}
+_OPT = {**_NO_KV, "ffn_dim": 80, "word_embed_proj_dim": 48, "pad_token_id": 1}
+
+# family -> (config class, model class, sizes): every row of architectures.py, and both residual layouts of GPT-NeoX
+FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM", _WITH_HEAD_DIM),
+    "mistral": ("MistralConfig", "MistralForCausalLM", {**_WITH_HEAD_DIM, "sliding_window": 5}),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", _SIZES),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", _WITH_HEAD_DIM),
+    "smollm3": ("SmolLM3Config", "SmolLM3ForCausalLM", _SIZES),
+    "granite": (
+        "GraniteConfig", "GraniteForCausalLM",
+        {**_SIZES, "residual_multiplier": 0.7, "embedding_multiplier": 2.0, "logits_scaling": 3.0, "attention_multiplier": 0.3},
+    ),
+    "gemma": ("GemmaConfig", "GemmaForCausalLM", _WITH_HEAD_DIM),
+    "gemma2": ("Gemma2Config", "Gemma2ForCausalLM", {**_WITH_HEAD_DIM, "sliding_window": 5}),
+    "gemma3_text": ("Gemma3TextConfig", "Gemma3ForCausalLM", {**_WITH_HEAD_DIM, "sliding_window": 5}),
+    "olmo2": ("Olmo2Config", "Olmo2ForCausalLM", _SIZES),
+    "phi3": ("Phi3Config", "Phi3ForCausalLM", _SIZES),
+    "phi": ("PhiConfig", "PhiForCausalLM", _SIZES),
+    "cohere": ("CohereConfig", "CohereForCausalLM", _SIZES),
+    "gpt2": ("GPT2Config", "GPT2LMHeadModel", _GPT2),
+    "gptj": ("GPTJConfig", "GPTJForCausalLM", {**_GPT2, "rotary_dim": 4}),
+    "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", {**_NO_KV, "use_parallel_residual": True}),
+    "gpt_neox, sequential": ("GPTNeoXConfig", "GPTNeoXForCausalLM", {**_NO_KV, "use_parallel_residual": False}),
+    "opt": ("OPTConfig", "OPTForCausalLM", _OPT),
+    "bloom": ("BloomConfig", "BloomForCausalLM", {**_NO_KV, "n_layer": 3, "n_head": 4}),
+}  # fmt: skip
+LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
+"""those whose layout the slow twin of `slow_flow.py` follows"""
+BIASED = {"qwen2", "phi", "gpt2", "gptj", "gpt_neox", "opt", "bloom"}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -38,25 +59,23 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def hf_model(family: str, seed: int = 0, **sizes: Any) -> Any:
-    """A random float32 model. Norm gains are around 1, biases around 0, neither trivial; weights are large enough
-    for attention to be uneven and for the gate to matter."""
-    config_class, model_class = FAMILIES[family]
-    chosen: dict[str, Any] = {
-        "vocab_size": 257, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
-        "attn_implementation": "eager", **sizes,
-    }  # fmt: skip
-    if family == "qwen2":  # has no head_dim of its own
+    """A random float32 model. Norm gains and biases are not trivial; weights are large enough for attention to be uneven
+    and for the gate to matter."""
+    config_class, model_class, chosen = FAMILIES[family]
+    chosen = {**chosen, "attn_implementation": "eager", **sizes}
+    if family == "qwen2" and "head_dim" in chosen:  # has no head_dim of its own
         chosen["hidden_size"] = chosen["num_attention_heads"] * chosen.pop("head_dim")
-    config = config_class(**chosen)
+    config = getattr(transformers, config_class)(**chosen)
     torch.manual_seed(seed)
-    built = model_class(config).eval()
+    built = getattr(transformers, model_class)(config).eval()
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if parameter.ndim == 1:
-                parameter.normal_(0.0, 0.3).add_(1.0 if "norm" in name else 0.0)
+                gain = name.endswith("weight") and not family.startswith("gemma")  # Gemma's weight is added to 1
+                parameter.normal_(0.0, 0.3).add_(1.0 if gain else 0.0)
             else:
-                parameter.normal_(0.0, 1.0 if "embed" in name else 1.5 / parameter.shape[1] ** 0.5)
+                embedding = any(part in name for part in ("embed", "wte", "wpe"))
+                parameter.normal_(0.0, 1.0 if embedding else 1.5 / parameter.shape[1] ** 0.5)
     assert built.num_parameters() < 500_000, "a tiny model must be tiny"
     return built
 

@@ -2,7 +2,7 @@
 
 Therefore torch, plain values and module calls only: nothing is imported inside a function, no `.weight` is read (a
 server may hold none, or quantised ones), nothing of Streamlit is called, and no class of ours goes in or out. The steps
-are numbered as in `flow.py`.
+are numbered as in `flow.py`. What the model computed (inputs, outputs, patterns) is captured, never recomputed.
 """
 
 import torch
@@ -23,20 +23,27 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
             rows = x.new_zeros(len(pairs["pos"]), x.shape[-1])
             rows[own] = x
             embedding_norm = x.norm(dim=-1)
-        norm = layer.get(arch.attention_norm)
-        scale, gain = _frozen_norm(norm, x, norm.output[0])
+        read = _norm_of(layer, arch.attention_norm, pairs)
         attention = layer.get(arch.attention)
-        pattern = attention.output[1][0].float()
-        value, output = attention.get(arch.value), attention.get(arch.output)
-        _attend(value, output, rows, scale, gain, pattern, pairs, arch.d_head)  # 2.
-        norm = layer.get(arch.mlp_norm)
-        x = norm.input[0].float()
-        gram, error = _measure(rows, x, pairs)  # 4.
+        out = attention.output
+        written, pattern = out[0][0].float(), out[1][0].float()
+        add = _norm_of(layer, arch.attention_post_norm, pairs)
+        before = rows.clone() if arch.parallel else rows
+        _attend(attention, arch, rows, read, pattern, add, pairs)  # 2.
+        if arch.parallel:  # the MLP reads what attention read; in between is what attention alone has added
+            mid = x + arch.residual_multiplier * written
+            read = _norm_of(layer, arch.mlp_norm, pairs) or read
+        elif arch.mlp_norm:
+            read = _norm_of(layer, arch.mlp_norm, pairs)
+            mid = read["input"]
+        else:
+            mid, read = layer.get(arch.mlp).input[0].float(), None
+        gram, error = _measure(rows, mid, pairs)  # 4.
         grams.append(gram)
         errors.append(error)
-        scale, gain = _frozen_norm(norm, x, norm.output[0])
-        gate = layer.get(arch.gate).output[0].float()
-        _feed(layer.get(arch.up), layer.get(arch.down), rows, scale, gain, gate, pairs)  # 3.
+        gate = _gate_of(layer, arch, len(x))
+        add = _norm_of(layer, arch.mlp_post_norm, pairs)
+        _feed(layer, arch, rows, before, read, gate, add, pairs)  # 3.
         x = layer.output
         x = (x[0] if isinstance(x, tuple) else x)[0].float()
         gram, error = _measure(rows, x, pairs)  # 4.
@@ -44,13 +51,12 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         errors.append(error)
         if report is not None:
             report(index + 1, n_layers)
-    norm = nn.get(arch.final_norm)  # 5. end
-    scale, gain = _frozen_norm(norm, x, norm.output[0])
-    last = rows[pairs["start"][-1] :] * scale[-1] * gain
+    read = _norm_of(nn, arch.final_norm, pairs)  # 5. end
     unembed = nn.get(arch.unembed)
     logits = unembed.output[0, -1].float()
-    parts = unembed(last).float()
-    out = _final(parts, logits, wanted, top_k)
+    last = slice(pairs["start"][-1], len(rows))
+    parts = _linear(unembed, _normed(rows[last], read, last, pairs), last, pairs)
+    out = _final(parts, logits, tracer.result.logits[0, -1].float(), wanted, top_k)
     n, size = len(source_of), parts.shape[0]
     return {
         **out,
@@ -72,39 +78,76 @@ def _pairs(source_of, biased, device):
         own.append(len(pos) + s + shift)
         pos.extend([p] * (met + shift))
         src.extend(range(met + shift))
-    index = {"pos": pos, "src": src, "own": own, "bias": start}
+    index = {"pos": pos, "src": src, "own": own}
     out = {name: torch.tensor(values, device=device) for name, values in index.items()}
     out["biased"] = biased
+    out["is_bias"] = (out["src"] == 0).float()[:, None] if biased else None
     out["start"] = start
     out["size"] = [b - a for a, b in zip(start, [*start[1:], len(pos)], strict=True)]
     return out
 
 
-def _frozen_norm(norm, x, y):
-    """RMSNorm as a linear map: y = scale[p] * gain * x, its gain read off a probe, its scale off what it returned."""
-    gain = norm(torch.full_like(x[:1], 1e4))[0].float()
-    folded = gain * x
-    return (y.float() * folded).sum(-1) / (folded * folded).sum(-1).clamp_min(1e-30), gain
-
-
-def _offset(module, like):
-    """What an affine map adds to everything: its value at zero."""
-    return module(torch.zeros_like(like[:1]))[0].float()
-
-
-def _attend(value, output, rows, scale, gain, pattern, pairs, d_head):
-    """rows += W_O sum_k A[q, k] W_V norm(rows[k]); the value and output biases go to the bias source."""
-    inner = value((rows * scale[pairs["pos"], None]).mul_(gain)).float()
-    if pairs["biased"]:  # every row has got the bias; one copy belongs to the bias source, whose rows the pattern then mixes
-        bias = _offset(value, rows)
-        inner -= bias
-        inner[pairs["bias"]] += bias
-    mixed = _mix(inner, pattern, pairs, d_head)
-    rows += output(mixed).float()
+def _linear(module, rows, part, pairs):
+    """The linear part of an affine module on every row; its bias (its value at zero) on the bias source's rows alone."""
+    out = module(rows).float()
     if pairs["biased"]:
-        bias = _offset(output, mixed)
-        rows -= bias
-        rows[pairs["bias"]] += bias
+        bias = module(torch.zeros_like(rows[:1]))[0].float()
+        out -= (1 - pairs["is_bias"][part]) * bias
+    return out
+
+
+def _norm_of(owner, path, pairs):
+    """A norm as a linear map with its scale frozen: y = scale[p] * gain * (x - mean) + bias; None where there is none.
+
+    Gain and bias are read off probes: a norm of zero is its bias; equal entries vanish in a LayerNorm and give the gain
+    of an RMSNorm, alternating ones give a LayerNorm's. The scale is read off what the norm returned on this run.
+    """
+    if not path:
+        return None
+    norm = owner.get(path)
+    given, y = norm.input, norm.output
+    like = given.reshape(-1, given.shape[-1])[:1]
+    x, y = given.reshape(-1, given.shape[-1]).float(), y.reshape(-1, y.shape[-1]).float()
+    bias = norm(torch.zeros_like(like))[0].float() if pairs["biased"] else x.new_zeros(x.shape[-1])
+    gain = norm(torch.full_like(like, 1e4))[0].float() - bias
+    centred = bool(gain.abs().max() < 1e-3)
+    if centred:
+        sign = torch.ones_like(like)
+        sign[:, 1::2] = -1
+        gain = (norm(sign * 1e4)[0].float() - bias) * sign[0].float()
+    folded = gain * (x - x.mean(-1, keepdim=True) if centred else x)
+    scale = ((y - bias) * folded).sum(-1) / (folded * folded).sum(-1).clamp_min(1e-30)
+    return {"input": x, "scale": scale[pairs["pos"], None], "gain": gain, "bias": bias, "centred": centred}
+
+
+def _normed(rows, norm, part, pairs):
+    """The frozen norm of some rows; always a new tensor."""
+    if norm is None:
+        return rows.clone()
+    rows = rows - rows.mean(-1, keepdim=True) if norm["centred"] else rows
+    out = (rows * norm["scale"][part]).mul_(norm["gain"])
+    if pairs["biased"]:
+        out += pairs["is_bias"][part] * norm["bias"]
+    return out
+
+
+def _attend(attention, arch, rows, read, pattern, add, pairs):
+    """rows += W_O sum_k A[q, k] W_V norm(rows[k]), through the norm after it where there is one."""
+    every = slice(None)
+    inner = _linear(attention.get(arch.value), _normed(rows, read, every, pairs), every, pairs)
+    mixed = _mix(_values(inner, arch), pattern, pairs, arch.d_head)
+    written = _linear(attention.get(arch.output), mixed, every, pairs)
+    rows += arch.residual_multiplier * (written if add is None else _normed(written, add, every, pairs))
+
+
+def _values(inner, arch):
+    """The values among the outputs of a projection that may hold queries and keys as well."""
+    width = arch.n_heads * arch.d_head
+    if arch.fused == "blocks":  # [all queries | all keys | all values]
+        return inner[:, width + arch.n_kv_heads * arch.d_head :]
+    if arch.fused == "per head":  # head by head [query | key | value]
+        return inner.view(len(inner), arch.n_heads, 3, arch.d_head)[:, :, 2].reshape(len(inner), width)
+    return inner
 
 
 def _mix(inner, pattern, pairs, d_head):
@@ -119,20 +162,31 @@ def _mix(inner, pattern, pairs, d_head):
     return z[pairs["pos"], pairs["src"]].reshape(-1, n_heads * d_head)
 
 
-def _feed(up, down, rows, scale, gain, gate, pairs):
-    """rows += W_down (gate[p] * W_up norm(rows)), a block of rows at a time; the biases go to the bias source."""
-    pos = pairs["pos"]
-    up_bias, down_bias = (_offset(up, rows), _offset(down, gate)) if pairs["biased"] else (None, None)
+def _gate_of(layer, arch, n):
+    """What each hidden unit is multiplied by, frozen: act(gate), or act(u) / u where there is no gate, act'(0) at u = 0."""
+    if arch.gated:
+        gate = layer.get(arch.gate).output
+        return gate.reshape(n, gate.shape[-1]).float()
+    module = layer.get(arch.up)
+    u = module.output
+    u = u.reshape(n, u.shape[-1]).float()
+    act = layer.get(arch.gate)
+    after = act.output
+    near = torch.full_like(after.reshape(-1)[:1], 1e-3)
+    slope = (act(near) - act(-near)).float() / (2 * near.float())
+    tiny = u.abs() < 1e-6
+    return torch.where(tiny, slope, after.reshape(u.shape).float() / torch.where(tiny, torch.ones_like(u), u))
+
+
+def _feed(layer, arch, rows, before, read, gate, add, pairs):
+    """rows += W_down (gate[p] * W_up norm(before)), a block of rows at a time."""
+    up, down, pos = layer.get(arch.up), layer.get(arch.down), pairs["pos"]
     for first in range(0, len(pos), 1024):  # the hidden width is several times d_model: never hold it for all rows
         part = slice(first, first + 1024)
-        hidden = up((rows[part] * scale[pos[part], None]).mul_(gain)).float()
-        if pairs["biased"]:
-            hidden -= up_bias
-        rows[part] += down(hidden.mul_(gate[pos[part]])).float()
-        if pairs["biased"]:
-            rows[part] -= down_bias
-    if pairs["biased"]:
-        rows[pairs["bias"]] += down(gate * up_bias).float()  # the down bias comes with it
+        hidden = _linear(up, _normed(before[part], read, part, pairs), part, pairs)
+        hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
+        written = _linear(down, hidden * gate[pos[part]], part, pairs)
+        rows[part] += arch.residual_multiplier * (written if add is None else _normed(written, add, part, pairs))
 
 
 def _measure(rows, x, pairs):
@@ -148,10 +202,14 @@ def _measure(rows, x, pairs):
     return gram, error
 
 
-def _final(parts, logits, wanted, top_k):
-    """What each source adds to the logits of the targets, and whether all of them together give the model's."""
+def _final(parts, logits, answer, wanted, top_k):
+    """What each source adds to the logits of the targets, and whether all of them together give the model's.
+
+    `logits` are those of the unembedding, which is linear; `answer` are the model's own, after a soft cap or a
+    multiplier where it has one: its probabilities are the model's.
+    """
     summed = parts.sum(0)
-    probability = torch.softmax(logits, -1)
+    probability = torch.softmax(answer, -1)
     eight = min(8, len(logits))
     order = logits.topk(min(max(top_k, 8), len(logits))).indices
     ours = summed.topk(eight).indices
