@@ -1,14 +1,19 @@
 """Every cache of the app. Keys are plain frozen values that hold all a result depends on; sizes and ages are bounded."""
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from infoflow import samples
 from infoflow.analyses.flow import METHOD, Flow
 from infoflow.ui import jobs
 
+if TYPE_CHECKING:
+    import infoflow.model
+
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def model(name: str):  # type: ignore[no-untyped-def]
+def model(name: str) -> "infoflow.model.Model":
     """A loaded model, shared by all visitors; it owns its lock."""
     from infoflow.model import (
         load_model,
