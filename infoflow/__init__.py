@@ -2,6 +2,7 @@
 
     model = infoflow.load_model("demo")                   the bundled model, a hub name, or a local folder
     model = infoflow.wrap_model(hf_model, tokenizer)      a transformers model you already hold
+    infoflow.check(model)                                 is it exact on this model?
     flow  = infoflow.decompose(model, "The capital of France is")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -14,7 +15,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load_model": "model", "wrap_model": "model", "Model": "model",
-    "decompose": "analyses.flow", "Flow": "analyses.flow",
+    "decompose": "analyses.flow", "Flow": "analyses.flow", "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip

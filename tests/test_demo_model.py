@@ -1,5 +1,7 @@
 """The shipped weights do what the model card says: the exam, on combinations that training never saw."""
 
+import itertools
+import random
 import re
 from pathlib import Path
 
@@ -16,11 +18,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def reached(demo: infoflow.Model) -> dict[str, float]:
+def reached(demo: infoflow.Model, request: pytest.FixtureRequest) -> dict[str, float]:
+    """The accuracy table, printed as well."""
     result = skills.exam(demo._hf, demo.tokenizer, n=200)
-    print("\n| skill | required | reached |\n|---|---|---|")
+    say = request.config.pluginmanager.getplugin("terminalreporter").write_line
+    say("\n| skill | required | reached |\n|---|---|---|")
     for skill, value in result.items():
-        print(f"| {skill} | {skills.REQUIRED[skill]:.0%} | {value:.1%} |")
+        say(f"| {skill} | {skills.REQUIRED[skill]:.0%} | {value:.1%} |")
     return result
 
 
@@ -39,7 +43,7 @@ def test_the_ten_prompts_complete_as_a_speaker_would(prompt: str, demo: infoflow
         assert any(word in words.NOUNS for word in re.findall(r"[a-z]+", completion.split(".")[0]))
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [None, 1, 2])
 def test_the_story_goes_on_in_whole_sentences_of_known_words(seed: int | None, demo: infoflow.Model) -> None:
     text = skills.STORY + skills.continuation(demo._hf, demo.tokenizer, skills.STORY, 160, seed)
     assert text.rstrip().endswith((".", "!", "?", '"')), text
@@ -51,15 +55,11 @@ def test_the_story_goes_on_in_whole_sentences_of_known_words(seed: int | None, d
 
 
 def _corpus() -> list[str]:
-    import random
-
     rng = random.Random(0)
     return [corpus.story(rng) for _ in range(3000)]
 
 
 def test_held_out_combinations_are_not_in_the_training_corpus() -> None:
-    import itertools
-
     for marked in itertools.islice(corpus.documents(3), 20_000):
         text = corpus.spans(marked)[0]
         assert "swordfish" not in text.lower()

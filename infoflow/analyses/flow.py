@@ -97,6 +97,8 @@ class Flow:
     """largest |summed contributions - model's logit| over the vocabulary, divided by the largest |logit|"""
     top_agrees: bool
     """summed contributions put the same token first, and the same eight on top, as the model's logits"""
+    pattern_row_error: float
+    """how far rows of the attention pattern are from summing to 1, at worst"""
     provenance: Provenance
 
     @property
@@ -331,6 +333,7 @@ def _assemble(
         source_logits=np.ascontiguousarray(of_logit),
         logit_error=raw["logit_error"],
         top_agrees=raw["top_agrees"],
+        pattern_row_error=raw["row_error"],
         provenance=Provenance(
             model=model.name,
             revision=model.revision,

@@ -12,7 +12,7 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     """The whole run: Gram matrices and errors of every layer, stage and position, and the logits of the last one."""
     layers = nn.get(arch.layers)
     n_layers = len(layers)
-    grams, errors = [], []
+    grams, errors, row_error = [], [], 0.0
     rows = pairs = embedding_norm = None
     for index in range(n_layers):
         layer = layers[index]
@@ -27,6 +27,7 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         attention = layer.get(arch.attention)
         out = attention.output
         written, pattern = out[0][0].float(), out[1][0].float()
+        row_error = max(row_error, float((pattern.sum(-1) - 1).abs().max()))
         add = _norm_of(layer, arch.attention_post_norm, pairs)
         before = rows.clone() if arch.parallel else rows
         _attend(attention, arch, rows, read, pattern, add, pairs)  # 2.
@@ -63,6 +64,7 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
         "gram": torch.stack(grams).reshape(n_layers, 2, n, size, size).cpu(),
         "error": torch.stack(errors).reshape(n_layers, 2, n).cpu(),
         "embedding_norm": embedding_norm.cpu(),
+        "row_error": row_error,
     }
 
 

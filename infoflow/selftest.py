@@ -1,0 +1,53 @@
+"""Is the decomposition exact on this model? One short run, judged by its numbers and not by the model's name."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infoflow.analyses.flow import decompose
+from infoflow.errors import InfoflowError
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+PROMPT = "The cat sat on the mat, and then it looked at the moon."
+EXACT, APPROXIMATE = 1e-4, 2e-2
+"""largest relative error that counts as exact (float32 rounding through many layers), and as approximate (half precision)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What the self-test found."""
+
+    verdict: str
+    """exact, approximate or unsupported"""
+    reason: str
+    """one sentence, with the number that decided"""
+    errors: dict[str, float]
+    """reconstruction: |sum of parts - residual| / |residual|, worst of all layers, stages and positions. logits: largest
+    difference of the summed parts' logits, relative to the largest logit. pattern_rows: how far rows of the attention
+    pattern are from 1; not 0 in models with an attention sink in the softmax, which the decomposition allows for"""
+
+
+def check(model: "infoflow.model.Model") -> Check:
+    """Decompose a short prompt and compare with what the model computed; never raises for a model it can't handle."""
+    try:
+        flow = decompose(model, PROMPT)
+    except InfoflowError:
+        raise  # the prompt or the limits, not the model
+    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        what = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+        return Check(verdict="unsupported", reason=f"The decomposition does not run on this model ({what}).", errors={})
+    errors = {"reconstruction": flow.max_error, "logits": flow.logit_error, "pattern_rows": flow.pattern_row_error}
+    which, worst = max((("reconstruction", flow.max_error), ("logits", flow.logit_error)), key=lambda pair: pair[1])
+    if worst != worst or worst > APPROXIMATE:
+        reason = (
+            f"The {which} error is {worst:.1e}: the parts do not add up, so this model computes something that is not handled."
+        )
+        return Check(verdict="unsupported", reason=reason, errors=errors)
+    if worst > EXACT or not flow.top_agrees:
+        return Check(
+            verdict="approximate", reason=f"The {which} error is {worst:.1e}, more than float32 rounding.", errors=errors
+        )
+    return Check(
+        verdict="exact", reason=f"Every error is below {EXACT:.0e}; the largest is {worst:.1e} ({which}).", errors=errors
+    )
