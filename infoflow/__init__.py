@@ -4,6 +4,7 @@
     model = infoflow.wrap_model(hf_model, tokenizer)      a transformers model you already hold
     infoflow.check(model)                                 is it exact on this model?
     flow  = infoflow.decompose(model, "The capital of France is")
+    attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
 """
@@ -15,7 +16,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "load_model": "model", "wrap_model": "model", "Model": "model",
-    "decompose": "analyses.flow", "Flow": "analyses.flow", "check": "selftest", "Check": "selftest",
+    "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
+    "Attribution": "analyses.attribution", "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip

@@ -73,6 +73,7 @@ class Model:
             n_heads=n_heads,
             n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
             d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
+            device=str(self.device),
             residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
             biased=any(getattr(m, "bias", None) is not None for m in _modules(self._hf, row).values()),
         )
@@ -92,13 +93,16 @@ class Model:
             ids = list(self.tokenizer(prompt)["input_ids"])
         else:
             ids = [int(i) for i in prompt]
+        self._check_ids(ids)
+        if not ids:
+            raise BadPrompt("The prompt has no tokens. Type a few words.")
+        return self._tokens(ids)
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
         rows = self._hf.get_input_embeddings().num_embeddings
         unknown = [i for i in ids if not 0 <= i < rows]
         if unknown:
             raise BadPrompt(f"There is no token {unknown[0]}; this model's tokens are numbered 0 to {rows - 1}.")
-        if not ids:
-            raise BadPrompt("The prompt has no tokens. Type a few words.")
-        return self._tokens(ids)
 
     def _tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
         """Token texts by decoding ever longer prefixes: right for every tokenizer, also where one character spans tokens."""
@@ -136,12 +140,16 @@ class Model:
         """One token of the vocabulary, as a prediction names it."""
         return self._tokens([int(token_id)])[0]
 
-    def token_id(self, text: str) -> int:
-        """The id of a text that is one token.
+    def token_id(self, token: str | int) -> int:
+        """The id of a token: of a text that is one token, or an id as it is.
 
         Raises:
-            BadPrompt: the text is several tokens; names them.
+            BadPrompt: the text is several tokens, which it names, or there is no such id.
         """
+        if not isinstance(token, str):
+            self._check_ids([int(token)])
+            return int(token)
+        text = token
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if len(ids) != 1:
             pieces = " | ".join(t.text or t.name for t in self._tokens(ids)) or "nothing"

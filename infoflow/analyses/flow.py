@@ -288,7 +288,7 @@ def decompose(
         given = tuple(f"{name}·token" if name == BIAS else name for name in given)
         names = list(dict.fromkeys(given))
     source_of = [names.index(name) for name in given]
-    wanted = [model.token_id(t) if isinstance(t, str) else int(t) for t in targets]
+    wanted = [model.token_id(t) for t in targets]
     report = None
     if on_progress is not None:  # the trace runs in an empty context; the reader's callback gets its own back
         context, callback = contextvars.copy_context(), on_progress

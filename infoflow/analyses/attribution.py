@@ -1,0 +1,164 @@
+"""Which tokens, heads and MLPs raise a logit? Contributions that sum to it, by one backward pass.
+
+1. One run of the model gives patterns, gates and norm scales (`frozen.py`); with them fixed the logit is a linear function
+   of the embeddings.
+2. Forward again through the linear maps, from the embeddings; backward once from the logit (or the difference of two):
+   the contribution of source token s is e_s . d logit / d e_s. It equals the forward decomposition of `flow.py`, but
+   memory grows with layers x tokens x width, so long prompts fit.
+3. Direct logit attribution: with the final norm frozen, each head, each MLP, the embedding and the biases write a vector
+   into the stream whose product with the target's direction is its direct contribution; these sum to the logit as well.
+
+Source: the frozen-linear view of Elhage et al. (2021); direct logit attribution as in Wang et al. (2022), with the final
+norm's gain and scale folded in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from infoflow.errors import BadPrompt
+from infoflow.frozen import attention_writes, capture, final_norm, heads_of, linear, mlp_writes, normed, pairs_of
+from infoflow.tokens import label, unique
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """A logit (or the difference of two) at one position, split twice: by source token, and by what wrote it. In logits."""
+
+    tokens: tuple[str, ...]
+    """labels of the prompt's tokens, unique"""
+    target: int
+    against: int | None
+    position: int
+    by_source: Float[np.ndarray, " source"]
+    """one per token; with `bias` they sum to `total`"""
+    bias: float
+    """what the weights' biases contribute along all paths"""
+    by_head: Float[np.ndarray, "layer head"]
+    """direct: <W_O^h z, direction>, through the frozen final norm"""
+    by_mlp: Float[np.ndarray, " layer"]
+    embedding: float
+    """direct contribution of the position's own embedding"""
+    direct_bias: float
+    """direct contribution of the biases of attention's output, of norms after a branch, of the final norm and unembedding"""
+    total: float
+    """the logit before any soft cap, or the difference"""
+    max_error: float
+    """largest of |sum of each split - total|, relative to the larger of |total| and 1"""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per token: position, token, logit; the bias last, at position -1."""
+        positions = [*range(len(self.by_source)), -1]
+        return pd.DataFrame({
+            "position": positions, "token": [*self.tokens, "bias"], "logit": [*self.by_source.tolist(), self.bias],
+        })  # fmt: skip
+
+
+def attribute(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    target: int | str,
+    against: int | str | None = None,
+    position: int = -1,
+    interventions: Sequence[Any] = (),
+) -> Attribution:
+    """Contribution of each source token to the logit of `target` at `position`, or to its lead over `against`.
+
+    by_source[s] = e_s . d logit / d e_s with patterns, gates and norm scales frozen; and, apart from that, the direct
+    contribution of every head, MLP, the embedding and the biases.
+
+    Raises:
+        BadPrompt: empty prompt, a target that is no single token, a position outside the prompt.
+    """
+    if interventions:
+        raise BadPrompt("Interventions are not part of this version; run without them.")
+    tokens = model.encode(prompt)
+    n = len(tokens)
+    if not -n <= position < n:
+        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+    ids = [model.token_id(t) for t in (target, against) if t is not None]
+    raw = model.run([t.id for t in tokens], attribute_block, model.plan(), n, position % n, ids)
+    splits = (
+        float(raw["by_source"].sum()) + raw["bias"],
+        float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"],
+    )
+    return Attribution(
+        tokens=unique([label(t) for t in tokens]),
+        target=ids[0],
+        against=ids[1] if len(ids) > 1 else None,
+        position=position % n,
+        by_source=raw["by_source"].numpy(),
+        bias=raw["bias"],
+        by_head=raw["by_head"].numpy(),
+        by_mlp=raw["by_mlp"].numpy(),
+        embedding=raw["embedding"],
+        direct_bias=raw["direct_bias"],
+        total=raw["total"],
+        max_error=max(abs(s - raw["total"]) for s in splits) / max(1.0, abs(raw["total"])),
+    )
+
+
+def attribute_block(nn, tracer, arch, n, position, ids):  # type: ignore[no-untyped-def]
+    """The whole of it, inside a trace. One row per position for the tokens together, and one for the biases."""
+    layers = nn.get(arch.layers)
+    n_layers = len(layers)
+    pairs = pairs_of([0] * n, arch.biased, arch.device)
+    here = slice(pairs["start"][position], pairs["start"][position] + pairs["size"][position])
+    every = slice(None)
+    embeddings = rows = None
+    zs, writes = [], []
+    for index in range(n_layers):
+        layer = layers[index]
+        seen = capture(layer, arch, pairs)
+        with torch.enable_grad():  # 2.
+            if rows is None:
+                embeddings = seen["pre"].detach().clone().requires_grad_()
+                rows = embeddings.new_zeros(len(pairs["pos"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
+            z = heads_of(layer, arch, rows, seen, pairs)
+            before = rows
+            rows = rows + attention_writes(layer, arch, z, seen, every, pairs)
+            written = mlp_writes(layer, arch, before if arch.parallel else rows, seen, every, pairs)
+            rows = rows + written
+        zs.append((seen, z[here].detach()))
+        writes.append(written[here].detach().sum(0))
+    norm = final_norm(nn, arch, pairs)
+    unembed = nn.get(arch.unembed)
+    logits = unembed.output[0, position].float()
+    sign = logits.new_tensor([1.0, -1.0][: len(ids)])
+    with torch.enable_grad():
+        end = rows[here]
+        parts = (linear(unembed, normed(end, norm, here, pairs), here, pairs)[:, ids] * sign).sum(-1)
+        gradient, direction = torch.autograd.grad(parts.sum(), [embeddings, end], retain_graph=False)
+    total = float((logits[ids] * sign).sum())
+    by_source = (gradient * embeddings).sum(-1).detach()
+    direction = direction[-1]
+    by_head, attention_bias = [], 0.0  # 3.
+    for index, (seen, z) in enumerate(zs):
+        with torch.enable_grad():
+            z = z.clone().requires_grad_()
+            written = attention_writes(layers[index], arch, z, seen, here, pairs)
+            (slope,) = torch.autograd.grad((written @ direction).sum(), z)
+        share = (slope * z).detach().view(len(z), arch.n_heads, arch.d_head).sum((0, 2))
+        by_head.append(share)
+        attention_bias += float((written @ direction).sum().detach() - share.sum())
+    by_mlp = torch.stack([w @ direction for w in writes])
+    embedding = float(embeddings[position].detach() @ direction)
+    by_head = torch.stack(by_head)
+    at_end = float(parts.sum().detach() - (end.detach().sum(0) @ direction))  # biases of the final norm and unembedding
+    return {
+        "by_source": by_source.cpu(),
+        "bias": float(parts.sum().detach() - by_source.sum()),
+        "by_head": by_head.cpu(),
+        "by_mlp": by_mlp.detach().cpu(),
+        "embedding": embedding,
+        "direct_bias": attention_bias + at_end,
+        "total": total,
+    }
