@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -49,24 +51,30 @@ def as_parquet(flow: Flow, metric: str = "norm") -> bytes:
 
 def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
     """The chart as a picture, for a page of `background`."""
-    import vl_convert
-
-    return vl_convert.vegalite_to_png(_sized(chart, background), scale=scale)
+    return _converted(chart, background, f"vl_convert.vegalite_to_png(spec, scale={scale:g})")
 
 
 def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
-    import vl_convert
-
-    svg: str = vl_convert.vegalite_to_svg(_sized(chart, background))
-    return svg.encode()
+    return _converted(chart, background, "vl_convert.vegalite_to_svg(spec).encode()")
 
 
 def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
     """One file that opens offline, with the library in it and the chart still interactive."""
-    import vl_convert
+    return _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()")
 
-    page: str = vl_convert.vegalite_to_html(_sized(chart, background), bundle=True)
-    return page.encode()
+
+def _converted(chart: alt.TopLevelMixin, background: str, call: str) -> bytes:
+    """Convert in a process of its own: the converter's native code ends its whole process on what it can't draw.
+
+    Raises:
+        InfoflowError: it could not draw the chart.
+    """
+    program = f"import json, sys, vl_convert; spec = json.load(sys.stdin.buffer); sys.stdout.buffer.write({call})"
+    spec = json.dumps(_sized(chart, background)).encode()
+    done = subprocess.run([sys.executable, "-c", program], input=spec, capture_output=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
+    return done.stdout
 
 
 def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from infoflow import metrics
 from infoflow.analyses.flow import STAGES, Flow
 from infoflow.errors import BadPrompt
-from infoflow.tokens import UNDECODABLE
+from infoflow.tokens import UNDECODABLE, printable
 
 ROW_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
 
@@ -123,7 +123,7 @@ def visible(text: str) -> str:
     """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
     if text == UNDECODABLE:
         return "⟨byte⟩"
-    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    shown = printable(text)
     return shown.strip() or "␣" * max(1, len(shown))
 
 

@@ -27,6 +27,11 @@ class Token:
     """1, 2, ... when several tokens together make one character: their place in it"""
 
 
+def printable(text: str) -> str:
+    """Text that any renderer takes: line breaks and tabs drawn, other control characters as dots."""
+    return "".join(c if c.isprintable() else "·" for c in text.translate(_VISIBLE))
+
+
 def label(token: Token, limit: int = 16) -> str:
     """Short name for the screen: whitespace visible, special tokens in angle brackets, parts of a character numbered."""
     if token.name:
@@ -34,8 +39,7 @@ def label(token: Token, limit: int = 16) -> str:
         return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
     if token.text == UNDECODABLE:
         return "⟨byte⟩" + str(token.part or "").translate(_SUBSCRIPTS)
-    text = token.text.translate(_VISIBLE)
-    text = "".join(c if c.isprintable() or c == " " else "·" for c in text)
+    text = printable(token.text)
     if not text:
         return "⟨empty⟩"
     if text.isspace():

@@ -93,7 +93,11 @@ def test_every_public_name_exists_and_is_documented() -> None:
 def test_public_functions_are_documented_and_typed() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and path.name not in ("flow_trace.py", "frozen.py"):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and not node.name.startswith("_")
+                and path.name not in ("flow_trace.py", "frozen.py")
+            ):
                 assert node.returns is not None, f"{path.name}: {node.name} has no return type"
 
 

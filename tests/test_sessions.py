@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,19 @@ def test_pictures_open_offline(flow: Flow) -> None:
     assert svg.startswith("<svg") and "<b>" not in svg  # token text is data
     page = export.chart_html(chart, "#ffffff").decode()
     assert 'src="http' not in page and "<b>w" not in page
+
+
+@pytest.mark.slow
+def test_control_characters_and_odd_predictions_can_be_drawn(flow: Flow) -> None:
+    """An unprintable token among the predictions once ended the converter, and the server with it."""
+    odd = replace(flow.top[0], token="\x0e\x00<&\ud7ff")
+    strange = replace(flow, top=(odd, *flow.top[1:]), labels=("\x0e", *flow.labels[1:]))
+    chart = pictures.flow_grid(strange).chart
+    try:
+        assert export.chart_png(chart, "#ffffff")[:8] == b"\x89PNG\r\n\x1a\n"
+    except InfoflowError as error:  # refused in a sentence is as good: the process is still there
+        assert "could not be drawn" in str(error)
+    assert export.chart_svg(pictures.flow_grid(replace(flow, top=(odd,))).chart, "#ffffff").startswith(b"<svg")
 
 
 def test_an_unknown_ending_or_folder_gets_a_sentence(flow: Flow, tmp_path: Path) -> None:

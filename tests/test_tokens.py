@@ -31,6 +31,7 @@ def tokens(*texts: str) -> list[Token]:
         (Token(0, "日本"), "日本"),
         (Token(0, "a" * 30), "a" * 15 + "…"),
         (Token(0, "\x00"), "·"),
+        (Token(0, " \x0e"), "·"),
         (Token(0, "\ufffd"), "⟨byte⟩"),
         (Token(0, "\ufffd", part=3), "⟨byte⟩₃"),
         (Token(0, "<b>"), "<b>"),
