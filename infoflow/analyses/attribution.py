@@ -106,20 +106,19 @@ def attribute(
     )
 
 
-def attribute_block(nn, tracer, arch, n, position, ids):  # type: ignore[no-untyped-def]
+def attribute_block(nn: Any, tracer: Any, arch: Any, n: int, position: int, ids: list[int]) -> dict[str, Any]:
     """The whole of it, inside a trace. One row per position for the tokens together, and one for the biases."""
     layers = nn.get(arch.layers)
-    n_layers = len(layers)
     pairs = pairs_of([0] * n, arch.biased, arch.device)
     here = slice(pairs["start"][position], pairs["start"][position] + pairs["size"][position])
     every = slice(None)
-    embeddings = rows = None
-    zs, writes = [], []
-    for index in range(n_layers):
+    embeddings = rows = torch.empty(0)
+    heads, writes = [], []
+    for index in range(len(layers)):
         layer = layers[index]
         seen = capture(layer, arch, pairs)
         with torch.enable_grad():  # 2.
-            if rows is None:
+            if index == 0:
                 embeddings = seen["pre"].detach().clone().requires_grad_()
                 rows = embeddings.new_zeros(len(pairs["pos"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
             z = heads_of(layer, arch, rows, seen, pairs)
@@ -127,7 +126,7 @@ def attribute_block(nn, tracer, arch, n, position, ids):  # type: ignore[no-unty
             rows = rows + attention_writes(layer, arch, z, seen, every, pairs)
             written = mlp_writes(layer, arch, before if arch.parallel else rows, seen, every, pairs)
             rows = rows + written
-        zs.append((seen, z[here].detach()))
+        heads.append((layer, seen, z[here].detach()))
         writes.append(written[here].detach().sum(0))
     norm = final_norm(nn, arch, pairs)
     unembed = nn.get(arch.unembed)
@@ -135,30 +134,30 @@ def attribute_block(nn, tracer, arch, n, position, ids):  # type: ignore[no-unty
     sign = logits.new_tensor([1.0, -1.0][: len(ids)])
     with torch.enable_grad():
         end = rows[here]
-        parts = (linear(unembed, normed(end, norm, here, pairs), here, pairs)[:, ids] * sign).sum(-1)
-        gradient, direction = torch.autograd.grad(parts.sum(), [embeddings, end], retain_graph=False)
-    total = float((logits[ids] * sign).sum())
-    by_source = (gradient * embeddings).sum(-1).detach()
-    direction = direction[-1]
-    by_head, attention_bias = [], 0.0  # 3.
-    for index, (seen, z) in enumerate(zs):
-        with torch.enable_grad():
-            z = z.clone().requires_grad_()
-            written = attention_writes(layers[index], arch, z, seen, here, pairs)
-            (slope,) = torch.autograd.grad((written @ direction).sum(), z)
-        share = (slope * z).detach().view(len(z), arch.n_heads, arch.d_head).sum((0, 2))
-        by_head.append(share)
-        attention_bias += float((written @ direction).sum().detach() - share.sum())
-    by_mlp = torch.stack([w @ direction for w in writes])
-    embedding = float(embeddings[position].detach() @ direction)
-    by_head = torch.stack(by_head)
-    at_end = float(parts.sum().detach() - (end.detach().sum(0) @ direction))  # biases of the final norm and unembedding
+        logit = (linear(unembed, normed(end, norm, here, pairs), here, pairs)[:, ids] * sign).sum()
+        gradient, direction = torch.autograd.grad(logit, [embeddings, end])
+    logit, end, direction = logit.detach(), end.detach(), direction[-1]
+    by_source = (gradient * embeddings.detach()).sum(-1)
+    direct = [_heads_direct(layer, arch, seen, z, here, pairs, direction) for layer, seen, z in heads]  # 3.
+    of_biases = sum(bias for _, bias in direct) + float(logit - end.sum(0) @ direction)  # the latter: final norm, unembedding
     return {
         "by_source": by_source.cpu(),
-        "bias": float(parts.sum().detach() - by_source.sum()),
-        "by_head": by_head.cpu(),
-        "by_mlp": by_mlp.detach().cpu(),
-        "embedding": embedding,
-        "direct_bias": attention_bias + at_end,
-        "total": total,
+        "bias": float(logit - by_source.sum()),
+        "by_head": torch.stack([share for share, _ in direct]).cpu(),
+        "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
+        "embedding": float(embeddings[position].detach() @ direction),
+        "direct_bias": of_biases,
+        "total": float((logits[ids] * sign).sum()),
     }
+
+
+def _heads_direct(
+    layer: Any, arch: Any, seen: dict, z: torch.Tensor, here: slice, pairs: dict, direction: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """<W_O^h z, direction> of each head of a layer at one position, and what the output's and post-norm's biases add."""
+    with torch.enable_grad():
+        z = z.clone().requires_grad_()
+        write = (attention_writes(layer, arch, z, seen, here, pairs) @ direction).sum()
+        (slope,) = torch.autograd.grad(write, z)
+    share = (slope * z.detach()).view(len(z), arch.n_heads, arch.d_head).sum((0, 2))
+    return share, float(write.detach() - share.sum())
