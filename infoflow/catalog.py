@@ -1,6 +1,9 @@
-"""The models offered and the prompts to begin with: plain data."""
+"""The models offered, the prompts to begin with, and the names of a grid's rows: plain data."""
 
 from dataclasses import dataclass
+
+ROW_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
+"""what the rows of a grid are called on the screen, by stage"""
 
 
 @dataclass(frozen=True)

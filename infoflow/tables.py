@@ -8,10 +8,9 @@ import pandas as pd
 
 from infoflow import metrics
 from infoflow.analyses.flow import STAGES, Flow
+from infoflow.catalog import ROW_NAMES
 from infoflow.errors import BadPrompt
 from infoflow.tokens import UNDECODABLE, printable
-
-ROW_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
 
 
 @dataclass(frozen=True)

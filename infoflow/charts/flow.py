@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from infoflow.catalog import ROW_NAMES
 from infoflow.charts.palette import Ink, ink
 
 EMPHASES = ("both", "attention", "MLP")
@@ -18,7 +19,6 @@ MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
 OTHER = -1
 _SIDE, _GAP = 0.06, 0.04
-_STAGE_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
 
 
@@ -68,7 +68,7 @@ def segments(frame: pd.DataFrame, look: Look) -> pd.DataFrame:
     out["y"] = bottom + np.where(below, 0.0, band)
     out["y2"] = bottom + np.where(below, 0.8 * band, height)
     out["alpha"] = 1.0 if look.traced is None else np.where(frame["source"] == look.traced, 1.0, 0.13)
-    out["row"] = out["stage"].map(_STAGE_NAMES)
+    out["row"] = out["stage"].map(ROW_NAMES)
     return out[out["share"].abs() >= 0.002]
 
 

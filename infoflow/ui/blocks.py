@@ -10,6 +10,7 @@ import streamlit as st
 
 from infoflow import export, pictures, tables
 from infoflow.analyses.flow import Flow
+from infoflow.catalog import ROW_NAMES
 from infoflow.charts import flow as charts
 from infoflow.errors import Cancelled, InfoflowError
 from infoflow.metrics import METRICS
@@ -72,7 +73,7 @@ def details(
     """One cell: its sources by share, and a source's way through the depth."""
     layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
     cell = tables.cell(flow, layer, stage, position, metric, hidden)
-    where = "Embedding" if stage == "embed" else f"Layer {layer}, {tables.ROW_NAMES[stage]}"
+    where = "Embedding" if stage == "embed" else f"Layer {layer}, {ROW_NAMES[stage]}"
     st.markdown(f"**{where}**, position {position}: {plain(flow.labels[position])}")
     if cell.sources.empty:
         st.caption("Every source that reaches this position is hidden.")
