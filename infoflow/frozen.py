@@ -125,7 +125,7 @@ def mlp_writes(layer, arch, rows, seen, part, pairs):
     gate = seen["gate"]
     hidden = linear(layer.get(arch.up), normed(rows, seen["mlp_read"], part, pairs), part, pairs)
     hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
-    written = linear(layer.get(arch.down), hidden * gate[pairs["pos"][part]], part, pairs)
+    written = linear(layer.get(arch.down), hidden.mul_(gate[pairs["pos"][part]]), part, pairs)
     written = written if seen["mlp_add"] is None else normed(written, seen["mlp_add"], part, pairs)
     return written if arch.residual_multiplier == 1 else arch.residual_multiplier * written
 
