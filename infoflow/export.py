@@ -59,18 +59,26 @@ def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
 
 
 def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
-    """One file that opens offline, with the library in it and the chart still interactive."""
-    return _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()")
+    """One file that opens offline, with the library in it and the chart still interactive.
+
+    The converter writes token texts into a script as they are, where `</script>` would end it: every `<` of the chart
+    travels as a private character and arrives as its JavaScript escape.
+    """
+    page = _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()", less_than=_STAND_IN).decode()
+    return page.replace(_STAND_IN, "\\u003c").encode()
 
 
-def _converted(chart: alt.TopLevelMixin, background: str, call: str) -> bytes:
+_STAND_IN = "\ue0f0"
+
+
+def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<") -> bytes:
     """Convert in a process of its own: the converter's native code ends its whole process on what it can't draw.
 
     Raises:
         InfoflowError: it could not draw the chart.
     """
     program = f"import json, sys, vl_convert; spec = json.load(sys.stdin.buffer); sys.stdout.buffer.write({call})"
-    spec = json.dumps(_sized(chart, background)).encode()
+    spec = json.dumps(_sized(chart, background), ensure_ascii=False).replace("<", less_than).encode("utf-8", "replace")
     done = subprocess.run([sys.executable, "-c", program], input=spec, capture_output=True, timeout=300, check=False)
     if done.returncode != 0:
         raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")

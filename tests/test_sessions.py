@@ -69,6 +69,14 @@ def test_pictures_open_offline(flow: Flow) -> None:
 
 
 @pytest.mark.slow
+def test_a_token_can_not_end_the_script_of_an_exported_page(flow: Flow) -> None:
+    bad = "</script><script>alert(1)</script>"
+    page = export.chart_html(pictures.flow_grid(replace(flow, labels=(bad, *flow.labels[1:]))).chart, "#ffffff").decode()
+    assert bad not in page and "alert(1)" in page
+    assert "\\u003c/script>" in page
+
+
+@pytest.mark.slow
 def test_control_characters_and_odd_predictions_can_be_drawn(flow: Flow) -> None:
     """An unprintable token among the predictions once ended the converter, and the server with it."""
     odd = replace(flow.top[0], token="\x0e\x00<&\ud7ff")
