@@ -213,7 +213,7 @@ def grid(
         alt.layer(*parts)
         .add_params(named, labels, zoom)
         .properties(height=height, width="container")
-        .configure_view(stroke=None)
+        .configure_view(stroke="transparent")
         .configure(background="transparent", font='"Source Sans", "Noto Sans", sans-serif')
     )
 
@@ -288,7 +288,7 @@ def cell_bars(
     return (
         alt.layer(bars, above, below)
         .properties(height=20 * max(1, len(shown)))
-        .configure_view(stroke=None)
+        .configure_view(stroke="transparent")
         .configure(background="transparent")
     )
 
@@ -313,7 +313,7 @@ def through_depth(table: pd.DataFrame, colour: str, dark: bool = False) -> alt.C
             tooltip=[alt.Tooltip("row:N"), alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(height=150)
-        .configure_view(stroke=None)
+        .configure_view(stroke="transparent")
         .configure(background="transparent")
     )
 
@@ -349,4 +349,4 @@ def error_by_layer(table: pd.DataFrame, dark: bool = False, tolerance: float = 1
         )
     )
     limit = alt.Chart(pd.DataFrame({"error": [tolerance]})).mark_rule(strokeDash=[4, 4], color="#b5483a").encode(y=y)
-    return alt.layer(lines, limit).properties(height=190).configure_view(stroke=None).configure(background="transparent")
+    return alt.layer(lines, limit).properties(height=190).configure_view(stroke="transparent").configure(background="transparent")
