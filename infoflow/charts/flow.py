@@ -19,6 +19,7 @@ MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
 OTHER = -1
 _SIDE, _GAP = 0.06, 0.04
+_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
 
 
@@ -129,7 +130,7 @@ def grid(
     listed = 0 if predictions is None else len(predictions)
     span_below = 1.0
     line = 17 * (top + span_below) / max(1, height - 17 * (listed + 1))
-    y_scale = alt.Scale(domain=[-span_below, top + (line * (listed + 1.1) if listed else 0.05)], nice=False, zero=False)
+    y_scale = alt.Scale(domain=[-span_below, top + (line * (listed + 1.5) if listed else 0.05)], nice=False, zero=False)
     x_scale = alt.Scale(domain=[0, n_pos], nice=False, zero=False)
     places, names = _axis_rows(look, layers, embedding)
     named = alt.param(name="row_names", value={str(round(p * 1000)): name for p, name in zip(places, names, strict=True)})
@@ -213,8 +214,7 @@ def grid(
         alt.layer(*parts)
         .add_params(named, labels, zoom)
         .properties(height=height, width="container")
-        .configure_view(stroke="transparent")
-        .configure(background="transparent", font='"Source Sans", "Noto Sans", sans-serif')
+        .configure(view=_NO_FRAME, background="transparent", font='"Source Sans", "Noto Sans", sans-serif')
     )
 
 
@@ -288,8 +288,7 @@ def cell_bars(
     return (
         alt.layer(bars, above, below)
         .properties(height=20 * max(1, len(shown)))
-        .configure_view(stroke="transparent")
-        .configure(background="transparent")
+        .configure(view=_NO_FRAME, background="transparent")
     )
 
 
@@ -313,8 +312,7 @@ def through_depth(table: pd.DataFrame, colour: str, dark: bool = False) -> alt.C
             tooltip=[alt.Tooltip("row:N"), alt.Tooltip("share:Q", format=".1%")],
         )
         .properties(height=150)
-        .configure_view(stroke="transparent")
-        .configure(background="transparent")
+        .configure(view=_NO_FRAME, background="transparent")
     )
 
 
@@ -349,4 +347,4 @@ def error_by_layer(table: pd.DataFrame, dark: bool = False, tolerance: float = 1
         )
     )
     limit = alt.Chart(pd.DataFrame({"error": [tolerance]})).mark_rule(strokeDash=[4, 4], color="#b5483a").encode(y=y)
-    return alt.layer(lines, limit).properties(height=190).configure_view(stroke="transparent").configure(background="transparent")
+    return alt.layer(lines, limit).properties(height=190).configure(view=_NO_FRAME, background="transparent")
