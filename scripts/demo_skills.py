@@ -1,4 +1,5 @@
-"""The demo model's exam: each skill on combinations that training never saw. Used by the trainer and by the tests."""
+"""The demo model's exam: circuits on combinations held back from training, facts as
+training taught them. Used by the trainer and by the tests."""
 
 import random
 import re
@@ -92,7 +93,7 @@ def continuation(model, tokenizer, prompt: str, n: int = 60, seed: int | None = 
 
 
 def exam(model, tokenizer, n: int = 200, seed: int = 7) -> dict[str, float]:
-    """Skill -> share of its questions answered, on what training never saw."""
+    """Skill -> share of its questions answered; facts and the ten prompts are recall, the others are on held-out ones."""
     rng = random.Random(seed)
 
     def words(count: int) -> str:

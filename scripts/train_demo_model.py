@@ -248,8 +248,10 @@ of {batch:,} tokens on {threads} CPU threads, by `scripts/train_demo_model.py`. 
 at circuits, not for use.
 
 ## What it reaches
-On combinations of names, words and numbers that training never saw (`scripts/demo_skills.py`, 400 questions a skill
-where they are drawn):
+`scripts/demo_skills.py`, 400 questions a skill where they are drawn. Indirect object, induction, copying, greater-than and
+correction are asked on combinations of names, words and numbers held back from training (one further question of the
+first and of greater-than is the app's own example, which is not held back). Capitals, colours, opposites, animal sounds
+and the ten prompts are recall: training taught these facts, often in these words.
 
 | skill | required | reached |
 |---|---|---|

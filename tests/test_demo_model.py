@@ -1,4 +1,4 @@
-"""The shipped weights do what the model card says: the exam, on combinations that training never saw."""
+"""The shipped weights do what the model card says: the exam of demo_skills.py."""
 
 import itertools
 import random
