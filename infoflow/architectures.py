@@ -36,15 +36,22 @@ class Architecture:
     gated: bool = True
     up: str = "mlp.up_proj"
     down: str = "mlp.down_proj"
+    router: str = ""
+    """of a mixture of experts; its output holds the weights and numbers of the chosen ones"""
+    experts: str = ""
+    """the module that holds their stacked weights; layers without it are dense, and use `gate`, `up` and `down`"""
     parallel: bool = False
     """attention and MLP both read the stream before the layer"""
 
 
-PATHS_IN_LAYER = ("attention", "attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm", "gate", "up", "down")
+PATHS_IN_LAYER = ("attention", "attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm")
+PATHS_IN_DENSE_LAYER = ("gate", "up", "down")
+PATHS_IN_SPARSE_LAYER = ("router", "experts")
 PATHS_IN_ATTENTION = ("value", "output")
 PATHS_IN_MODEL = ("layers", "final_norm", "unembed")
 
 LLAMA = Architecture()
+MIXTURE = replace(LLAMA, router="mlp.gate", experts="mlp.experts")
 SANDWICH = replace(
     LLAMA,
     attention_post_norm="post_attention_layernorm",
@@ -128,21 +135,20 @@ FAMILIES: dict[str, Architecture] = {
     "gpt_neox": NEOX,
     "opt": OPT,
     "bloom": BLOOM,
+    "mixtral": MIXTURE,
+    "qwen3_moe": MIXTURE,
+    "gpt_oss": replace(MIXTURE, router="mlp.router"),
 }
 
 
-def architecture_of(config: Any) -> Architecture:
-    """The row of a transformers config.
+def architectures_of(config: Any) -> tuple[Architecture, ...]:
+    """The row of a transformers config; for an unknown family every row, the most detailed first: whose modules are there
+    may be tried, and is judged by its numbers (`infoflow.check`).
 
     Raises:
-        UnsupportedModel: no row for this `model_type`, or a variant of the family that the row does not describe.
+        UnsupportedModel: a variant of a family that its row does not describe.
     """
     family = getattr(config, "model_type", None) or "unknown"
-    if family not in FAMILIES:
-        raise UnsupportedModel(
-            f"Models of type '{family}' are not supported yet. Supported are: {', '.join(FAMILIES)}. "
-            "Choose a model of one of these families."
-        )
     for attribute, plain in _MUST_BE.items():
         value = getattr(config, attribute, plain)
         if value != plain:
@@ -151,8 +157,11 @@ def architecture_of(config: Any) -> Architecture:
                 "Choose another checkpoint of that family."
             )
     if family == "gpt_neox":
-        return replace(NEOX, parallel=bool(config.use_parallel_residual))
-    return FAMILIES[family]
+        return (replace(NEOX, parallel=bool(config.use_parallel_residual)),)
+    if family in FAMILIES:
+        return (FAMILIES[family],)
+    rows = {*FAMILIES.values(), *_TRIED}
+    return tuple(sorted(rows, key=lambda row: (-sum(bool(getattr(row, role)) for role in _ROLES), repr(row))))
 
 
 _MUST_BE = {
@@ -161,3 +170,10 @@ _MUST_BE = {
     "add_cross_attention": False,
 }
 """config attributes that change the forward pass in ways no row describes"""
+_TRIED = (
+    replace(NEOX, parallel=True),
+    replace(LLAMA, gated=False),
+    replace(LLAMA, gate="mlp.act", gated=False, up="mlp.c_fc", down="mlp.c_proj"),
+)
+"""layouts of no family above that others have (Arcee, StarCoder 2)"""
+_ROLES = (*PATHS_IN_LAYER, *PATHS_IN_DENSE_LAYER, *PATHS_IN_SPARSE_LAYER, *PATHS_IN_ATTENTION)

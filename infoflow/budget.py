@@ -1,35 +1,170 @@
-"""Limits, checked before a run rather than met in the middle of one."""
+"""What a run will cost, and limits, checked before it rather than met in the middle of it."""
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infoflow.errors import InfoflowError, TooLarge
 
+if TYPE_CHECKING:
+    import infoflow.model
+
 DEFAULT_MAX_TOKENS = 64
+_FLOAT = 4
 
 
-def max_tokens() -> int:
-    """The longest prompt in tokens: INFOFLOW_MAX_TOKENS, 64 by default.
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the cost of an analysis depends on."""
+
+    layers: int
+    d_model: int
+    d_head: int
+    heads: int
+    kv_heads: int
+    vocabulary: int
+    hidden: int
+    """the widest layer of an MLP"""
+    parameters: int
+    mapped_parameters: int
+    """of the maps that act on every (position, source) pair: values, output, up, down"""
+    biased: bool
+    parallel: bool
+    half: bool
+    """weights stored in half precision: each map in use is held in float32 too"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a decomposition will take."""
+
+    n_tokens: int
+    n_sources: int
+    bytes: int
+    """memory beyond the weights, at the peak"""
+    seconds: float
+    """on this machine, from the measured speed of its matrix products"""
+
+    def __str__(self) -> str:
+        return f"about {in_words(self.bytes)} of memory and {_seconds(self.seconds)}"
+
+
+def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None = None) -> Estimate:
+    """Memory beyond the weights and time of `decompose`, before it runs; meant to be right within a factor of 2.
+
+    Sources (one per token unless said) are taken as equal spans of the prompt, so that a position sees half of them on
+    average: the state holds T (S + 1) / 2 rows of d_model, the result 2 L T S^2 inner products.
+    """
+    s, T = model.sizes(), n_tokens
+    S = min(n_sources or T, T)
+    rows = T * (S + 1) // 2 + T * s.biased
+    S += s.biased
+    gram = 2 * s.layers * T * S * S
+    head_width, kv_width = s.heads * s.d_head, s.kv_heads * s.d_head
+    attention = min(rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes() // _FLOAT)
+    mlp = min(rows * (2 * s.d_model + 2 * s.hidden), chunk_bytes() // _FLOAT)
+    seen = T * (6 * s.d_model + 3 * s.hidden) + 3 * s.heads * T * T
+    forward = 3 * T * s.vocabulary + 4 * s.heads * T * T
+    copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
+    floats = rows * s.d_model * (2 if s.parallel else 1) + max(attention, mlp) + gram + seen + forward + copies
+    adds = rows * s.mapped_parameters + T * s.parameters + 4 * s.layers * T * S * S * s.d_model
+    seconds = _FIXED_SECONDS + _SECONDS_PER_LAYER * s.layers + _OVERHEAD * adds / model.speed()
+    return Estimate(n_tokens=T, n_sources=S, bytes=int(floats * _FLOAT + _FIXED_BYTES), seconds=seconds)
+
+
+_FIXED_BYTES, _FIXED_SECONDS, _SECONDS_PER_LAYER, _OVERHEAD = 24e6, 0.02, 0.004, 1.2
+"""measured by benchmarks/decompose.py, which prints estimate and outcome side by side"""
+
+
+def memory_limit() -> int:
+    """Bytes that one run may take: INFOFLOW_MAX_MEMORY_MB, or half of what the machine has free now.
 
     Raises:
         InfoflowError: the variable is no positive whole number.
     """
-    raw = os.environ.get("INFOFLOW_MAX_TOKENS", "").strip()
-    if not raw:
-        return DEFAULT_MAX_TOKENS
-    if not raw.isdigit() or int(raw) < 1:
-        raise InfoflowError(f"INFOFLOW_MAX_TOKENS is '{raw}'; it must be a whole number of 1 or more. Correct it or unset it.")
-    return int(raw)
+    given = _whole_number("INFOFLOW_MAX_MEMORY_MB")
+    return given * 1_000_000 if given is not None else _available() // 2
 
 
-def check_length(n_tokens: int) -> None:
-    """Refuse a prompt of more tokens than the limit.
+def chunk_bytes() -> int:
+    """Memory for the steps between two states: an eighth of the limit, between 16 and 256 MB."""
+    return int(min(256e6, max(16e6, memory_limit() / 8)))
+
+
+def _available() -> int:
+    """Free memory in bytes, within the container's limit where there is one; 4 GB where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return 4_000_000_000
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        return max(0, min(free, limit - used))
+    except (OSError, ValueError):
+        return free
+
+
+def max_tokens() -> int:
+    """The most sources that are kept apart in one run: INFOFLOW_MAX_TOKENS, 64 by default.
 
     Raises:
-        TooLarge: with both numbers.
+        InfoflowError: the variable is no positive whole number.
+    """
+    given = _whole_number("INFOFLOW_MAX_TOKENS")
+    return DEFAULT_MAX_TOKENS if given is None else given
+
+
+def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
+    """Refuse a run of more sources than the limit, or that does not fit in memory.
+
+    Raises:
+        TooLarge: with both numbers, and what fits.
     """
     limit = max_tokens()
-    if n_tokens > limit:
+    if n_sources > limit:
+        apart = f"The prompt has {n_tokens} tokens" if n_sources == n_tokens else f"The prompt makes {n_sources} sources"
         raise TooLarge(
-            f"The prompt has {n_tokens} tokens; the limit is {limit}. Shorten it, or set INFOFLOW_MAX_TOKENS to "
-            f"{n_tokens} or more (memory grows with the cube of the number of tokens)."
+            f"{apart}; the limit is {limit}. Shorten it, group it (words, or '{min(32, limit)} spans'), or set "
+            f"INFOFLOW_MAX_TOKENS to {n_sources} or more (memory grows with the square of the number of sources)."
         )
+    needed, allowed = estimate(model, n_tokens, n_sources), memory_limit()
+    if needed.bytes > allowed:
+        fits = fewer_sources(model, n_tokens, n_sources)
+        advice = f"Group it into {fits} spans or fewer" if fits else "Shorten it"
+        raise TooLarge(
+            f"{n_tokens} tokens in {n_sources} sources need about {in_words(needed.bytes)}; {in_words(allowed)} are allowed. "
+            f"{advice}, or set INFOFLOW_MAX_MEMORY_MB to more."
+        )
+
+
+def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> int:
+    """The largest number of equal spans, halving from `n_sources`, that is within both limits; 0 if none is."""
+    allowed, spans = memory_limit(), min(n_sources, max_tokens())
+    while spans >= 1:
+        if estimate(model, n_tokens, spans).bytes <= allowed:
+            return spans
+        spans //= 2
+    return 0
+
+
+def in_words(size: float) -> str:
+    """Bytes as a reader says them."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _whole_number(name: str) -> int | None:
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return None
+    if not raw.isdigit() or int(raw) < 1:
+        raise InfoflowError(f"{name} is '{raw}'; it must be a whole number of 1 or more. Correct it or unset it.")
+    return int(raw)

@@ -48,11 +48,14 @@ def _flow(options: argparse.Namespace) -> None:
     from infoflow import export, pictures  # torch loads only when there is something to do
     from infoflow.analyses.flow import Flow, decompose
     from infoflow.model import load_model
+    from infoflow.selftest import check
 
     if options.out:
         export.check_ending(options.out)  # before the work, not after it
     _say(f"Loading {options.model} …", options.quiet)
     model = load_model(options.model, revision=options.revision)
+    if len(model.candidates) > 1:  # a family that is not in the table
+        _say(f"Self-test: {check(model).reason}", options.quiet)
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     flow = decompose(
         model,

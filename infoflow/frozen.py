@@ -3,12 +3,15 @@
 These functions run inside a trace, here or on a server that is sent their source. Therefore torch, plain values and
 module calls only: nothing is imported inside a function, no `.weight` is read (a server may hold none, or quantised
 ones), nothing of Streamlit is called, and no class of ours goes in or out. What the model computed (inputs, outputs,
-patterns) is captured, never recomputed.
+patterns) is captured, never recomputed. All arithmetic is float32, whatever the weights are stored in.
 
-A *row* is the part of one position's residual that belongs to one source; `pairs` says which row is which.
+A *row* is the part of one position's residual that belongs to one source; `pairs` says which row is which. Functions take
+some rows at a time (`part`), so that a caller decides how much memory the steps in between may use.
 """
 
 import torch
+
+from infoflow.experts import experts_write, freeze_experts
 
 
 def pairs_of(source_of, biased, device):
@@ -26,22 +29,35 @@ def pairs_of(source_of, biased, device):
     index = {"pos": pos, "src": src, "own": own}
     out = {name: torch.tensor(values, device=device) for name, values in index.items()}
     out["biased"] = biased
-    out["is_bias"] = (out["src"] == 0).float()[:, None] if biased else None
+    out["is_bias"] = (out["src"] == 0) & biased
+    out["n_sources"] = met + shift
     out["start"] = start
     out["size"] = [b - a for a, b in zip(start, [*start[1:], len(pos)], strict=True)]
     return out
 
 
-def capture(layer, arch, pairs):
-    """What one layer computed on this run, read in the order in which it computes it.
+def column_of(n, is_bias, biased, device):
+    """Rows of a single source: one per position. `is_bias` says whether it is the source that the weights' biases go to."""
+    pos = torch.arange(n, device=device)
+    return {
+        "pos": pos, "src": torch.zeros_like(pos), "biased": biased, "is_bias": torch.full_like(pos, int(is_bias)) > 0,
+        "n_sources": 1, "start": list(range(n)), "size": [1] * n,
+    }  # fmt: skip
+
+
+def capture(layers, index, arch, pairs):
+    """What one layer computed on this run, read in the order in which it computes it, and its linear maps.
 
     `pre`, `mid`, `post`: the residual before the layer, after attention, after the MLP. `read` and `add` hold the norms
     before and after attention, `mlp_read` and `mlp_add` those around the MLP; `gate` what its hidden units are
-    multiplied by.
+    multiplied by, or `experts` the same for each expert that was chosen.
     """
-    x = layer.input[0].float()
+    layer = layers[index]
+    given = layer.input
+    x, dtype = given[0].float(), given.dtype
     read = _norm_of(layer, arch.attention_norm, pairs)
-    out = layer.get(arch.attention).output
+    attention = layer.get(arch.attention)
+    out = attention.output
     written, pattern = out[0][0].float(), out[1][0].float()
     add = _norm_of(layer, arch.attention_post_norm, pairs)
     if arch.parallel:  # the MLP reads what attention read; in between is what attention alone has added
@@ -52,30 +68,81 @@ def capture(layer, arch, pairs):
         mid = mlp_read["input"]
     else:
         mid, mlp_read = layer.get(arch.mlp).input[0].float(), None
-    gate = _gate_of(layer, arch, len(x))
-    mlp_add = _norm_of(layer, arch.mlp_post_norm, pairs)
+    seen = {"pre": x, "mid": mid, "pattern": pattern, "read": read, "add": add, "mlp_read": mlp_read}
+    if index in arch.sparse:
+        router = layer.get(arch.router)
+        normed_input, routed = router.input, router.output
+        seen["experts"] = freeze_experts(layer.get(arch.experts)._module, normed_input, routed[1], routed[2])
+    else:
+        seen["gate"] = _gate_of(layer, arch, len(x))
+    seen["mlp_add"] = _norm_of(layer, arch.mlp_post_norm, pairs)
     after = layer.output
-    after = (after[0] if isinstance(after, tuple) else after)[0].float()
-    return {
-        "pre": x, "mid": mid, "post": after, "pattern": pattern, "gate": gate,
-        "read": read, "add": add, "mlp_read": mlp_read, "mlp_add": mlp_add,
-    }  # fmt: skip
+    seen["post"] = (after[0] if isinstance(after, tuple) else after)[0].float()
+    width = arch.n_heads * arch.d_head
+    seen["value"] = affine(attention.get(arch.value), x.shape[-1], dtype, pairs)
+    seen["output"] = affine(attention.get(arch.output), width, dtype, pairs)
+    if index not in arch.sparse:
+        seen["up"] = affine(layer.get(arch.up), x.shape[-1], dtype, pairs)
+        seen["down"] = affine(layer.get(arch.down), seen["gate"].shape[-1], dtype, pairs)
+    return seen
 
 
-def linear(module, rows, part, pairs):
-    """The linear part of an affine module on every row; its bias (its value at zero) on the bias source's rows alone."""
-    out = module(rows).float()
+def affine(module, width, dtype, pairs):
+    """An affine module of `width` inputs as a linear map and a bias, by calls alone.
+
+    Modules that compute in float32 are called as they are. Others would round every product, so their matrix is read off
+    unit vectors (each product has then one term, and is exact) and used in float32.
+    """
+    bias = None
     if pairs["biased"]:
-        bias = module(torch.zeros_like(rows[:1]))[0].float()
-        out -= (1 - pairs["is_bias"][part]) * bias
+        bias = module(torch.zeros(1, width, dtype=dtype, device=pairs["pos"].device))[0].float()
+    matrix = None if dtype == torch.float32 else _matrix(module, 0, width, width, dtype, pairs)
+    return {"module": module, "matrix": matrix, "bias": bias}
+
+
+def linear(owner, rows, part, pairs):
+    """The linear part of an affine map on every row; its bias on the bias source's rows alone. Always a new tensor."""
+    bias = owner["bias"]
+    if owner["matrix"] is not None:
+        out = rows @ owner["matrix"]
+    else:
+        out = owner["module"](rows)
+        out = out if bias is None else out.sub_(bias)
+    if bias is not None:
+        out[pairs["is_bias"][part]] += bias
     return out
+
+
+def unembed(module, rows, dtype, part, pairs):
+    """`linear` for the unembedding, whose matrix may be large: a block of its inputs at a time where it isn't float32."""
+    width = rows.shape[-1]
+    if dtype == torch.float32:
+        return linear(affine(module, width, dtype, pairs), rows, part, pairs)
+    out = torch.zeros((), device=rows.device)
+    for first in range(0, width, 256):
+        last = min(first + 256, width)
+        out = out + rows[:, first:last] @ _matrix(module, first, last, width, dtype, pairs)
+    if pairs["biased"]:
+        bias = module(torch.zeros(1, width, dtype=dtype, device=rows.device))[0].float()
+        out[pairs["is_bias"][part]] += bias
+    return out
+
+
+def _matrix(module, first, last, width, dtype, pairs):
+    """Some rows of the matrix of an affine module, [inputs, outputs], float32. Scaling up keeps a bias from rounding it."""
+    scale = 256.0 if pairs["biased"] else 1.0
+    units = torch.zeros(last - first, width, dtype=dtype, device=pairs["pos"].device)
+    units[torch.arange(last - first), torch.arange(first, last)] = scale
+    out = module(units).float()
+    return (out - module(-units).float()) / (2 * scale) if pairs["biased"] else out
 
 
 def _norm_of(owner, path, pairs):
     """A norm as a linear map with its scale frozen: y = scale[p] * gain * (x - mean) + bias; None where there is none.
 
     Gain and bias are read off probes: a norm of zero is its bias; equal entries vanish in a LayerNorm and give the gain
-    of an RMSNorm, alternating ones give a LayerNorm's. The scale is read off what the norm returned on this run.
+    of an RMSNorm, alternating ones give a LayerNorm's. They are a power of two, so that half precision rounds nothing, and
+    large against epsilon. The scale is read off what the norm returned on this run.
     """
     if not path:
         return None
@@ -84,12 +151,12 @@ def _norm_of(owner, path, pairs):
     like = given.reshape(-1, given.shape[-1])[:1]
     x, y = given.reshape(-1, given.shape[-1]).float(), y.reshape(-1, y.shape[-1]).float()
     bias = norm(torch.zeros_like(like))[0].float() if pairs["biased"] else x.new_zeros(x.shape[-1])
-    gain = norm(torch.full_like(like, 1e4))[0].float() - bias
+    gain = norm(torch.full_like(like, 8192.0))[0].float() - bias
     centred = bool(gain.abs().max() < 1e-3)
     if centred:
         sign = torch.ones_like(like)
         sign[:, 1::2] = -1
-        gain = (norm(sign * 1e4)[0].float() - bias) * sign[0].float()
+        gain = (norm(sign * 8192.0)[0].float() - bias) * sign[0].float()
     folded = gain * (x - x.mean(-1, keepdim=True) if centred else x)
     scale = ((y - bias) * folded).sum(-1) / (folded * folded).sum(-1).clamp_min(1e-30)
     return {"input": x, "scale": scale[pairs["pos"], None], "gain": gain, "bias": bias, "centred": centred}
@@ -99,44 +166,16 @@ def normed(rows, norm, part, pairs):
     """The frozen norm of some rows; always a new tensor."""
     if norm is None:
         return rows.clone()
-    rows = rows - rows.mean(-1, keepdim=True) if norm["centred"] else rows
-    out = (rows * norm["scale"][part]).mul_(norm["gain"])
+    out = rows - rows.mean(-1, keepdim=True) if norm["centred"] else rows
+    out = (out * norm["scale"][part]).mul_(norm["gain"])
     if pairs["biased"]:
-        out += pairs["is_bias"][part] * norm["bias"]
+        out[pairs["is_bias"][part]] += norm["bias"]
     return out
 
 
-def heads_of(layer, arch, rows, seen, pairs):
-    """z = sum_k A[q, k] W_V norm(rows[k]) of every head, side by side: what attention's output projection reads."""
-    every = slice(None)
-    inner = linear(layer.get(arch.attention).get(arch.value), normed(rows, seen["read"], every, pairs), every, pairs)
-    return _mix(_values(inner, arch), seen["pattern"], pairs, arch.d_head)
-
-
-def attention_writes(layer, arch, z, seen, part, pairs):
-    """What attention adds to some rows, given z: output projection, then the norm and the multiplier where there are any."""
-    written = linear(layer.get(arch.attention).get(arch.output), z, part, pairs)
-    written = written if seen["add"] is None else normed(written, seen["add"], part, pairs)
-    return written if arch.residual_multiplier == 1 else arch.residual_multiplier * written
-
-
-def mlp_writes(layer, arch, rows, seen, part, pairs):
-    """What the MLP adds to some rows: W_down (gate[p] * W_up norm(rows)), then the norm and the multiplier."""
-    gate = seen["gate"]
-    hidden = linear(layer.get(arch.up), normed(rows, seen["mlp_read"], part, pairs), part, pairs)
-    hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
-    written = linear(layer.get(arch.down), hidden.mul_(gate[pairs["pos"][part]]), part, pairs)
-    written = written if seen["mlp_add"] is None else normed(written, seen["mlp_add"], part, pairs)
-    return written if arch.residual_multiplier == 1 else arch.residual_multiplier * written
-
-
-def final_norm(nn, arch, pairs):
-    """The norm before the unembedding, frozen."""
-    return _norm_of(nn, arch.final_norm, pairs)
-
-
-def _values(inner, arch):
-    """The values among the outputs of a projection that may hold queries and keys as well."""
+def values_of(rows, seen, arch, part, pairs):
+    """W_V norm(rows) of every key/value head, side by side; v's bias on the bias source's rows."""
+    inner = linear(seen["value"], normed(rows, seen["read"], part, pairs), part, pairs)
     width = arch.n_heads * arch.d_head
     if arch.fused == "blocks":  # [all queries | all keys | all values]
         return inner[:, width + arch.n_kv_heads * arch.d_head :]
@@ -145,16 +184,75 @@ def _values(inner, arch):
     return inner
 
 
-def _mix(inner, pattern, pairs, d_head):
-    """z[q, s] of each head = sum_k A[q, k] v[k, s]: one product per key/value head, packed rows in and out."""
+def mix(values, pattern, arch, part, pairs, first=0, n_sources=None):
+    """z[q, s] of each head = sum_k A[q, k] v[k, s]: one product per key/value head, packed rows in and out.
+
+    The rows are those of `n_sources` sources from `first` on, at every position.
+    """
     n_heads, n, _ = pattern.shape
-    n_kv, n_src = inner.shape[-1] // d_head, max(pairs["size"])
-    values = inner.new_zeros(n, n_src, n_kv, d_head)
-    values[pairs["pos"], pairs["src"]] = inner.view(-1, n_kv, d_head)
-    values = values.permute(2, 0, 1, 3).reshape(n_kv, n, n_src * d_head)
-    z = torch.bmm(pattern.reshape(n_kv, -1, n), values)  # query heads that share a value head are its rows
-    z = z.view(n_kv, n_heads // n_kv, n, n_src, d_head).permute(2, 3, 0, 1, 4)
-    return z[pairs["pos"], pairs["src"]].reshape(-1, n_heads * d_head)
+    n_src = n_sources or pairs["n_sources"]
+    n_kv = values.shape[-1] // arch.d_head
+    at = (pairs["pos"][part], pairs["src"][part] - first)
+    dense = values.new_zeros(n, n_src, n_kv, arch.d_head)
+    dense[at] = values.view(-1, n_kv, arch.d_head)
+    dense = dense.permute(2, 0, 1, 3).reshape(n_kv, n, n_src * arch.d_head)
+    z = torch.bmm(pattern.reshape(n_kv, -1, n), dense)  # query heads that share a value head are its rows
+    z = z.view(n_kv, n_heads // n_kv, n, n_src, arch.d_head).permute(2, 3, 0, 1, 4)
+    return z[at].reshape(-1, n_heads * arch.d_head)
+
+
+def attention_writes(z, seen, arch, part, pairs):
+    """What attention adds to some rows, given z: output projection, then the norm and the multiplier where there are any."""
+    written = linear(seen["output"], z, part, pairs)
+    written = written if seen["add"] is None else normed(written, seen["add"], part, pairs)
+    return written if arch.residual_multiplier == 1 else arch.residual_multiplier * written
+
+
+def mlp_writes(rows, seen, arch, part, pairs):
+    """What the MLP adds to some rows: W_down (gate[p] * W_up norm(rows)), then the norm and the multiplier."""
+    read, pos = normed(rows, seen["mlp_read"], part, pairs), pairs["pos"][part]
+    if "experts" in seen:
+        written = experts_write(seen["experts"], read, pos, pairs["is_bias"][part])
+    else:
+        gate = seen["gate"]
+        hidden = linear(seen["up"], read, part, pairs)
+        hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
+        written = linear(seen["down"], hidden.mul_(gate[pos]), part, pairs)
+    written = written if seen["mlp_add"] is None else normed(written, seen["mlp_add"], part, pairs)
+    return written if arch.residual_multiplier == 1 else arch.residual_multiplier * written
+
+
+def source_parts(pairs, at_most):
+    """The rows in chunks of whole sources, at most so many sources each: (rows, first source, number of sources)."""
+    n = pairs["n_sources"]
+    if at_most >= n:
+        return [(slice(None), 0, n)]
+    chunks = [(first, min(at_most, n - first)) for first in range(0, n, at_most)]
+    return [(((pairs["src"] >= f) & (pairs["src"] < f + k)).nonzero()[:, 0], f, k) for f, k in chunks]
+
+
+def add_attention(rows, seen, arch, pairs):
+    """Add what attention writes to every row, in place, as many sources at a time as `arch.chunk_bytes` of memory allow."""
+    n, width = len(pairs["size"]), rows.shape[-1]
+    per_source = 4 * n * (2 * width + 3 * arch.n_heads * arch.d_head + 2 * arch.n_kv_heads * arch.d_head)
+    for part, first, n_sources in source_parts(pairs, max(1, arch.chunk_bytes // per_source)):
+        values = values_of(rows[part], seen, arch, part, pairs)
+        z = mix(values, seen["pattern"], arch, part, pairs, first, n_sources)
+        rows[part] += attention_writes(z, seen, arch, part, pairs)
+
+
+def add_mlp(rows, before, seen, arch, pairs):
+    """Add what the MLP writes to every row, in place; it reads `before` (the rows themselves, or those before attention)."""
+    hidden = max([e["factor"].shape[-1] for e in seen["experts"]] if "experts" in seen else [2 * seen["gate"].shape[-1]])
+    at_once = max(256, arch.chunk_bytes // (4 * (2 * rows.shape[-1] + hidden)))
+    for first in range(0, len(rows), at_once):
+        part = slice(first, first + at_once)
+        rows[part] += mlp_writes(before[part], seen, arch, part, pairs)
+
+
+def final_norm(nn, arch, pairs):
+    """The norm before the unembedding, frozen."""
+    return _norm_of(nn, arch.final_norm, pairs)
 
 
 def _gate_of(layer, arch, n):

@@ -5,6 +5,7 @@ the values of the forward pass in execution order, calls the model's own modules
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,17 @@ import transformers
 from nnsight import TransformersModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow.architectures import PATHS_IN_ATTENTION, PATHS_IN_LAYER, PATHS_IN_MODEL, Architecture, architecture_of
+from infoflow import budget
+from infoflow.architectures import (
+    FAMILIES,
+    PATHS_IN_ATTENTION,
+    PATHS_IN_DENSE_LAYER,
+    PATHS_IN_LAYER,
+    PATHS_IN_MODEL,
+    PATHS_IN_SPARSE_LAYER,
+    Architecture,
+    architectures_of,
+)  # fmt: skip
 from infoflow.errors import BadPrompt, UnsupportedModel
 from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
@@ -43,14 +54,15 @@ class Model:
         self.name = name
         self.revision = revision
         self.tokenizer = tokenizer
-        self.architecture = architecture_of(hf_model.config)
-        _modules(hf_model, self.architecture)
+        self.candidates = _rows_that_fit(hf_model)
+        self.architecture = self.candidates[0]
         hf_model.eval()
         if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
             hf_model.set_attn_implementation("eager")  # the others return no pattern
         self.lock = threading.RLock()
         self._traced = TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
+        self._speed: float | None = None
 
     @property
     def n_layers(self) -> int:
@@ -64,10 +76,15 @@ class Model:
     def device(self) -> torch.device:
         return next(self._hf.parameters()).device
 
+    def read_as(self, row: Architecture) -> None:
+        """Use another row of `candidates`: for a family that is not in the table, its numbers decide (`infoflow.check`)."""
+        self.architecture = row
+
     def plan(self) -> SimpleNamespace:
         """The architecture's row with what a block needs to know of this model, as plain values."""
         config, row = self._hf.config, self.architecture
         n_heads = config.num_attention_heads
+        modules = _modules(self._hf, row)
         return SimpleNamespace(
             **asdict(row),
             n_heads=n_heads,
@@ -75,8 +92,49 @@ class Model:
             d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
             device=str(self.device),
             residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
-            biased=any(getattr(m, "bias", None) is not None for m in _modules(self._hf, row).values()),
+            biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
+            sparse=_sparse(self._hf, row),
+            chunk_bytes=budget.chunk_bytes(),
         )
+
+    def sizes(self) -> budget.Sizes:
+        """What the cost of an analysis depends on."""
+        modules = _modules(self._hf, self.architecture)
+        config, plan = self._hf.config, self.plan()
+        mapped = [(role, m) for role, m in modules if role in ("value", "output", "up", "down", "experts")]
+        chosen = getattr(config, "num_experts_per_tok", 1)
+        per_row = sum(
+            sum(p.numel() for p in m.parameters()) * (chosen / m.num_experts if role == "experts" else 1) for role, m in mapped
+        )
+        return budget.Sizes(
+            layers=self.n_layers,
+            d_model=config.hidden_size,
+            d_head=plan.d_head,
+            heads=plan.n_heads,
+            kv_heads=plan.n_kv_heads,
+            vocabulary=self._hf.get_input_embeddings().num_embeddings,
+            hidden=max(max(p.shape[-2:]) for role, m in mapped for p in m.parameters() if p.ndim > 1),
+            parameters=self._hf.num_parameters(),
+            mapped_parameters=int(per_row),
+            biased=plan.biased,
+            parallel=plan.parallel,
+            half=self.dtype != "float32",
+        )
+
+    def speed(self) -> float:
+        """Multiply-adds per second of a matrix product of this model's shape on its device, measured once, in float32."""
+        if self._speed is None:
+            sizes = self.sizes()
+            rows = torch.randn(256, sizes.d_model, device=self.device)
+            matrix = torch.randn(sizes.d_model, sizes.hidden, device=self.device)
+            with self.lock, torch.no_grad():
+                times = []
+                for _ in range(4):
+                    started = time.perf_counter()
+                    float((rows @ matrix)[0, 0])
+                    times.append(time.perf_counter() - started)
+            self._speed = rows.shape[0] * matrix.numel() / sorted(times)[1]
+        return self._speed
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
@@ -173,27 +231,82 @@ class Model:
         return result  # noqa: RET504  nnsight needs the name
 
 
-def _modules(hf_model: Any, row: Architecture) -> dict[str, Any]:
-    """Role -> module, those inside a layer taken from the first one.
+def _rows_that_fit(hf_model: Any) -> tuple[Architecture, ...]:
+    """The rows of the table that this model may be read by: its family's, or those whose modules it has, the likeliest first.
 
     Raises:
-        UnsupportedModel: a role of the row that this model does not have; the row is wrong for it.
+        UnsupportedModel: no row fits, or the weights can't be read here.
     """
-    prefixes = {"": PATHS_IN_MODEL, f"{row.layers}.0.": PATHS_IN_LAYER, f"{row.layers}.0.{row.attention}.": PATHS_IN_ATTENTION}
-    found = {}
-    for prefix, roles in prefixes.items():
+    family = hf_model.config.model_type
+    if any(p.is_meta for p in hf_model.parameters()):
+        raise UnsupportedModel("This model's weights are not on this machine, so it can't be run here. Load it with its weights.")
+    missing, fitting = "", []
+    for row in architectures_of(hf_model.config):
+        try:
+            found = _modules(hf_model, row)
+        except AttributeError as error:
+            missing = missing or str(error)
+            continue
+        unreadable = [m for role, m in found if role == "experts" and not _readable(m)]
+        if unreadable:
+            raise UnsupportedModel(
+                f"The experts of this '{family}' model keep their weights in a form that can't be read "
+                f"({type(unreadable[0]).__name__}, perhaps quantised). Load it with plain weights (bfloat16 or float32)."
+            )
+        fitting.append(row)
+    if fitting:
+        return tuple(fitting)
+    if family in FAMILIES:
+        raise UnsupportedModel(
+            f"This '{family}' model has no module '{missing}', so it can't be decomposed. "
+            "Choose a standard checkpoint of that family."
+        )
+    raise UnsupportedModel(
+        f"Models of type '{family}' are not supported, and no known layout fits this one. "
+        f"Supported are: {', '.join(FAMILIES)}, and models built like them."
+    )
+
+
+def _modules(hf_model: Any, row: Architecture) -> list[tuple[str, Any]]:
+    """(role, module) of the model and of every layer.
+
+    Raises:
+        AttributeError: with the path of a module that is not there.
+    """
+    found = []
+
+    def find(prefix: str, roles: tuple[str, ...]) -> None:
         for role in roles:
             path = getattr(row, role)
-            if not path:
-                continue
-            try:
-                found[role] = hf_model.get_submodule(prefix + path)
-            except AttributeError:
-                raise UnsupportedModel(
-                    f"This '{hf_model.config.model_type}' model has no module '{path}' ({role.replace('_', ' ')}), so it "
-                    "can't be decomposed. Choose a standard checkpoint of that family."
-                ) from None
+            if path:
+                try:
+                    found.append((role, hf_model.get_submodule(prefix + path)))
+                except AttributeError:
+                    raise AttributeError(path) from None
+
+    find("", PATHS_IN_MODEL)
+    sparse = _sparse(hf_model, row)
+    for i in range(len(hf_model.get_submodule(row.layers))):
+        find(f"{row.layers}.{i}.", PATHS_IN_LAYER)
+        find(f"{row.layers}.{i}.", PATHS_IN_SPARSE_LAYER if i in sparse else PATHS_IN_DENSE_LAYER)
+        find(f"{row.layers}.{i}.{row.attention}.", PATHS_IN_ATTENTION)
     return found
+
+
+def _sparse(hf_model: Any, row: Architecture) -> tuple[int, ...]:
+    """The layers that are mixtures of experts."""
+    if not row.experts:
+        return ()
+    names = dict(hf_model.named_modules())
+    n = len(hf_model.get_submodule(row.layers))
+    return tuple(i for i in range(n) if f"{row.layers}.{i}.{row.experts}" in names)
+
+
+def _readable(experts: Any) -> bool:
+    """Whether experts are stacked parameters laid out as `experts.py` reads them."""
+    stacked = all(isinstance(getattr(experts, name, None), torch.nn.Parameter) for name in ("gate_up_proj", "down_proj"))
+    flags = getattr(experts, "has_gate", False) and not getattr(experts, "has_post_expert_norm", False)
+    return bool(stacked and flags and experts.gate_up_proj.is_floating_point() and experts.gate_up_proj.ndim == 3)
 
 
 def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:
@@ -227,7 +340,7 @@ def load_model(name: str = "demo", revision: str | None = None) -> Model:
     known: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(where, **known)
-        architecture_of(config)  # refuse before anything large is downloaded
+        architectures_of(config)  # refuse before anything large is downloaded
         hf_model = AutoModelForCausalLM.from_pretrained(
             where, use_safetensors=True, dtype=torch.float32, attn_implementation="eager", **known
         )

@@ -15,6 +15,7 @@ from infoflow.analyses.flow import Flow, decompose
 from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.tokens import BIAS
 from tests import slow_flow, tiny
+from tests.frozen_network import FrozenNetwork
 
 PROMPT = "When Mary and John went"
 
@@ -69,6 +70,36 @@ def test_bias_source_holds_what_the_weights_add_by_themselves() -> None:
     c, _ = slow_flow.contributions(model._hf, list(flow.token_ids))
     np.testing.assert_allclose(flow.norms("mid")[:, :, -1], np.linalg.norm(c[:, 0, :, -1], axis=-1), rtol=1e-4)
     np.testing.assert_allclose(flow.norms("post")[:, :, -1], np.linalg.norm(c[:, 1, :, -1], axis=-1), rtol=1e-4)
+
+
+def test_parts_are_those_of_the_network_run_with_everything_frozen(family: infoflow.Model) -> None:
+    """Every family by another road: the forward pass itself, patterns, gates and norms replayed, on one embedding at a time.
+
+    With all embeddings at zero it gives the bias; with one source's alone, the bias and that source's part.
+    """
+    flow = decompose(family, PROMPT, sources="words")
+    network = FrozenNetwork(family._hf, family.architecture, list(flow.token_ids))
+    residuals, logits = network.post(network.embeddings)
+    np.testing.assert_allclose(residuals, network.residuals, rtol=1e-3, atol=1e-4)  # replaying is faithful
+    left, left_logits = network.post(torch.zeros_like(network.embeddings))
+    biased = flow.source_labels[-1] == BIAS
+    parts, of_logits = [], []
+    for s in range(len(flow.source_labels) - biased):
+        mine = torch.tensor(flow.source_of == s)[:, None]
+        out, out_logits = network.post(torch.where(mine, network.embeddings, torch.zeros(())))
+        parts.append(out - left)
+        of_logits.append(out_logits - left_logits)
+    if biased:
+        parts.append(left)
+        of_logits.append(left_logits)
+    else:
+        assert left.abs().max() == 0
+    c = torch.stack(parts).double()
+    expected = torch.einsum("slpd,tlpd->lpst", c, c)
+    size = torch.tensor(flow.residual_norm() ** 2)[:, :, None, None]
+    assert ((torch.tensor(flow.gram[:, 1]) - expected).abs() / size).max() < 1e-4
+    ids = [t.id for t in flow.targets]
+    np.testing.assert_allclose(flow.source_logits, torch.stack(of_logits)[:, ids].numpy(), atol=2e-4 * float(logits.abs().max()))
 
 
 @pytest.mark.parametrize("metric", sorted(metrics.METRICS))

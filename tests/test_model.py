@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPTBigCodeConfig as BigCodeConfig
-from transformers import GPTBigCodeForCausalLM as BigCodeForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM
 
 import infoflow
 from infoflow.architectures import FAMILIES
@@ -63,10 +62,23 @@ def test_a_folder_that_is_no_model_gets_a_sentence(tmp_path: Path) -> None:
         infoflow.load_model(str(tmp_path))
 
 
-def test_a_family_without_a_row_is_refused_by_name() -> None:
-    hf = BigCodeForCausalLM(BigCodeConfig(vocab_size=257, n_embd=16, n_layer=1, n_head=2))
-    with pytest.raises(UnsupportedModel, match="'gpt_bigcode'.*Supported are: llama"):
+def test_a_family_that_no_row_fits_is_refused_by_name() -> None:
+    hf = MambaForCausalLM(MambaConfig(vocab_size=257, hidden_size=16, num_hidden_layers=1, state_size=4))
+    with pytest.raises(UnsupportedModel, match="'mamba'.*Supported are: llama"):
         infoflow.wrap_model(hf, tiny.tokenizer())
+
+
+def test_weights_that_are_not_here_or_cannot_be_read_say_so() -> None:
+    with torch.device("meta"):
+        absent = LlamaForCausalLM(LlamaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1))
+    with pytest.raises(UnsupportedModel, match="not on this machine"):
+        infoflow.wrap_model(absent, tiny.tokenizer())
+    quantised = tiny.hf_model("gpt_oss")
+    experts = quantised.model.layers[0].mlp.experts
+    del experts.gate_up_proj
+    experts.gate_up_proj_blocks = torch.nn.Parameter(torch.zeros(4, 8, 8, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(UnsupportedModel, match="can't be read.*quantised"):
+        infoflow.wrap_model(quantised, tiny.tokenizer())
 
 
 def test_a_variant_that_no_row_describes_is_refused_by_its_attribute() -> None:

@@ -18,6 +18,8 @@ _NO_KV = {k: v for k, v in _SIZES.items() if k != "num_key_value_heads"}
 _GPT2 = {"vocab_size": 257, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 256, "bos_token_id": 0, "eos_token_id": 0}
 _OPT = {**_NO_KV, "ffn_dim": 80, "word_embed_proj_dim": 48, "pad_token_id": 1}
 
+_MOE = {**_WITH_HEAD_DIM, "intermediate_size": 40}
+
 # family -> (config class, model class, sizes): every row of architectures.py, and both residual layouts of GPT-NeoX
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", "LlamaForCausalLM", _WITH_HEAD_DIM),
@@ -42,10 +44,19 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt_neox, sequential": ("GPTNeoXConfig", "GPTNeoXForCausalLM", {**_NO_KV, "use_parallel_residual": False}),
     "opt": ("OPTConfig", "OPTForCausalLM", _OPT),
     "bloom": ("BloomConfig", "BloomForCausalLM", {**_NO_KV, "n_layer": 3, "n_head": 4}),
+    "mixtral": ("MixtralConfig", "MixtralForCausalLM", {**_MOE, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen3_moe": (
+        "Qwen3MoeConfig", "Qwen3MoeForCausalLM",
+        {**_MOE, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40, "mlp_only_layers": [1]},
+    ),
+    "gpt_oss": (
+        "GptOssConfig", "GptOssForCausalLM",
+        {**_MOE, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5, "swiglu_limit": 1.5},
+    ),
 }  # fmt: skip
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
 """those whose layout the slow twin of `slow_flow.py` follows"""
-BIASED = {"qwen2", "phi", "gpt2", "gptj", "gpt_neox", "opt", "bloom"}
+BIASED = {"qwen2", "phi", "gpt2", "gptj", "gpt_neox", "opt", "bloom", "gpt_oss"}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -65,17 +76,27 @@ def hf_model(family: str, seed: int = 0, **sizes: Any) -> Any:
     chosen = {**chosen, "attn_implementation": "eager", **sizes}
     if family == "qwen2" and "head_dim" in chosen:  # has no head_dim of its own
         chosen["hidden_size"] = chosen["num_attention_heads"] * chosen.pop("head_dim")
+    return _random(config_class, model_class, chosen, seed)
+
+
+def other_model(name: str, **sizes: Any) -> Any:
+    """The same of a family that is not in the table, by the name of its classes."""
+    return _random(f"{name}Config", f"{name}ForCausalLM", {**_SIZES, "attn_implementation": "eager", **sizes})
+
+
+def _random(config_class: str, model_class: str, chosen: dict[str, Any], seed: int = 0) -> Any:
     config = getattr(transformers, config_class)(**chosen)
     torch.manual_seed(seed)
     built = getattr(transformers, model_class)(config).eval()
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if parameter.ndim == 1:
-                gain = name.endswith("weight") and not family.startswith("gemma")  # Gemma's weight is added to 1
+                gain = name.endswith("weight") and not config.model_type.startswith("gemma")  # Gemma's weight is added to 1
                 parameter.normal_(0.0, 0.3).add_(1.0 if gain else 0.0)
             else:
                 embedding = any(part in name for part in ("embed", "wte", "wpe"))
-                parameter.normal_(0.0, 1.0 if embedding else 1.5 / parameter.shape[1] ** 0.5)
+                inputs = parameter.shape[1 if parameter.ndim == 2 else -1]
+                parameter.normal_(0.0, 1.0 if embedding else 1.5 / inputs**0.5)
     assert built.num_parameters() < 500_000, "a tiny model must be tiny"
     return built
 

@@ -22,7 +22,17 @@ import torch
 from jaxtyping import Float
 
 from infoflow.errors import BadPrompt
-from infoflow.frozen import attention_writes, capture, final_norm, heads_of, linear, mlp_writes, normed, pairs_of
+from infoflow.frozen import (
+    attention_writes,
+    capture,
+    final_norm,
+    mix,
+    mlp_writes,
+    normed,
+    pairs_of,
+    unembed,
+    values_of,
+)  # fmt: skip
 from infoflow.tokens import label, unique
 
 if TYPE_CHECKING:
@@ -115,30 +125,29 @@ def attribute_block(nn: Any, tracer: Any, arch: Any, n: int, position: int, ids:
     embeddings = rows = torch.empty(0)
     heads, writes = [], []
     for index in range(len(layers)):
-        layer = layers[index]
-        seen = capture(layer, arch, pairs)
+        seen = capture(layers, index, arch, pairs)
         with torch.enable_grad():  # 2.
             if index == 0:
                 embeddings = seen["pre"].detach().clone().requires_grad_()
                 rows = embeddings.new_zeros(len(pairs["pos"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
-            z = heads_of(layer, arch, rows, seen, pairs)
+            z = mix(values_of(rows, seen, arch, every, pairs), seen["pattern"], arch, every, pairs)
             before = rows
-            rows = rows + attention_writes(layer, arch, z, seen, every, pairs)
-            written = mlp_writes(layer, arch, before if arch.parallel else rows, seen, every, pairs)
+            rows = rows + attention_writes(z, seen, arch, every, pairs)
+            written = mlp_writes(before if arch.parallel else rows, seen, arch, every, pairs)
             rows = rows + written
-        heads.append((layer, seen, z[here].detach()))
+        heads.append((seen, z[here].detach()))
         writes.append(written[here].detach().sum(0))
     norm = final_norm(nn, arch, pairs)
-    unembed = nn.get(arch.unembed)
-    logits = unembed.output[0, position].float()
+    head = nn.get(arch.unembed)
+    dtype, logits = head.input.dtype, head.output[0, position].float()
     sign = logits.new_tensor([1.0, -1.0][: len(ids)])
     with torch.enable_grad():
         end = rows[here]
-        logit = (linear(unembed, normed(end, norm, here, pairs), here, pairs)[:, ids] * sign).sum()
+        logit = (unembed(head, normed(end, norm, here, pairs), dtype, here, pairs)[:, ids] * sign).sum()
         gradient, direction = torch.autograd.grad(logit, [embeddings, end])
     logit, end, direction = logit.detach(), end.detach(), direction[-1]
     by_source = (gradient * embeddings.detach()).sum(-1)
-    direct = [_heads_direct(layer, arch, seen, z, here, pairs, direction) for layer, seen, z in heads]  # 3.
+    direct = [_heads_direct(arch, seen, z, here, pairs, direction) for seen, z in heads]  # 3.
     of_biases = sum(bias for _, bias in direct) + float(logit - end.sum(0) @ direction)  # the latter: final norm, unembedding
     return {
         "by_source": by_source.cpu(),
@@ -152,12 +161,12 @@ def attribute_block(nn: Any, tracer: Any, arch: Any, n: int, position: int, ids:
 
 
 def _heads_direct(
-    layer: Any, arch: Any, seen: dict, z: torch.Tensor, here: slice, pairs: dict, direction: torch.Tensor
+    arch: Any, seen: dict, z: torch.Tensor, here: slice, pairs: dict, direction: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
     """<W_O^h z, direction> of each head of a layer at one position, and what the output's and post-norm's biases add."""
     with torch.enable_grad():
         z = z.clone().requires_grad_()
-        write = (attention_writes(layer, arch, z, seen, here, pairs) @ direction).sum()
+        write = (attention_writes(z, seen, arch, here, pairs) @ direction).sum()
         (slope,) = torch.autograd.grad(write, z)
     share = (slope * z.detach()).view(len(z), arch.n_heads, arch.d_head).sum((0, 2))
     return share, float(write.detach() - share.sum())

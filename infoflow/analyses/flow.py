@@ -281,13 +281,14 @@ def decompose(
     if interventions:
         raise BadPrompt("Interventions are not part of this version; run without them.")
     tokens = model.encode(prompt)
-    budget.check_length(len(tokens))
     given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
     names = list(dict.fromkeys(given))
     if BIAS in names:  # the name is taken by the weights' own source
         given = tuple(f"{name}·token" if name == BIAS else name for name in given)
         names = list(dict.fromkeys(given))
-    source_of = [names.index(name) for name in given]
+    numbers = {name: i for i, name in enumerate(names)}
+    source_of = [numbers[name] for name in given]
+    budget.check(model, len(tokens), len(names))
     wanted = [model.token_id(t) for t in targets]
     report = None
     if on_progress is not None:  # the trace runs in an empty context; the reader's callback gets its own back
@@ -314,7 +315,7 @@ def _assemble(
     """The block's tensors as a result: bias moved from the first source to the last, ids given names."""
     gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
     if biased:
-        gram, of_logit = np.roll(gram, -1, axis=(-2, -1)), np.roll(of_logit, -1, axis=0)
+        of_logit = np.roll(of_logit, -1, axis=0)
         names = [*names, BIAS]
     top = [_prediction(model, *row) for row in raw["top"]]
     targets = [_prediction(model, *row) for row in raw["targets"]]
@@ -325,7 +326,7 @@ def _assemble(
         word_labels=groups_of("words", tokens),
         source_labels=tuple(names),
         source_of=source_of,
-        gram=np.ascontiguousarray(gram),
+        gram=gram,
         embedding_norm=raw["embedding_norm"].numpy(),
         error=raw["error"].numpy(),
         top=tuple(top),

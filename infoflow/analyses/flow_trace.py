@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.frozen import attention_writes, capture, final_norm, heads_of, linear, mlp_writes, normed, pairs_of
+from infoflow.frozen import add_attention, add_mlp, capture, final_norm, normed, pairs_of, unembed
 
 
 def split(nn, tracer, arch, source_of, wanted, top_k, report):
@@ -13,56 +13,55 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     layers = nn.get(arch.layers)
     n_layers = len(layers)
     pairs = pairs_of(source_of, arch.biased, arch.device)
-    grams, errors, row_error = [], [], 0.0
+    n, size = len(source_of), pairs["n_sources"]
+    gram, error, row_error = torch.zeros(n_layers, 2, n, size, size), torch.zeros(n_layers, 2, n), 0.0
     rows = embedding_norm = None
     for index in range(n_layers):
-        layer = layers[index]
-        seen = capture(layer, arch, pairs)
+        seen = capture(layers, index, arch, pairs)
         if rows is None:  # 1. start
             x = seen["pre"]
             rows = x.new_zeros(len(pairs["pos"]), x.shape[-1])
             rows[pairs["own"]] = x
             embedding_norm = x.norm(dim=-1)
         before = rows.clone() if arch.parallel else rows
-        every = slice(None)
-        rows += attention_writes(layer, arch, heads_of(layer, arch, rows, seen, pairs), seen, every, pairs)  # 2.
-        measured = [_measure(rows, seen["mid"], pairs)]  # 4.
-        for first in range(0, len(rows), 1024):  # 3. the hidden width is several times d_model: never for all rows at once
-            part = slice(first, first + 1024)
-            rows[part] += mlp_writes(layer, arch, before[part], seen, part, pairs)
-        measured.append(_measure(rows, seen["post"], pairs))  # 4.
-        grams += [gram for gram, _ in measured]
-        errors += [error for _, error in measured]
+        add_attention(rows, seen, arch, pairs)  # 2.
+        _measure(rows, seen["mid"], pairs, gram[index, 0], error[index, 0])  # 4.
+        add_mlp(rows, before, seen, arch, pairs)  # 3.
+        _measure(rows, seen["post"], pairs, gram[index, 1], error[index, 1])  # 4.
         row_error = max(row_error, float((seen["pattern"].sum(-1) - 1).abs().max()))
         if report is not None:
             report(index + 1, n_layers)
     last = slice(pairs["start"][-1], len(rows))  # 5. end
     norm = final_norm(nn, arch, pairs)
-    unembed = nn.get(arch.unembed)
-    logits = unembed.output[0, -1].float()
-    parts = linear(unembed, normed(rows[last], norm, last, pairs), last, pairs)
+    head = nn.get(arch.unembed)
+    dtype, logits = head.input.dtype, head.output[0, -1].float()
+    parts = unembed(head, normed(rows[last], norm, last, pairs), dtype, last, pairs)
     out = _final(parts, logits, tracer.result.logits[0, -1].float(), wanted, top_k)
-    n, size = len(source_of), parts.shape[0]
     return {
         **out,
-        "gram": torch.stack(grams).reshape(n_layers, 2, n, size, size).cpu(),
-        "error": torch.stack(errors).reshape(n_layers, 2, n).cpu(),
+        "gram": gram,
+        "error": error,
         "embedding_norm": embedding_norm.cpu(),
         "row_error": row_error,
     }
 
 
-def _measure(rows, x, pairs):
-    """Gram matrix of the sources at each position, and |sum of rows - x| / |x|. In float64: sums of squares cancel."""
-    n, size = len(x), max(pairs["size"])
-    gram, error = x.new_zeros(n, size, size), x.new_zeros(n)
-    for p in range(n):
-        k = pairs["size"][p]
-        parts = rows[pairs["start"][p] : pairs["start"][p] + k].double()
-        gram[p, :k, :k] = (parts @ parts.T).float()
-        whole = x[p].double()
-        error[p] = ((parts.sum(0) - whole).norm() / whole.norm().clamp_min(1e-30)).float()
-    return gram, error
+def _measure(rows, x, pairs, gram, error):
+    """Fill in the Gram matrix of the sources at each position, and |sum of rows - x| / |x|. In float64: squares cancel."""
+    n, width = x.shape
+    p = 0
+    while p < n:  # positions side by side, as many as make a few megabytes
+        last = min(n, p + max(1, (1 << 20) // (pairs["n_sources"] * width)))
+        a, b = pairs["start"][p], pairs["start"][last - 1] + pairs["size"][last - 1]
+        k = pairs["size"][last - 1]
+        parts = rows.new_zeros(last - p, k, width, dtype=torch.float64)
+        parts[pairs["pos"][a:b] - p, pairs["src"][a:b]] = rows[a:b].double()
+        gram[p:last, :k, :k] = (parts @ parts.transpose(1, 2)).float()
+        whole = x[p:last].double()
+        error[p:last] = ((parts.sum(1) - whole).norm(dim=-1) / whole.norm(dim=-1).clamp_min(1e-30)).float()
+        p = last
+    if pairs["biased"]:  # the bias comes first among the rows, and last in the result
+        gram.copy_(gram.roll((-1, -1), (-2, -1)))
 
 
 def _final(parts, logits, answer, wanted, top_k):
