@@ -67,13 +67,15 @@ def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None
     seen = T * (6 * s.d_model + 3 * s.hidden) + 3 * s.heads * T * T
     forward = 3 * T * s.vocabulary + 4 * s.heads * T * T
     copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
-    floats = rows * s.d_model * (2 if s.parallel else 1) + max(attention, mlp) + gram + seen + forward + copies
+    state = rows * s.d_model * (2 if s.parallel else 1)
+    floats = state + gram + seen + copies + max(attention, mlp, forward)
     adds = rows * s.mapped_parameters + T * s.parameters + 4 * s.layers * T * S * S * s.d_model
-    seconds = _FIXED_SECONDS + _SECONDS_PER_LAYER * s.layers + _OVERHEAD * adds / model.speed()
+    moved = s.layers * rows * (8 * s.d_model + 4 * s.hidden)
+    seconds = _FIXED_SECONDS + _SECONDS_PER_LAYER * s.layers + _OVERHEAD * adds / model.speed() + moved / _FLOATS_PER_SECOND
     return Estimate(n_tokens=T, n_sources=S, bytes=int(floats * _FLOAT + _FIXED_BYTES), seconds=seconds)
 
 
-_FIXED_BYTES, _FIXED_SECONDS, _SECONDS_PER_LAYER, _OVERHEAD = 24e6, 0.02, 0.004, 1.2
+_FIXED_BYTES, _FIXED_SECONDS, _SECONDS_PER_LAYER, _OVERHEAD, _FLOATS_PER_SECOND = 6e6, 0.02, 0.004, 1.1, 8e8
 """measured by benchmarks/decompose.py, which prints estimate and outcome side by side"""
 
 

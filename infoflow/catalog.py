@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+STAGES = ("mid", "post")
+"""after attention, after the MLP"""
 ROW_NAMES = {"embed": "embedding", "mid": "after attention", "post": "after MLP"}
 """what the rows of a grid are called on the screen, by stage"""
 

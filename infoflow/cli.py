@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     flow.add_argument(
         "--out", help="file to write: .json, .csv, .parquet, .html, .png or .svg (default: JSON on standard output)"
     )
-    flow.add_argument("--sources", default="tokens", choices=("tokens", "words"), help="what a source is")
+    flow.add_argument("--sources", default="tokens", help="what a source is: tokens, words, sentences, or e.g. '32 spans'")
     flow.add_argument(
         "--metric",
         default="norm",

@@ -85,9 +85,6 @@ def _down(experts: Any, e: int) -> tuple[Tensor, Tensor]:
 
 def _apply(experts: Any, gate: Tensor, up: Tensor) -> Tensor:
     """The module's own gating of given gate and up values."""
-    if experts.is_concatenated:
-        both = torch.cat([gate, up], -1)
-    else:
-        both = torch.stack([gate, up], -1).flatten(-2)
+    both = torch.cat([gate, up], -1) if experts.is_concatenated else torch.stack([gate, up], -1).flatten(-2)
     out: Tensor = experts._apply_gate(both)
     return out

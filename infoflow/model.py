@@ -4,6 +4,8 @@ Everything that runs the model goes through `Model.run`: one nnsight trace, in w
 the values of the forward pass in execution order, calls the model's own modules, and returns what the result needs.
 """
 
+import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -125,15 +127,15 @@ class Model:
         """Multiply-adds per second of a matrix product of this model's shape on its device, measured once, in float32."""
         if self._speed is None:
             sizes = self.sizes()
-            rows = torch.randn(256, sizes.d_model, device=self.device)
+            rows = torch.randn(512, sizes.d_model, device=self.device)
             matrix = torch.randn(sizes.d_model, sizes.hidden, device=self.device)
             with self.lock, torch.no_grad():
-                times = []
-                for _ in range(4):
-                    started = time.perf_counter()
+                float((rows @ matrix)[0, 0])
+                products, started = 0, time.perf_counter()
+                while (spent := time.perf_counter() - started) < 0.1 or products < 2:
                     float((rows @ matrix)[0, 0])
-                    times.append(time.perf_counter() - started)
-            self._speed = rows.shape[0] * matrix.numel() / sorted(times)[1]
+                    products += 1
+            self._speed = products * rows.shape[0] * matrix.numel() / spent
         return self._speed
 
     def __repr__(self) -> str:
@@ -217,8 +219,11 @@ class Model:
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
 
-        The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`).
+        The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
+        in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
+        context = contextvars.copy_context()
+        args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced
         prompt = torch.tensor([list(ids)], device=self.device)
         with (

@@ -15,6 +15,10 @@ BIAS = "bias"
 """the extra source that holds what the weights add by themselves"""
 
 
+Labels = str | Sequence[str]
+"""a grouping by name, or one label per token"""
+
+
 @dataclass(frozen=True)
 class Token:
     """One token of a prompt. `text` is what it stands for, with its leading space; '' for a special token."""
@@ -109,24 +113,54 @@ def word_of(tokens: Sequence[Token]) -> tuple[int, ...]:
 
 
 def groups_of(kind: str, tokens: Sequence[Token]) -> tuple[str, ...]:
-    """One unique label per token for the named grouping: 'tokens' or 'words'.
+    """One unique label per token for a named grouping: 'tokens', 'words', 'sentences', or '32 spans' (of equal length).
 
     Raises:
         BadPrompt: an unknown grouping.
     """
     if kind == "tokens":
         return unique([label(t) for t in tokens])
+    spans = re.fullmatch(r"([1-9][0-9]{0,5}) spans?", kind)
     if kind == "words":
         index = word_of(tokens)
-        names = []
-        for w in range(max(index) + 1):
-            members = [t for t, i in zip(tokens, index, strict=True) if i == w]
-            parts = [t for t in members if t.part <= 1]
-            text = "".join(t.text for t in parts) if len(parts) > 1 or members[0].part else ""
-            names.append(label(Token(-1, text)) if text.strip() else label(members[0]))
-        names = list(unique(names))
-        return tuple(names[i] for i in index)
-    raise BadPrompt(f"'{kind}' is no grouping. Use 'tokens', 'words', or a list with one label per token.")
+    elif kind == "sentences":
+        index = _sentence_of(tokens)
+    elif spans:
+        index = _span_of(len(tokens), int(spans[1]))
+    else:
+        raise BadPrompt(
+            f"'{kind}' is no grouping. Use 'tokens', 'words', 'sentences', a number of equal spans such as '32 spans', "
+            "or a list with one label per token."
+        )
+    names = []
+    for group in range(max(index) + 1):
+        members = [t for t, i in zip(tokens, index, strict=True) if i == group]
+        parts = [t for t in members if t.part <= 1]
+        text = "".join(t.text or t.name for t in parts) if len(parts) > 1 or members[0].part else ""
+        names.append(label(Token(-1, text)) if text.strip() else label(members[0]))
+    names = list(unique(names))
+    return tuple(names[i] for i in index)
+
+
+def _span_of(n_tokens: int, n_spans: int) -> tuple[int, ...]:
+    """For each token the index of its span. The first token is a span of its own: it is an attention sink in most models."""
+    if n_spans < 2 or n_tokens < 2:
+        return (0,) * n_tokens
+    rest = min(n_spans, n_tokens) - 1
+    return (0, *(1 + i * rest // (n_tokens - 1) for i in range(n_tokens - 1)))
+
+
+def _sentence_of(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """For each token the index of its sentence: a new one begins after . ! ? or a line break, and at special tokens."""
+    out: list[int] = []
+    sentence, ended = -1, True
+    for token in tokens:
+        if ended or token.name:
+            sentence += 1
+        text = token.text.rstrip(" ")
+        ended = bool(token.name) or text.endswith((".", "!", "?", "\n", "。", "！", "？"))
+        out.append(sentence)
+    return tuple(out)
 
 
 def check_labels(labels: Sequence[str], n: int, what: str = "token") -> tuple[str, ...]:
@@ -142,3 +176,16 @@ def check_labels(labels: Sequence[str], n: int, what: str = "token") -> tuple[st
     if empty:
         raise BadPrompt(f"The {what} at position {empty[0]} has no group. Give it a name.")
     return names
+
+
+def sources_of(tokens: Sequence[Token], sources: Labels) -> tuple[list[str], list[int]]:
+    """The sources' names, in order of their first token, and the number of each token's source.
+
+    Raises:
+        BadPrompt: unequal or unknown grouping.
+    """
+    given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
+    # the name is taken by the weights' own source
+    given = tuple(f"{name}·token" if name == BIAS else name for name in given)
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(given))}
+    return list(numbers), [numbers[name] for name in given]

@@ -83,6 +83,51 @@ def test_removing_a_heads_write_moves_the_logit_by_its_share(layer: int, head: i
     assert float(share) == pytest.approx(float(moved.detach()), abs=1e-4)
 
 
+def test_centred_logits_are_over_the_vocabularys_mean(family: infoflow.Model) -> None:
+    seen: list[torch.Tensor] = []
+    hook = family._hf.lm_head.register_forward_hook(lambda m, args, out: seen.append(out[0, -1]))
+    with torch.no_grad():
+        family._hf(torch.tensor([[t.id for t in family.encode(PROMPT)]]))
+    hook.remove()
+    found = infoflow.attribute(family, PROMPT, TARGET, centred=True)
+    assert found.total == pytest.approx(float(seen[0][TARGET] - seen[0].mean()), abs=1e-4)
+    assert found.max_error < 1e-5
+    difference = infoflow.attribute(family, PROMPT, TARGET, against=RIVAL, centred=True)  # a constant changes no difference
+    np.testing.assert_allclose(
+        difference.by_source, infoflow.attribute(family, PROMPT, TARGET, against=RIVAL).by_source, atol=1e-3
+    )
+
+
+def test_the_published_form_leaves_the_final_norm_out(llama_like: infoflow.Model) -> None:
+    """z W_O . W_U[t], by hand from the captured z; all writers together are x . W_U[t] before the norm."""
+    hf, ids = llama_like._hf, [t.id for t in llama_like.encode(PROMPT)]
+    kept: dict[str, torch.Tensor] = {}
+    hooks = [
+        hf.model.layers[1].self_attn.o_proj.register_forward_pre_hook(lambda m, a: kept.update(z=a[0][0, -1])),
+        hf.model.norm.register_forward_pre_hook(lambda m, a: kept.update(x=a[0][0, -1])),
+    ]
+    with torch.no_grad():
+        hf(torch.tensor([ids]))
+    for hook in hooks:
+        hook.remove()
+    found = infoflow.attribute(llama_like, PROMPT, TARGET, direct="without norm")
+    target = hf.lm_head.weight[TARGET].detach()
+    width = len(kept["z"]) // hf.config.num_attention_heads
+    only = torch.zeros_like(kept["z"])
+    only[2 * width : 3 * width] = kept["z"][2 * width : 3 * width]
+    byhand = hf.model.layers[1].self_attn.o_proj.weight.detach() @ only @ target
+    assert float(found.by_head[1, 2]) == pytest.approx(float(byhand), abs=1e-4)
+    assert found.direct_total == pytest.approx(float(kept["x"] @ target), abs=1e-4)
+    assert found.max_error < 1e-5
+    np.testing.assert_allclose(found.by_source, infoflow.attribute(llama_like, PROMPT, TARGET).by_source, atol=1e-5)
+
+
+def test_layers_and_the_table_of_writers_sum_to_the_logit(attribution: infoflow.Attribution) -> None:
+    a = attribution
+    assert float(a.by_layer.sum()) + a.embedding + a.direct_bias == pytest.approx(a.total, abs=1e-4)
+    assert a.direct_frame()["logit"].sum() == pytest.approx(a.total, abs=1e-4)
+
+
 def test_frame_and_targets_by_text() -> None:
     found = infoflow.attribute(tiny.model("qwen2"), PROMPT, "x", against="y")
     frame = found.to_frame()
@@ -97,6 +142,7 @@ def test_bad_input_gets_a_sentence() -> None:
         ({"prompt": "ab", "target": "two words"}, "9 tokens"),
         ({"prompt": "ab", "target": 5, "position": 7}, "no position 7"),
         ({"prompt": "ab", "target": 9999}, "There is no token 9999"),
+        ({"prompt": "ab", "target": 5, "direct": "other"}, "no direct attribution 'other'"),
     ):  # fmt: skip
         with pytest.raises(BadPrompt, match=message):
             infoflow.attribute(model, **arguments)

@@ -324,7 +324,7 @@ def test_targets_are_kept_by_id_and_by_text() -> None:
         ({"prompt": [-1]}, "There is no token -1"),
         ({"prompt": "ab", "sources": ["x"]}, "1 labels for 3 tokens"),
         ({"prompt": "ab", "sources": ["x", " ", "y"]}, "position 1 has no group"),
-        ({"prompt": "ab", "sources": "sentences"}, "no grouping"),
+        ({"prompt": "ab", "sources": "letters"}, "no grouping"),
         ({"prompt": "ab", "targets": ["two"]}, "3 tokens"),
     ],
 )
@@ -346,7 +346,7 @@ def test_a_prompt_over_the_limit_says_both_numbers(monkeypatch: pytest.MonkeyPat
 def test_unknown_choices_on_a_result_get_a_sentence(flow: Flow) -> None:
     for arguments, message in (
         ({"metric": "entropy"}, "no metric"), ({"stage": "end"}, "no stage"), ({"groups": ["a"]}, "labels for"),
-        ({"groups": "sentences"}, "no grouping"), ({"hidden": ["nowhere"]}, "no source"), ({"hidden": [99]}, "no source"),
+        ({"groups": "letters"}, "no grouping"), ({"hidden": ["nowhere"]}, "no source"), ({"hidden": [99]}, "no source"),
         ({"hidden": range(len(flow.source_labels))}, "Every source is hidden"),
     ):  # fmt: skip
         with pytest.raises(BadPrompt, match=message):

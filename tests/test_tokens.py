@@ -106,3 +106,14 @@ def test_custom_groups_need_one_name_for_each_token() -> None:
         check_labels(["a", "b", "c"], 2)
     with pytest.raises(BadPrompt, match="position 1"):
         check_labels(["a", ""], 2)
+
+
+def test_sentences_and_equal_spans() -> None:
+    pieces = [Token(0, "", name="<s>"), *tokens("The", " cat", " sat", ".", " It", " slept", "!\n", "Yes")]
+    assert groups_of("sentences", pieces) == ("⟨bos⟩", *["The cat sat."] * 4, *["It slept!⏎"] * 3, "Yes")
+    spans = groups_of("4 spans", pieces)
+    assert [spans.index(name) for name in spans] == [0, 1, 1, 1, 4, 4, 4, 7, 7]
+    assert len(set(groups_of("99 spans", pieces))) == len(pieces)
+    assert len(set(groups_of("1 span", pieces))) == 1
+    with pytest.raises(BadPrompt, match="'0 spans' is no grouping"):
+        groups_of("0 spans", pieces)

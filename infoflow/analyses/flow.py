@@ -15,7 +15,6 @@ Source of the frozen-pattern view: Elhage et al., "A Mathematical Framework for 
 gate's rule is the identity rule of relevance propagation (Achtibat et al., "AttnLRP", 2024), and a choice.
 """
 
-import contextvars
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,20 +26,15 @@ from jaxtyping import Float, Int
 
 from infoflow import __version__, budget, metrics
 from infoflow.analyses.flow_trace import split
+from infoflow.catalog import STAGES
 from infoflow.errors import BadPrompt
-from infoflow.tokens import BIAS, Token, check_labels, groups_of, label, unique
+from infoflow.tokens import BIAS, Labels, Token, check_labels, groups_of, label, sources_of, unique
 
 if TYPE_CHECKING:
     import infoflow.model
 
 METHOD = 1
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
-
-STAGES = ("mid", "post")
-"""after attention, after the MLP"""
-
-Labels = str | Sequence[str]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,40 +259,27 @@ def decompose(
     sources: Labels = "tokens",
     targets: Sequence[int | str] = (),
     interventions: Sequence[Any] = (),
-    on_progress: Progress | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
     top_k: int = 8,
 ) -> Flow:
     """Split every residual of one run into what each source contributed: x[l, p] = sum_s C[l, p, s].
 
-    `sources` is "tokens", "words", or one label per token: groups are formed before the run, and cost as many sources
-    as there are groups. `targets` are token ids or texts whose logits are split too. `on_progress(done, total)` is
-    called after each layer; raising in it stops the run.
+    `sources` is "tokens", "words", "sentences", "32 spans" (or another number of equal spans), or one label per token:
+    groups are formed before the run, and cost as many sources as there are groups. `targets` are token ids or texts
+    whose logits are split too. `on_progress(done, total)` is called after each layer; raising in it stops the run.
 
     Raises:
         BadPrompt: empty prompt, unequal or unknown grouping, a target that is no single token.
-        TooLarge: more tokens than INFOFLOW_MAX_TOKENS.
+        TooLarge: more sources than INFOFLOW_MAX_TOKENS, or more memory than there is; with both numbers.
     """
     if interventions:
         raise BadPrompt("Interventions are not part of this version; run without them.")
     tokens = model.encode(prompt)
-    given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
-    names = list(dict.fromkeys(given))
-    if BIAS in names:  # the name is taken by the weights' own source
-        given = tuple(f"{name}·token" if name == BIAS else name for name in given)
-        names = list(dict.fromkeys(given))
-    numbers = {name: i for i, name in enumerate(names)}
-    source_of = [numbers[name] for name in given]
+    names, source_of = sources_of(tokens, sources)
     budget.check(model, len(tokens), len(names))
     wanted = [model.token_id(t) for t in targets]
-    report = None
-    if on_progress is not None:  # the trace runs in an empty context; the reader's callback gets its own back
-        context, callback = contextvars.copy_context(), on_progress
-
-        def report(done: int, total: int) -> None:
-            context.run(callback, done, total)
-
     plan = model.plan()
-    raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, top_k, report)
+    raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, top_k, on_progress)
     return _assemble(model, prompt, tokens, names, np.array(source_of), plan.biased, raw, sources)
 
 

@@ -1,0 +1,233 @@
+"""Who carried a source into a cell, and where does it go from there?
+
+The part of residual x[l, p] that belongs to source s is itself a sum: the source's own embedding (if p is one of its
+tokens), and what every head, reading from every earlier position, and every MLP wrote of s into position p on the way up.
+
+    C[l, p, s] = embedding + sum over layers up to l of ( sum_h sum_k A[h, p, k] W_O^h W_V^h norm(C[k, s]) + MLP(C[p, s]) )
+
+Each term is measured by its product with the whole, <term, C[l, p, s]> / |C[l, p, s]|^2, so that the terms sum to 1:
+positive ones brought the source there, negative ones took it away. Only one source is carried along, one row a position.
+
+From the cell onward the same linear maps take C[l, p, s] alone: `arrives` says how much of later residuals it makes up
+(its projection, as in `flow.py`), `reads` which heads took it from this position to a later one.
+
+Source: the per-path expansion of Elhage et al. (2021), in the form of MATH.md, section 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from infoflow.catalog import STAGES
+from infoflow.errors import BadPrompt
+from infoflow.frozen import add_attention, add_mlp, attention_writes, capture, column_of, mix, mlp_writes, values_of
+from infoflow.tokens import BIAS, Labels, label, sources_of, unique
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carriers:
+    """One cell's part of one source, split by what brought it there; and what becomes of it. Shares sum to 1."""
+
+    tokens: tuple[str, ...]
+    """labels of the positions, unique"""
+    source: str
+    layer: int
+    stage: str
+    position: int
+    norm: float
+    """|C[l, p, s]|, the length of the part that is split"""
+    by_head: Float[np.ndarray, "below head key"]
+    """what each head brought from each position, for the layers up to this one"""
+    by_mlp: Float[np.ndarray, " below"]
+    """what each MLP made of it; 0 for the layer's own where the cell is before it"""
+    embedding: float
+    """what was there from the beginning"""
+    direct_bias: float
+    """what biases of attention's output and of norms after a branch added; 0 but for the source 'bias'"""
+    arrives: Float[np.ndarray, "layer pos"]
+    """<part of x that comes from this cell, x> / |x|^2 after each layer; 0 before the cell. Where it stayed and went"""
+    reads: Float[np.ndarray, "layer head pos"]
+    """how much of it each head of the later layers carried from this position to others, as a share of the residual there"""
+    max_error: float
+    """|sum of all shares - 1|"""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per carrier: kind (embedding, head, MLP, bias), layer, head, position, token, share; the largest first."""
+        layer, head, key = np.nonzero(self.by_head)
+        heads = pd.DataFrame(
+            {"kind": "head", "layer": layer, "head": head, "position": key, "share": self.by_head[layer, head, key]}
+        )
+        mlps = pd.DataFrame({
+            "kind": "MLP", "layer": range(len(self.by_mlp)), "head": -1, "position": self.position, "share": self.by_mlp,
+        })  # fmt: skip
+        rest = pd.DataFrame({
+            "kind": ["embedding", "bias"], "layer": -1, "head": -1, "position": self.position,
+            "share": [self.embedding, self.direct_bias],
+        })  # fmt: skip
+        frame = pd.concat([heads, mlps, rest], ignore_index=True)
+        frame = frame[frame["share"] != 0]
+        frame.insert(4, "token", [self.tokens[p] for p in frame["position"]])
+        return frame.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def carriers(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    layer: int,
+    position: int,
+    source: int | str,
+    stage: str = "post",
+    sources: Labels = "tokens",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Carriers:
+    """Which heads, positions and MLPs brought a source's contribution into residual (layer, stage, position), and where it goes.
+
+    Terms <term, C[l, p, s]> / |C[l, p, s]|^2, summing to 1. `source` is a number or label of the grouping `sources`, as in
+    `decompose`; "bias" is what the weights add by themselves.
+
+    Raises:
+        BadPrompt: no such layer, stage, position or source, or a source that has nothing there.
+    """
+    tokens = model.encode(prompt)
+    n = len(tokens)
+    names, source_of = sources_of(tokens, sources)
+    plan = model.plan()
+    labels = [*names, BIAS] if plan.biased else names
+    index = labels.index(source) if source in labels else source
+    if isinstance(index, str) or not 0 <= int(index) < len(labels):
+        raise BadPrompt(f"There is no source '{source}'. The sources are: {', '.join(labels)}.")
+    if not 0 <= layer < model.n_layers or stage not in STAGES or not 0 <= position < n:
+        raise BadPrompt(
+            f"There is no residual at layer {layer}, stage '{stage}', position {position}: the model has {model.n_layers} layers "
+            f"(from 0), stages 'mid' and 'post', and the prompt {n} positions (from 0)."
+        )
+    is_bias = index == len(names)
+    members = [] if is_bias else [p for p, s in enumerate(source_of) if s == index]
+    if not is_bias and min(members) > position:
+        raise BadPrompt(f"'{labels[int(index)]}' comes after position {position}, so nothing of it can be there.")
+    raw = model.run(
+        [t.id for t in tokens], carriers_block, plan, n, members, is_bias, layer, STAGES.index(stage), position,
+        on_progress,
+    )  # fmt: skip
+    if raw["norm"] == 0:
+        raise BadPrompt(f"Nothing of '{labels[int(index)]}' is at layer {layer}, position {position}.")
+    total = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
+    return Carriers(
+        tokens=unique([label(t) for t in tokens]),
+        source=labels[int(index)],
+        layer=layer,
+        stage=stage,
+        position=position,
+        norm=raw["norm"],
+        by_head=raw["by_head"].numpy(),
+        by_mlp=raw["by_mlp"].numpy(),
+        embedding=raw["embedding"],
+        direct_bias=raw["direct_bias"],
+        arrives=raw["arrives"].numpy(),
+        reads=raw["reads"].numpy(),
+        max_error=abs(total - 1),
+    )
+
+
+def carriers_block(
+    nn: Any, tracer: Any, arch: Any, n: int, members: list[int], is_bias: bool, layer: int, stage: int, position: int, report: Any
+) -> dict[str, Any]:
+    """The whole of it, inside a trace: one row per position for the source, and after the cell one for what comes from it."""
+    layers = nn.get(arch.layers)
+    n_layers = len(layers)
+    column = column_of(n, is_bias, arch.biased, arch.device)
+    onward = column_of(n, False, arch.biased, arch.device)  # the maps' biases do not come from the cell
+    here, every = slice(position, position + 1), slice(None)
+    rows = torch.empty(0)
+    moved: torch.Tensor | None = None
+    brought, written, start = [], [], torch.empty(0)
+    arrives = torch.zeros(n_layers, n)
+    reads = torch.zeros(n_layers, arch.n_heads, n)
+    for index in range(n_layers):
+        seen = capture(layers, index, arch, column)
+        x = seen["pre"]
+        if index == 0:
+            rows = torch.zeros_like(x)
+            rows[members] = x[members]
+            start = rows[position].clone()
+        if moved is None:  # up to the cell
+            before = rows.clone()
+            values = values_of(rows, seen, arch, every, column)
+            rows += attention_writes(mix(values, seen["pattern"], arch, every, column), seen, arch, every, column)
+            writer = {"output": seen["output"], "add": seen["add"]}
+            brought.append((writer, seen["pattern"][:, position].clone(), values, rows[position] - before[position]))
+            if index == layer and stage == 0:
+                moved = torch.zeros_like(rows)
+                moved[position] = rows[position]
+                mlp_reads = torch.zeros_like(rows) if arch.parallel else moved.clone()
+                add_mlp(moved, mlp_reads, seen, arch, onward)
+            else:
+                write = mlp_writes((before if arch.parallel else rows)[here], seen, arch, here, column)
+                written.append(write[0])
+                add_mlp(rows, before if arch.parallel else rows, seen, arch, column)
+                if index == layer:
+                    moved = torch.zeros_like(rows)
+                    moved[position] = rows[position]
+        else:  # from the cell onward
+            before = moved.clone()
+            reads[index] = _reads(moved, seen, arch, onward, position)
+            add_attention(moved, seen, arch, onward)
+            add_mlp(moved, before if arch.parallel else moved, seen, arch, onward)
+        if moved is not None:
+            after = seen["post"]
+            arrives[index] = ((moved * after).sum(-1) / (after * after).sum(-1).clamp_min(1e-30)).cpu()
+        if report is not None:
+            report(index + 1, n_layers)
+    cell = start + sum(write for *_, write in brought) + sum(written, torch.zeros_like(start))
+    squared = float(cell.double().pow(2).sum())
+    direction = cell / max(squared, 1e-30)
+    by_head = torch.zeros(layer + 1, arch.n_heads, n)
+    direct_bias = 0.0
+    for index, (writer, pattern, values, write) in enumerate(brought):
+        slope = _slope(writer, arch, direction, column, here)[0].view(arch.n_heads, arch.d_head)
+        shared = values.view(n, -1, arch.d_head).repeat_interleave(arch.n_heads * arch.d_head // values.shape[-1], 1)
+        by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()
+        direct_bias += float(write @ direction) - float(by_head[index].sum())
+    by_mlp = torch.zeros(layer + 1)
+    for index, write in enumerate(written):
+        by_mlp[index] = float(write @ direction)
+    return {
+        "norm": squared**0.5,
+        "by_head": by_head,
+        "by_mlp": by_mlp,
+        "embedding": float(start @ direction),
+        "direct_bias": direct_bias,
+        "arrives": arrives,
+        "reads": reads,
+    }
+
+
+def _slope(seen: dict, arch: Any, direction: torch.Tensor, pairs: dict, part: slice) -> torch.Tensor:
+    """The direction as seen by attention's z: the gradient of <what it writes, direction>, for each row of `part`."""
+    n = direction.shape[0] if direction.ndim == 2 else 1
+    with torch.enable_grad():
+        z = torch.zeros(n, arch.n_heads * arch.d_head, device=direction.device, requires_grad=True)
+        write = (attention_writes(z, seen, arch, part, pairs) * direction).sum()
+        (slope,) = torch.autograd.grad(write, z)
+    return slope
+
+
+def _reads(moved: torch.Tensor, seen: dict, arch: Any, pairs: dict, position: int) -> torch.Tensor:
+    """What each head takes from `position` of `moved` to every later position, as a share of the residual there."""
+    n = len(moved)
+    x = seen["mid"]
+    slope = _slope(seen, arch, x / (x * x).sum(-1, keepdim=True).clamp_min(1e-30), pairs, slice(None))
+    here = slice(position, position + 1)
+    value = values_of(moved[here], seen, arch, here, pairs).view(-1, arch.d_head)
+    value = value.repeat_interleave(arch.n_heads // len(value), 0)
+    taken = torch.einsum("qhd,hd->hq", slope.view(n, arch.n_heads, arch.d_head), value) * seen["pattern"][:, :, position]
+    taken[:, position] = 0  # staying where it is isn't going anywhere
+    return taken.cpu()
