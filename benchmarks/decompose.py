@@ -2,11 +2,13 @@
 
     python benchmarks/decompose.py                     # quarter-size and 1B shapes, 16, 32 and 64 tokens
     python benchmarks/decompose.py --shapes quarter --tokens 32
+    python benchmarks/decompose.py --shapes 1B --tokens 512 --spans 32
 
-Random weights, one process for times; each memory figure is the peak of a process of its own, over the weights and a
-plain forward pass. The obvious way projects values anew for each query, decomposes dense (position, source) pairs
-without causality, and keeps every layer's vectors; it is left out where it would take too long or too much memory.
-Compare rows and ratios of one run: machines differ and are shared.
+Random weights, one process for times; each memory figure is the peak of a process of its own, over the weights, a plain
+forward pass and a decomposition of four tokens. Beside time and memory stands what `budget.estimate` said before the run.
+The obvious way projects values anew for each query, decomposes dense (position, source) pairs without causality, and keeps
+every layer's vectors; it is left out where it would take too long or too much memory. Where there is a CUDA device, rows
+for it follow, in float32 and with TF32 products. Compare rows and ratios of one run: machines differ and are shared.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import infoflow
+from infoflow import budget
 from infoflow.analyses.flow import decompose
 from infoflow.weights import DEMO
 
@@ -58,21 +61,34 @@ def ids_of(n: int) -> list[int]:
     return torch.randint(1, 2000, (n,), generator=torch.Generator().manual_seed(n)).tolist()
 
 
+def spans_of(n: int, spans: int) -> list[str]:
+    """One label per token: the first alone, the rest in equal spans; every token its own where there are no spans."""
+    rest = max(1, (spans or n) - 1)
+    return ["0", *(str(1 + i * rest // (n - 1)) for i in range(n - 1))]
+
+
+def wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
 @torch.no_grad()
-def bare_products(shape: str, n: int) -> None:
-    """The four products of each layer on causal pairs, and nothing else (MATH.md, section 4)."""
+def bare_products(shape: str, pairs: int, device: str) -> float:
+    """Seconds of the four products of each layer on causal pairs, and nothing else (MATH.md, section 4)."""
     s = SHAPES[shape]
-    pairs, head = n * (n + 1) // 2, s["d"] // s["heads"]
-    x, z, hidden = torch.randn(pairs, s["d"]), torch.randn(pairs, s["d"]), torch.randn(pairs, s["mlp"])
-    value, output = torch.randn(s["kv"] * head, s["d"]), torch.randn(s["d"], s["d"])
-    up, down = torch.randn(s["mlp"], s["d"]), torch.randn(s["d"], s["mlp"])
+    head = s["d"] // s["heads"]
+    x, z, hidden = (torch.randn(pairs, k, device=device) for k in (s["d"], s["d"], s["mlp"]))
+    value, output = torch.randn(s["kv"] * head, s["d"], device=device), torch.randn(s["d"], s["d"], device=device)
+    up, down = torch.randn(s["mlp"], s["d"], device=device), torch.randn(s["d"], s["mlp"], device=device)
+    wait(device)
     started = time.perf_counter()
     for _ in range(s["layers"]):
         x @ value.T
         z @ output.T
         x @ up.T
         hidden @ down.T
-    bare_products.seconds = time.perf_counter() - started  # type: ignore[attr-defined]
+    wait(device)
+    return time.perf_counter() - started
 
 
 @torch.no_grad()
@@ -109,14 +125,11 @@ def obvious(hf: Any, ids: list[int]) -> torch.Tensor:
     return torch.stack(kept).view(len(hf.model.layers), 2, n, n, -1)
 
 
-def seconds(work: Any, repeats: int) -> float:
-    """Median wall-clock seconds."""
-    taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+def seconds(work: Any) -> float:
+    """Wall-clock seconds of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def status_bytes(field: str) -> int:
@@ -125,77 +138,96 @@ def status_bytes(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def memory_of(shape: str, n: int, which: str) -> int:
+def memory_of(shape: str, n: int, spans: int, which: str) -> int:
     """Peak memory of one decomposition over weights and a plain pass, in a process of its own."""
-    command = [sys.executable, __file__, "--measure", which, "--shapes", shape, "--tokens", str(n)]
+    command = [sys.executable, __file__, "--measure", which, "--shapes", shape, "--tokens", str(n), "--spans", str(spans)]
     return int(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]))
 
 
-def measure(shape: str, n: int, which: str) -> None:
+def measure(shape: str, n: int, spans: int, which: str) -> None:
     """The child process of `memory_of`."""
     hf = build(shape)
     model = infoflow.wrap_model(hf, AutoTokenizer.from_pretrained(DEMO))
+    decompose(model, ids_of(4))
     with torch.no_grad():
         hf(torch.tensor([ids_of(n)]))
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far (loading) is not what is asked for
     before = status_bytes("VmRSS")
     if which == "ours":
-        decompose(model, ids_of(n))
+        decompose(model, ids_of(n), spans_of(n, spans))
     else:
         obvious(hf, ids_of(n))
     print(status_bytes("VmHWM") - before)
 
 
-def row(shape: str, n: int, hf: Any, model: Any, repeats: int, with_memory: bool) -> str:
-    ids = ids_of(n)
-    flow = decompose(model, ids)  # warm
-    ours = seconds(lambda: decompose(model, ids), repeats)
-    bare = []
-    for _ in range(repeats):
-        bare_products(shape, n)
-        bare.append(bare_products.seconds)  # type: ignore[attr-defined]
-    floor = statistics.median(bare)
-    runs = n <= OBVIOUS_AT_MOST[shape]
-    slow = seconds(lambda: obvious(hf, ids), 1) if runs else None
-    if slow is not None:
+def row(shape: str, n: int, spans: int, hf: Any, model: Any, device: str, options: argparse.Namespace) -> str:
+    ids, sources = ids_of(n), spans_of(n, spans)
+    met, pairs = 0, 0
+    for i in map(int, sources):
+        met = max(met, i + 1)
+        pairs += met
+    expected = budget.estimate(model, n, met)
+    flow = decompose(model, ids, sources)  # warm
+    wait(device)
+    ours, floors, plain = [], [], []
+    for _ in range(options.repeats):  # side by side: a machine that is busy for a while slows all of them
+        ours.append(seconds(lambda: (decompose(model, ids, sources), wait(device))))
+        floors.append(bare_products(shape, pairs, device))
+        with torch.no_grad():
+            plain.append(seconds(lambda: (hf(torch.tensor([ids], device=device)), wait(device))))
+    took, floor, forward = map(statistics.median, (ours, floors, plain))
+    runs = device == "cpu" and not spans and n <= OBVIOUS_AT_MOST[shape]
+    slow = seconds(lambda: obvious(hf, ids)) if runs else None
+    if slow is not None and n <= 32:
         vectors = obvious(hf, ids)
         gram = torch.einsum("lkpsd,lkptd->lkpst", vectors, vectors)
         off = (gram - torch.tensor(flow.gram)).abs().max() / gram.abs().max()
         assert off < 1e-4, f"the two ways differ by {off}"
-    dense = 2 * SHAPES[shape]["layers"] * n * n * SHAPES[shape]["d"] * 4
-    memory = memory_of(shape, n, "ours") if with_memory else None
-    other = memory_of(shape, n, "obvious") if with_memory and runs else None
+        del vectors, gram
+    with_memory = device == "cpu" and not options.no_memory
+    memory = memory_of(shape, n, spans, "ours") if with_memory else None
+    other = memory_of(shape, n, 0, "obvious") if with_memory and runs else None
     mb = "{:,.0f} MB".format
     cells = [
-        shape,
+        f"{shape}{'' if device == 'cpu' else ' ' + precision()}",
         str(n),
-        f"{ours:.2f} s",
+        str(met),
+        f"{took:.2f} s",
+        f"{expected.seconds:.2f} s",
         f"{floor:.2f} s",
-        f"{ours / floor:.2f}",
+        f"{took / floor:.2f}",
+        f"{(took - forward) / floor:.2f}",
         "-" if slow is None else f"{slow:.1f} s",
-        "-" if slow is None else f"{slow / ours:.0f}x",
+        "-" if slow is None else f"{slow / took:.1f}x",
         "-" if memory is None else mb(memory / 1e6),
-        f"{mb(other / 1e6)}" if other is not None else f"over {mb(dense / 1e6)} (vectors alone)",
+        mb(expected.bytes / 1e6),
+        "-" if other is None else mb(other / 1e6),
         f"{flow.max_error:.1e}",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-HEADER = """| shape | tokens | decompose | bare products | ratio | obvious way | faster | memory | obvious memory | error |
-|---|---|---|---|---|---|---|---|---|---|"""
+def precision() -> str:
+    return f"cuda {'TF32' if torch.backends.cuda.matmul.allow_tf32 else 'float32'}"
+
+
+HEADER = """| shape | tokens | sources | decompose | estimated | bare products | ratio | without the forward pass | obvious way \
+| faster | memory | estimated | obvious memory | error |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=["quarter", "1B"], choices=list(SHAPES))
     parser.add_argument("--tokens", nargs="+", type=int, default=[16, 32, 64])
+    parser.add_argument("--spans", type=int, default=0, help="group the tokens into so many sources; 0: each token is one")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--measure", choices=("ours", "obvious"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["INFOFLOW_MAX_TOKENS"] = str(max(64, *options.tokens))
     if options.measure:
-        measure(options.shapes[0], options.tokens[0], options.measure)
+        measure(options.shapes[0], options.tokens[0], options.spans, options.measure)
         return
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
     print(HEADER, flush=True)
@@ -203,7 +235,14 @@ def main() -> None:
         hf = build(shape)
         model = infoflow.wrap_model(hf, AutoTokenizer.from_pretrained(DEMO))
         for n in options.tokens:
-            print(row(shape, n, hf, model, options.repeats, not options.no_memory), flush=True)
+            print(row(shape, n, options.spans, hf, model, "cpu", options), flush=True)
+        if torch.cuda.is_available():
+            model = infoflow.wrap_model(hf.cuda(), AutoTokenizer.from_pretrained(DEMO))
+            for tf32 in (False, True):
+                torch.backends.cuda.matmul.allow_tf32 = tf32
+                for n in options.tokens:
+                    print(row(shape, n, options.spans, hf, model, "cuda", options), flush=True)
+            print(f"CUDA rows: {torch.cuda.get_device_name()}")
 
 
 if __name__ == "__main__":

@@ -50,12 +50,16 @@ def _measure(rows, x, pairs, gram, error):
     """Fill in the Gram matrix of the sources at each position, and |sum of rows - x| / |x|. In float64: squares cancel."""
     n, width = x.shape
     p = 0
-    while p < n:  # positions side by side, as many as make a few megabytes
-        last = min(n, p + max(1, (1 << 20) // (pairs["n_sources"] * width)))
+    while p < n:  # small ones side by side
+        last = min(n, p + max(1, (1 << 16) // (pairs["n_sources"] * width)))
         a, b = pairs["start"][p], pairs["start"][last - 1] + pairs["size"][last - 1]
         k = pairs["size"][last - 1]
-        parts = rows.new_zeros(last - p, k, width, dtype=torch.float64)
-        parts[pairs["pos"][a:b] - p, pairs["src"][a:b]] = rows[a:b].double()
+        parts = rows[a:b].double()
+        if last - p > 1:
+            dense = parts.new_zeros(last - p, k, width)
+            dense[pairs["pos"][a:b] - p, pairs["src"][a:b]] = parts
+            parts = dense
+        parts = parts.view(last - p, k, width)
         gram[p:last, :k, :k] = (parts @ parts.transpose(1, 2)).float()
         whole = x[p:last].double()
         error[p:last] = ((parts.sum(1) - whole).norm(dim=-1) / whole.norm(dim=-1).clamp_min(1e-30)).float()
