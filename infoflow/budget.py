@@ -1,11 +1,13 @@
 """What a run will cost, and limits, checked before it rather than met in the middle of it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoflow.errors import InfoflowError, TooLarge
+from infoflow.tokens import Token, groups_of
 
 if TYPE_CHECKING:
     import infoflow.model
@@ -64,8 +66,8 @@ def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None
     head_width, kv_width = s.heads * s.d_head, s.kv_heads * s.d_head
     attention = min(rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes() // _FLOAT)
     mlp = min(rows * (2 * s.d_model + 2 * s.hidden), chunk_bytes() // _FLOAT)
-    seen = T * (6 * s.d_model + 3 * s.hidden) + 3 * s.heads * T * T
-    forward = 3 * T * s.vocabulary + 4 * s.heads * T * T
+    seen = T * (6 * s.d_model + 3 * s.hidden) + s.heads * T * T
+    forward = T * s.vocabulary + 3 * s.heads * T * T
     copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
     state = rows * s.d_model * (2 if s.parallel else 1)
     floats = state + gram + seen + copies + max(attention, mlp, forward)
@@ -129,7 +131,7 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
     if n_sources > limit:
         apart = f"The prompt has {n_tokens} tokens" if n_sources == n_tokens else f"The prompt makes {n_sources} sources"
         raise TooLarge(
-            f"{apart}; the limit is {limit}. Shorten it, group it (words, or '{min(32, limit)} spans'), or set "
+            f"{apart}; the limit is {limit}. Shorten it, group it (for example into '{min(32, limit)} spans'), or set "
             f"INFOFLOW_MAX_TOKENS to {n_sources} or more (memory grows with the square of the number of sources)."
         )
     needed, allowed = estimate(model, n_tokens, n_sources), memory_limit()
@@ -152,7 +154,18 @@ def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) 
     return 0
 
 
-def in_words(size: float) -> str:
+def smaller_runs(model: "infoflow.model.Model", tokens: Sequence[Token]) -> list[tuple[str, Estimate]]:
+    """Named groupings by which this prompt fits within the limits, the finest first."""
+    fitting: dict[int, tuple[str, Estimate]] = {}
+    for kind in ("words", "sentences", "64 spans", "32 spans", "16 spans"):
+        n = len(set(groups_of(kind, tokens)))
+        cost = estimate(model, len(tokens), n)
+        if n < len(tokens) and n <= max_tokens() and cost.bytes <= memory_limit():
+            fitting.setdefault(n, (kind, cost))
+    return [fitting[n] for n in sorted(fitting, reverse=True)]
+
+
+def in_words(size: int) -> str:
     """Bytes as a reader says them."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 

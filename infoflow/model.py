@@ -216,6 +216,19 @@ class Model:
             raise BadPrompt(f"'{text}' is {len(ids)} tokens here ({pieces}); choose a single one. A leading space matters.")
         return int(ids[0])
 
+    def token_id_near(self, token: str | int) -> int:
+        """`token_id` of what a reader typed: with the leading space that most words have, if that is a token; else as it is.
+
+        Raises:
+            BadPrompt: neither is a single token.
+        """
+        if isinstance(token, str) and token[:1].strip():
+            try:
+                return self.token_id(" " + token)
+            except BadPrompt:
+                return self.token_id(token)
+        return self.token_id(token)
+
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
 

@@ -38,12 +38,15 @@ def flow_grid(
     palette: str = "hue",
     traced: int | None = None,
     layers: tuple[int, int] | None = None,
+    positions: tuple[int, int] | None = None,
     dark: bool = False,
 ) -> Grid:
     """The stacked bars of an already grouped flow. Bars of very large grids are folded to their largest sources."""
     first, last = layers or (0, flow.n_layers - 1)
     frame = flow.to_frame(metric, hidden=hidden)
     shown = frame[((frame.layer >= first) & (frame.layer <= last)) | ((frame.layer < 0) & (first == 0))]
+    left, right = positions or (0, len(flow.tokens) - 1)
+    shown = shown[(shown.position >= left) & (shown.position <= right)]
     folded = len(shown) > charts.MAX_SEGMENTS
     if folded:
         shown = charts.fold(shown)
@@ -51,9 +54,9 @@ def flow_grid(
     colours = colours_of(flow, palette, dark)
     chart = charts.grid(
         shown, flow.labels, flow.source_of.tolist(),
-        charts.Look(colours=colours, emphasis=emphasis, traced=traced, first_layer=first, dark=dark),
+        charts.Look(colours=colours, emphasis=emphasis, traced=traced, first_layer=first, positions=(left, right), dark=dark),
         hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
-        predictions=tables.predictions(flow) if last == flow.n_layers - 1 else None,
+        predictions=tables.predictions(flow) if last == flow.n_layers - 1 and right == len(flow.tokens) - 1 else None,
     )  # fmt: skip
     return Grid(chart, colours, folded, len(shown))
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infoflow.analyses.flow import decompose
+from infoflow.analyses.flow import Flow, decompose
+from infoflow.budget import max_tokens
 from infoflow.errors import InfoflowError
 
 if TYPE_CHECKING:
@@ -49,13 +50,19 @@ def check(model: "infoflow.model.Model") -> Check:
 
 
 def _check(model: "infoflow.model.Model") -> Check:
+    groups = min(SOURCES, max_tokens())
     try:
-        flow = decompose(model, PROMPT, sources=[str(i % SOURCES) for i in range(len(model.encode(PROMPT)))])
+        flow = decompose(model, PROMPT, sources=[str(i % groups) for i in range(len(model.encode(PROMPT)))])
     except InfoflowError:
         raise  # the prompt or the limits, not the model
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
         what = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
         return Check(verdict="unsupported", reason=f"The decomposition does not run on this model ({what}).", errors={})
+    return judge(flow)
+
+
+def judge(flow: Flow) -> Check:
+    """How far the numbers of a run can be trusted, by the errors it measured itself."""
     errors = {"reconstruction": flow.max_error, "logits": flow.logit_error, "pattern_rows": flow.pattern_row_error}
     which, worst = max((("reconstruction", flow.max_error), ("logits", flow.logit_error)), key=lambda pair: pair[1])
     if worst != worst or worst > APPROXIMATE:
@@ -63,7 +70,9 @@ def _check(model: "infoflow.model.Model") -> Check:
             f"The {which} error is {worst:.1e}: the parts do not add up, so this model computes something that is not handled."
         )
         return Check(verdict="unsupported", reason=reason, errors=errors)
-    rounded = "" if model.dtype == "float32" else f" Its weights are {model.dtype}, so what it computed is rounded."
+    rounded = (
+        "" if flow.provenance.dtype == "float32" else f" Its weights are {flow.provenance.dtype}, so what it computed is rounded."
+    )
     if worst > EXACT or not flow.top_agrees:
         what = f"The {which} error is {worst:.1e}, more than float32 rounding.{rounded}"
         return Check(verdict="approximate", reason=what, errors=errors)

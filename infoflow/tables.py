@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from infoflow import metrics
-from infoflow.analyses.flow import STAGES, Flow
-from infoflow.catalog import ROW_NAMES
+from infoflow.analyses.attribution import Attribution
+from infoflow.analyses.carriers import Carriers
+from infoflow.analyses.flow import Flow
+from infoflow.catalog import ROW_NAMES, STAGES
 from infoflow.errors import BadPrompt
-from infoflow.tokens import UNDECODABLE, printable
+from infoflow.tokens import BIAS, UNDECODABLE, printable
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,73 @@ def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataF
     parts = flow.logits(target, against)
     table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def attributed(flow: Flow, found: Attribution) -> pd.DataFrame:
+    """The same table as `logit_parts`, of an attribution to any target, its tokens summed by the flow's sources."""
+    parts = np.zeros(len(flow.source_labels))
+    np.add.at(parts, flow.source_of, found.by_source)
+    if flow.source_labels[-1] == BIAS:
+        parts[-1] += found.bias
+    table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
+    return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> pd.DataFrame:
+    """The prompt piece by piece, each with what its source adds: text, logit; 0 for a hidden source. A word is one piece."""
+    value = dict(zip(parts["source"], parts["logit"], strict=True))
+    rows: list[tuple[str, float]] = []
+    for p, source in enumerate(flow.source_of.tolist()):
+        text = flow.labels[p] if flow.labels[p].startswith("⟨") else printable(flow.tokens[p]).strip() or "␣"
+        joined = p > 0 and flow.source_of[p - 1] == source and not flow.tokens[p][:1].isspace()
+        if joined:
+            text = rows.pop()[0] + text
+        rows.append((text, 0.0 if source in hidden else float(value[source])))
+    return pd.DataFrame(rows, columns=["text", "logit"])
+
+
+def writers(found: Attribution) -> pd.DataFrame:
+    """Direct contributions as a map: row (layer), column (head, or MLP), logit."""
+    table = found.direct_frame()
+    table = table[table["layer"] >= 0]
+    column = np.where(table["kind"] == "MLP", "MLP", "H" + table["head"].astype(str))
+    out = pd.DataFrame({"row": "L" + table["layer"].astype(str), "column": column, "logit": table["logit"]})
+    order = table.assign(last=table["kind"] == "MLP").sort_values(["layer", "last", "head"], kind="stable").index
+    return out.loc[order].reset_index(drop=True)
+
+
+def carried(found: Carriers) -> pd.DataFrame:
+    """Carriers with a name each, the largest first: name, share."""
+    table = found.to_frame()
+    names = [_carrier(found, row) for row in table.itertuples()]
+    return pd.DataFrame({"name": names, "share": table["share"]})
+
+
+def _carrier(found: Carriers, row: Any) -> str:
+    if row.kind == "head":
+        return f"L{row.layer} head {row.head} from {row.position} {row.token}"
+    if row.kind == "MLP":
+        return f"L{row.layer} MLP"
+    return "its own embedding" if row.kind == "embedding" else "biases"
+
+
+def arrived(found: Carriers) -> pd.DataFrame:
+    """How much of each later residual comes from the cell: row (layer), label (position), share; from the cell's position on."""
+    first = found.layer + (found.stage == "post")
+    layers = range(first, len(found.arrives))
+    places = range(found.position, len(found.tokens))
+    rows = [(f"L{n}", found.tokens[p], float(found.arrives[n, p])) for n in layers for p in places]
+    return pd.DataFrame(rows, columns=["row", "label", "share"])
+
+
+def readers(found: Carriers) -> pd.DataFrame:
+    """Heads that carried it on to other positions, the largest first: name, share of the residual there."""
+    layer, head, position = np.nonzero(found.reads)
+    table = pd.DataFrame({
+        "name": [f"L{a} head {h} to {p} {found.tokens[p]}" for a, h, p in zip(layer, head, position, strict=True)],
+        "share": found.reads[layer, head, position],
+    })  # fmt: skip
+    return table.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
 
 def provenance_line(flow: Flow) -> str:

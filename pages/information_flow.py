@@ -2,20 +2,20 @@
 
 import streamlit as st
 
-from infoflow import pictures, tables
+from infoflow import pictures, selftest, tables
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.flow_trace import split
 from infoflow.charts import flow as charts
-from infoflow.ui import blocks, cache, groups, inputs, runs, texts
+from infoflow.ui import blocks, cache, groups, inputs, panels, runs, texts
 
 inputs.page("Information flow", texts.FLOW_INTRO)
 asked = inputs.question()
-flow = runs.last_good("flow", asked, lambda question, job: cache.flow(question.model, question.prompt, job))
+result = runs.last_good("flow", asked, lambda q, job: cache.flow(q.model, q.prompt, q.sources, job))
 
 
 @st.fragment
-def picture(flow: Flow, view: inputs.View) -> None:
-    """The grid with its controls and the details of the chosen cell: reruns alone, and never runs the model."""
+def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
+    """The grid with its controls, the chosen cell and questions about it: reruns alone."""
     dark = inputs.dark()
     grouped = flow.grouped(groups.editor(flow) if view.grouping == "custom" else view.grouping)
     labels, scope = grouped.source_labels, pictures.identity(grouped)
@@ -23,32 +23,41 @@ def picture(flow: Flow, view: inputs.View) -> None:
         hide = inputs.hide_also(labels[1:] if view.hide_first else labels, scope)
         traced = inputs.trace(labels, scope)
         layers = inputs.layer_range(flow.n_layers)
+        positions = inputs.position_range(len(flow.tokens))
         key = inputs.reset_view()
     hidden = runs.some_left(grouped, ((labels[0],) if view.hide_first else ()) + hide, scope)
     with blocks.reporting_errors():
-        grid = pictures.flow_grid(grouped, view.metric, hidden, view.emphasis, view.palette, traced, layers, dark)
+        grid = pictures.flow_grid(grouped, view.metric, hidden, view.emphasis, view.palette, traced, layers, positions, dark)
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
             says = "Share of each source token in the residual stream, by layer and position, as stacked bars"
-            event = st.altair_chart(grid.chart, key=key, on_select="rerun", selection_mode="cell", alt=says)
+            event = st.altair_chart(
+                grid.chart, key=key, on_select="rerun", selection_mode=["cell", "segment", "answer"], alt=says
+            )
             note = f"Shares of {len(labels)} sources by {view.metric}."
             if grid.folded:
                 note += f" Each bar shows its {charts.FOLDED_TO} largest and the rest in grey; details and tables hold all."
             st.caption(f"{note} {texts.FLOW_USE}")
-        chosen = next(iter(event.selection.get("cell") or []), None)
-        with right, st.container():
-            if chosen is None:
-                st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
-                chosen = {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}
-            blocks.details(grouped, chosen, view.metric, hidden, traced, grid.colours, dark)
-            with st.expander("Who raises the next token?"):
-                blocks.next_token(grouped, grid.colours, dark)
+        clicked = blocks.clicked(event.selection)
+        chosen = clicked.cell or {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}
         blocks.trust_line(grouped, hidden)
+        logits = tables.logit_parts(grouped, grouped.top[0].id)
+        if inputs.panel(panels.QUESTIONS) == panels.QUESTIONS[0]:
+            logits = panels.logit(asked, grouped, hidden, clicked.answer, dark)
+        else:
+            panels.carriers(asked, grouped, chosen, clicked.source, hidden, dark)
+        with right, st.container():
+            if clicked.cell is None:
+                st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
+            blocks.details(grouped, chosen, view.metric, hidden, traced, logits, grid.colours, dark)
         blocks.downloads(grouped, grid.chart, view.metric, hidden, dark)
 
 
-if flow is not None:
-    picture(flow, inputs.view())
+if result is not None:
+    shown, flow = result
+    cost = cache.cost(shown.model, len(flow.tokens), len(flow.source_labels))
+    blocks.badge(cache.verdict(shown.model) or selftest.judge(flow), flow, cost)
+    picture(shown, flow, inputs.view(apart=flow.provenance.sources == "tokens"))
     with st.expander("How exact is it, layer by layer?"):
         st.altair_chart(
             charts.error_by_layer(tables.errors(flow), inputs.dark()), key="errors", alt="Reconstruction error by layer"

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from infoflow.catalog import MODELS, PRESETS, Entry
-from infoflow.ui import cache
+from infoflow.ui import cache, jobs
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("pages/*.py"))
@@ -67,7 +67,7 @@ def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.Mo
 
 def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
     passes: list[int] = []
-    hook = cache.model("demo")._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
+    hook = cache.loaded("demo", jobs.Job())._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
     try:
         app = ask(opened(), "The dog sat on the mat and looked at the moon")
         assert errors(app) == [] and len(passes) == 1

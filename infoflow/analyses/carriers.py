@@ -195,7 +195,8 @@ def carriers_block(
         slope = _slope(writer, arch, direction, column, here)[0].view(arch.n_heads, arch.d_head)
         shared = values.view(n, -1, arch.d_head).repeat_interleave(arch.n_heads * arch.d_head // values.shape[-1], 1)
         by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()
-        direct_bias += float(write @ direction) - float(by_head[index].sum())
+        if is_bias:
+            direct_bias += float(write @ direction) - float(by_head[index].sum())
     by_mlp = torch.zeros(layer + 1)
     for index, write in enumerate(written):
         by_mlp[index] = float(write @ direction)

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -33,6 +33,8 @@ class Look:
     traced: int | None = None
     """a source whose segments stay bright while all others pale"""
     first_layer: int = 0
+    positions: tuple[int, int] | None = None
+    """first and last position shown; all of them if None"""
     dark: bool = False
     height: int | None = None
 
@@ -83,12 +85,10 @@ def _rows(frame: pd.DataFrame, look: Look) -> tuple[pd.Series, pd.Series]:
     return bottom.where(~embed, -0.42), pd.Series(np.where(embed, 0.34, height), index=frame.index)
 
 
-def _cells(n_pos: int, look: Look, layers: Sequence[int], embedding: bool) -> pd.DataFrame:
+def _cells(positions: range, look: Look, layers: Sequence[int], embedding: bool) -> pd.DataFrame:
     """The ground of every bar: what a click hits, and where the outline of the chosen cell is drawn."""
     rows = [(layer, stage) for layer in layers for stage in ("mid", "post")] + ([(-1, "embed")] if embedding else [])
-    ground = pd.DataFrame(
-        [(layer, stage, p) for layer, stage in rows for p in range(n_pos)], columns=["layer", "stage", "position"]
-    )
+    ground = pd.DataFrame([(layer, stage, p) for layer, stage in rows for p in positions], columns=["layer", "stage", "position"])
     bottom, height = _rows(ground, look)
     return ground.assign(x=ground.position + _SIDE, x2=ground.position + 1 - _SIDE, y=bottom, y2=bottom + height)
 
@@ -115,13 +115,16 @@ def grid(
     hidden_share: pd.DataFrame | None = None,
     predictions: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """The stacked-bar grid, output on top. Its point selection `cell` has the fields layer, stage, position.
+    """The stacked-bar grid, output on top. Point selections: `cell` (layer, stage, position) and `segment` (source too) of
+    the bar that was clicked, `answer` (id) of a prediction.
 
     `hidden_share` (layer, stage, position, share) draws a thin tick of what is hidden; `predictions` (token,
     probability) are written above the last column. Hovering a segment or a token pales the others; clicking a token pins it.
     """
     page = ink(look.dark)
-    n_pos = len(tokens)
+    first, last = look.positions or (0, len(tokens) - 1)
+    positions = range(first, last + 1)
+    frame = frame[(frame["position"] >= first) & (frame["position"] <= last)]
     layers = sorted(int(v) for v in frame["layer"].unique() if v >= 0)
     embedding = bool((frame["layer"] < 0).any())
     drawn = segments(frame, look).round(4)
@@ -131,14 +134,14 @@ def grid(
     span_below = 1.0
     line = 17 * (top + span_below) / max(1, height - 17 * (listed + 1))
     y_scale = alt.Scale(domain=[-span_below, top + (line * (listed + 1.5) if listed else 0.05)], nice=False, zero=False)
-    x_scale = alt.Scale(domain=[0, n_pos], nice=False, zero=False)
+    x_scale = alt.Scale(domain=[first, last + 1], nice=False, zero=False)
     places, names = _axis_rows(look, layers, embedding)
     named = alt.param(name="row_names", value={str(round(p * 1000)): name for p, name in zip(places, names, strict=True)})
     labels = alt.param(name="token_labels", value=list(tokens))
     plain: dict[str, Any] = {"title": None, "grid": False, "ticks": False, "domain": False}
     x_axis = alt.Axis(
         **plain,
-        values=[i + 0.5 for i in range(n_pos)],
+        values=[i + 0.5 for i in positions],
         labelExpr="token_labels[floor(datum.value)]",
         labelAngle=-55,
         labelLimit=90,
@@ -160,13 +163,16 @@ def grid(
     chosen = alt.selection_point(
         name="cell", fields=["layer", "stage", "position"], on="@bars_marks:click, @ground_marks:click", empty=False
     )
+    segment = alt.selection_point(
+        name="segment", fields=["layer", "stage", "position", "source"], on="@bars_marks:click", empty=False
+    )
     hover = alt.selection_point(name="hover", fields=["source"], on="pointerover", clear="pointerout")
     pin = alt.selection_point(name="pin", fields=["source"], on="@stripe_marks:click", clear="dblclick")
     zoom = alt.selection_interval(
         name="view", bind="scales", zoom="wheel![event.ctrlKey || event.metaKey]", clear="dblclick[event.shiftKey]"
     )
 
-    cells = _cells(n_pos, look, layers, embedding)
+    cells = _cells(positions, look, layers, embedding)
     ground = alt.Chart(cells.round(4), name="ground").mark_rect(fill=page.empty, clip=True).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
     ring = (
         alt.Chart(cells.assign(x=cells.x - 0.02, x2=cells.x2 + 0.02, y=cells.y - 0.015, y2=cells.y2 + 0.015).round(4))
@@ -190,11 +196,11 @@ def grid(
                 alt.Tooltip("layer:Q", title="layer"), alt.Tooltip("row:N", title="row"),
             ],
         )
-        .add_params(chosen, hover)
+        .add_params(chosen, segment, hover)
     )  # fmt: skip
     stripe_frame = pd.DataFrame({
-        "position": range(n_pos), "source": list(source_of), "token": list(tokens),
-        "x": [i + _SIDE for i in range(n_pos)], "x2": [i + 1 - _SIDE for i in range(n_pos)], "y": -0.92, "y2": -0.66,
+        "position": positions, "source": [source_of[i] for i in positions], "token": [tokens[i] for i in positions],
+        "x": [i + _SIDE for i in positions], "x2": [i + 1 - _SIDE for i in positions], "y": -0.92, "y2": -0.66,
     })  # fmt: skip
     stripe = (
         alt.Chart(stripe_frame, name="stripe")
@@ -207,9 +213,10 @@ def grid(
     )  # fmt: skip
     parts = [ground, bars, stripe, ring]
     if hidden_share is not None and len(hidden_share):
-        parts.append(_hidden_ticks(hidden_share, look, x, y, page.muted))
+        shown = hidden_share[(hidden_share["position"] >= first) & (hidden_share["position"] <= last)]
+        parts.append(_hidden_ticks(shown, look, x, y, page.muted))
     if predictions is not None and listed:
-        parts.append(_prediction_list(predictions, n_pos, top, line, x, y, page))
+        parts.extend(_prediction_list(predictions, last + 1, top, line, x, y, page))
     return (
         alt.layer(*parts)
         .add_params(named, labels, zoom)
@@ -231,26 +238,33 @@ def _hidden_ticks(hidden_share: pd.DataFrame, look: Look, x: alt.X, y: alt.Y, co
 
 
 def _prediction_list(
-    predictions: pd.DataFrame, n_pos: int, top: int, line: float, x: alt.X, y: alt.Y, page: Ink
-) -> alt.LayerChart:
+    predictions: pd.DataFrame, right: int, top: int, line: float, x: alt.X, y: alt.Y, page: Ink
+) -> list[alt.Chart]:
     """The likeliest next tokens, one under the other above the last column, the first on top."""
     n = len(predictions)
     rows = predictions.reset_index(drop=True)
     rows = rows.assign(
-        x=float(n_pos) - _SIDE, y=[top + line * (n - i - 0.2) for i in range(n)],
+        x=float(right) - _SIDE, y=[top + line * (n - i - 0.2) for i in range(n)],
         text=[f"{t}  {p:.0%}" if p >= 0.01 else f"{t}  <1%" for t, p in zip(rows["token"], rows["probability"], strict=True)],
-        weight=["bold" if i == 0 else "normal" for i in range(n)],
     )  # fmt: skip
-    base = alt.Chart(rows).encode(
-        x=x, y=y, text="text:N", tooltip=[alt.Tooltip("token:N"), alt.Tooltip("probability:Q", format=".2%")]
+    answer = alt.selection_point(
+        name="answer", fields=["id"], on="@first_answer_marks:click, @answers_marks:click", clear="dblclick", empty=False
     )
-    first = base.transform_filter("datum.weight == 'bold'").mark_text(
-        align="right", fontSize=13, fontWeight="bold", color=page.text
+    tips = [alt.Tooltip("token:N"), alt.Tooltip("probability:Q", format=".2%")]
+    styles: tuple[tuple[pd.DataFrame, str, int, Literal["bold", "normal"], str], ...] = (
+        (rows[:1], "first_answer", 13, "bold", page.text),
+        (rows[1:], "answers", 12, "normal", page.muted),
     )
-    rest = base.transform_filter("datum.weight != 'bold'").mark_text(align="right", fontSize=12, color=page.muted)
-    title = pd.DataFrame({"x": [float(n_pos) - _SIDE], "y": [top + line * (n + 0.8)], "text": ["next token"]})
+    first, rest = (
+        alt.Chart(part, name=name)
+        .mark_text(align="right", fontSize=size, fontWeight=weight, color=colour, cursor="pointer")
+        .encode(x=x, y=y, text="text:N", tooltip=tips)
+        for part, name, size, weight, colour in styles
+    )
+    first = first.add_params(answer)
+    title = pd.DataFrame({"x": [float(right) - _SIDE], "y": [top + line * (n + 0.8)], "text": ["next token"]})
     head = alt.Chart(title).mark_text(align="right", fontSize=11, color=page.muted).encode(x=x, y=y, text="text:N")
-    return cast(alt.LayerChart, alt.layer(head, first, rest))
+    return [head, first, rest]
 
 
 def cell_bars(

@@ -52,6 +52,16 @@ def ink(dark: bool) -> Ink:
     return DARK if dark else LIGHT
 
 
+def signs(dark: bool) -> tuple[str, str]:
+    """What raises, what lowers: emerald and magenta, told apart by every kind of colour vision."""
+    return ("#4cb38f", "#d17ab0") if dark else ("#1f8a68", "#b23a86")
+
+
+def signed_ramp(dark: bool) -> tuple[str, str, str]:
+    """From lowering through nothing to raising, as a ground for text."""
+    return ("#8a3f70", "#2a2825", "#1f6f56") if dark else ("#dc8fbf", "#f6f4ee", "#74c4a5")
+
+
 def oklch(lightness: float, chroma: float, hue: float) -> str:
     """A colour of the perceptual OKLCH space as #rrggbb (Ottosson 2020), clipped to the screen's range."""
     a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))

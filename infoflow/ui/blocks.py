@@ -3,17 +3,21 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import altair as alt
+import pandas as pd
 import streamlit as st
 
 from infoflow import export, pictures, tables
 from infoflow.analyses.flow import Flow
+from infoflow.budget import Estimate
 from infoflow.catalog import ROW_NAMES
 from infoflow.charts import flow as charts
 from infoflow.errors import Cancelled, InfoflowError
 from infoflow.metrics import METRICS
+from infoflow.selftest import Check
 from infoflow.ui import texts
 
 WARN_ERROR = 1e-3
@@ -34,6 +38,42 @@ def reporting_errors() -> Iterator[None]:
 def plain(text: str) -> str:
     """Text as Markdown that shows it as it is: token text is data, never markup."""
     return "".join("\\" + c if c in r"\`*_{}[]<>()#+-.!|~$:&" else c for c in text)
+
+
+@dataclass(frozen=True)
+class Clicked:
+    """What was clicked in the grid."""
+
+    cell: dict[str, Any] | None
+    source: int | None
+    """of the segment, where it is a single source"""
+    answer: int | None
+    """the id of a prediction"""
+
+
+def clicked(selection: Any) -> Clicked:
+    cell, segment, answer = (next(iter(selection.get(name) or []), None) for name in ("cell", "segment", "answer"))
+    source = int(segment["source"]) if segment and segment.get("source") is not None else -1
+    return Clicked(cell, source if source >= 0 else None, int(answer["id"]) if answer else None)
+
+
+_BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
+    "exact": ("green", ":material/verified:"),
+    "approximate": ("orange", ":material/warning:"),
+    "unsupported": ("red", ":material/error:"),
+}
+
+
+def badge(found: Check, flow: Flow, cost: Estimate | None) -> None:
+    """The self-test's verdict, and the size of the run with what it takes."""
+    colour, icon = _BADGES[found.verdict]
+    n, sources = len(flow.tokens), len(flow.source_labels)
+    size = f"{n} tokens in {sources} sources" if sources != n else f"{n} tokens, each a source"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(found.verdict, icon=icon, color=colour, help=f"{texts.BADGE} {found.reason}")
+        st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
+    if found.verdict == "unsupported":
+        st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
 
 
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
@@ -68,9 +108,16 @@ def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
 
 
 def details(
-    flow: Flow, chosen: dict[str, Any], metric: str, hidden: Sequence[int], traced: int | None, colours: Sequence[str], dark: bool
+    flow: Flow,
+    chosen: dict[str, Any],
+    metric: str,
+    hidden: Sequence[int],
+    traced: int | None,
+    logits: pd.DataFrame,
+    colours: Sequence[str],
+    dark: bool,
 ) -> None:
-    """One cell: its sources by share, and a source's way through the depth."""
+    """One cell: its sources by share, and a source's way through the depth. The cell that the logits come from has them too."""
     layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
     cell = tables.cell(flow, layer, stage, position, metric, hidden)
     where = "Embedding" if stage == "embed" else f"Layer {layer}, {ROW_NAMES[stage]}"
@@ -82,9 +129,12 @@ def details(
     st.caption(f"{mixed} Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}.")
     bars = charts.cell_bars(cell.sources.head(10), colours, dark=dark)
     st.altair_chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
+    table = cell.sources
+    if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
+        table = table.merge(logits[["source", "logit"]], on="source", how="left")
     with st.expander(f"All {len(cell.sources)} sources"):
         st.dataframe(
-            cell.sources.drop(columns="source"),
+            table.drop(columns="source"),
             hide_index=True,
             height=min(280, 38 + 35 * len(cell.sources)),
             column_config={
@@ -93,6 +143,7 @@ def details(
                 "projection": st.column_config.NumberColumn("Projection", format="percent", help=METRICS["projection"]),
                 "cosine": st.column_config.NumberColumn("Cosine", format="%.2f", help="Between this part and the whole."),
                 "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
+                "logit": st.column_config.NumberColumn("Logit", format="%+.3f", help=texts.LOGIT_COLUMN),
             },
         )
     source = traced if traced is not None else int(cell.sources["source"].iloc[0])
@@ -100,29 +151,6 @@ def details(
         st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
         path = charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark)
         st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
-
-
-def next_token(flow: Flow, colours: Sequence[str], dark: bool) -> None:
-    """Which sources raise the logit of a likely next token, or its lead over a rival."""
-    titles = {t.id: f"{tables.visible(t.token)}  ({t.probability:.0%})" for t in flow.targets}
-    target = st.selectbox(
-        "Next token", list(titles), format_func=titles.__getitem__, key="flow_target", help="A likely next token."
-    )
-    rivals = [i for i in titles if i != target]
-    rival = st.selectbox(
-        "against",
-        rivals,
-        index=None,
-        format_func=titles.__getitem__,
-        key="flow_rival",
-        placeholder="nothing",
-        help="With a rival, the bars show the difference of the two logits.",
-    )
-    table = tables.logit_parts(flow, target, rival)
-    bars = charts.cell_bars(table.head(10), colours, "logit", percent=False, dark=dark)
-    st.altair_chart(bars, key="logit_bars", alt="Contribution of each source to the chosen logit")
-    what = "logit" if rival is None else "logit difference"
-    st.caption(f"All {len(table)} sources together give the {what}: {table['logit'].sum():+.2f}. Hidden ones are included.")
 
 
 def downloads(flow: Flow, chart: alt.LayerChart, metric: str, hidden: Sequence[int], dark: bool) -> None:

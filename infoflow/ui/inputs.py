@@ -12,7 +12,10 @@ from infoflow.charts.palette import PALETTES
 from infoflow.metrics import METRICS
 from infoflow.ui import texts
 
-MAX_CHARACTERS = 4_000
+MAX_CHARACTERS = 20_000
+RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
+WINDOW = 48
+"""so many positions are drawn at first; a slider chooses which"""
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
 
@@ -23,6 +26,8 @@ class Question:
 
     model: str
     prompt: str
+    sources: str = "tokens"
+    """what is kept apart in the run itself"""
 
 
 def dark() -> bool:
@@ -66,7 +71,7 @@ def _question() -> Question:
     titles = [p.title for p in PRESETS]
     st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
     with st.form("ask", border=False):
-        left, middle, right = st.columns([6, 2, 1], vertical_alignment="bottom")
+        left, middle, apart, right = st.columns([5, 1.9, 1.1, 0.9], vertical_alignment="bottom")
         prompt = left.text_area(
             "Prompt",
             key="prompt",
@@ -86,11 +91,18 @@ def _question() -> Question:
             bind="query-params",
             help=texts.MODEL,
         )
+        sources = apart.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=texts.RUN_BY)
         submit_help = "Ctrl+Enter in the prompt box does the same."
         right.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=_run_again)
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
-    return Question(model or "demo", prompt)
+    return Question(model or "demo", prompt, sources)
+
+
+def run_by(sources: str) -> None:
+    """Run the same prompt with its sources grouped: what a button under a refusal does."""
+    st.session_state["run_by"] = sources
+    _run_again()
 
 
 @dataclass(frozen=True)
@@ -112,11 +124,13 @@ def _choice(label: str, options: Sequence[str], default: str, key: str, help_tex
     )
 
 
-def view() -> View:
-    """The row of controls above the picture."""
+def view(apart: bool) -> View:
+    """The row of controls above the picture. `apart`: the run kept tokens apart, so that they can be grouped at will."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         metric = _choice("Metric", list(METRICS), "norm", "metric", texts.METRIC)
-        grouping = _choice("Sources", ["tokens", "words", "custom"], "words", "sources", texts.SOURCES)
+        grouping = "tokens"  # as they were run
+        if apart:
+            grouping = _choice("Sources", ["tokens", "words", "custom"], "words", "sources", texts.SOURCES)
         emphasis = _choice("Emphasis", EMPHASES, "both", "emphasis", texts.EMPHASIS)
         palette = _choice("Colours", PALETTES, "hue", "colours", texts.COLOURS)
         hide_first = st.toggle("Hide first token", value=True, key="hide_first", bind="query-params", help=texts.HIDE_FIRST)
@@ -143,6 +157,35 @@ def layer_range(n_layers: int) -> tuple[int, int]:
     every = (0, n_layers - 1)
     low, high = st.slider("Layers", *every, every, key=f"flow_layers_{n_layers}", help="Which layers the picture shows.")
     return int(low), int(high)
+
+
+def position_range(n: int) -> tuple[int, int] | None:
+    """First and last position shown, where there are too many to draw at once."""
+    if n <= WINDOW:
+        return None
+    help_text = f"Which of the {n} positions the picture shows; every number and table holds all."
+    low, high = st.slider("Positions", 0, n - 1, (n - WINDOW, n - 1), key=f"flow_positions_{n}", help=help_text)
+    return int(low), int(high)
+
+
+def panel(titles: Sequence[str]) -> str:
+    """Which question the part under the picture answers."""
+    chosen = st.segmented_control("Ask of this run", titles, default=titles[0], required=True, key="panel", bind="query-params")
+    return chosen or titles[0]
+
+
+def token(label: str, titles: dict[int, str], key: str, help_text: str, optional: bool = False) -> int | str | None:
+    """One of the likely next tokens, or any text that is typed."""
+    return st.selectbox(
+        label,
+        list(titles),
+        index=None if optional else 0,
+        format_func=lambda i: titles.get(i, str(i)),
+        key=key,
+        accept_new_options=True,
+        placeholder="nothing" if optional else "a token",
+        help=help_text,
+    )
 
 
 def reset_view() -> str:

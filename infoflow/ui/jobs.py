@@ -35,10 +35,11 @@ class Job:
         self._stop.set()
 
 
-def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], patience: float = 0.4) -> T:
+def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], name: str = "job", patience: float = 0.4) -> T:
     """`work(job)` in a thread; after `patience` seconds a progress bar and a Cancel button appear.
 
     Leaving the page, or any click that reruns it, stops the work at its next report. Errors of the work are raised here.
+    `name` tells the jobs of one page apart.
     """
     job = Job()
     results: list[T] = []
@@ -59,7 +60,7 @@ def run(work: Callable[[Job], T], on_cancel: Callable[[], Any], patience: float 
         try:
             with place.container(horizontal=True, vertical_alignment="center"):
                 bar = st.progress(0.0, "Starting …", width="stretch")
-                st.button("Cancel", on_click=on_cancel, key="job_cancel")
+                st.button("Cancel", on_click=on_cancel, key=f"{name}_cancel")
             while thread.is_alive():
                 bar.progress(min(1.0, job.fraction), job.doing or "Working …")
                 time.sleep(0.05)

@@ -6,22 +6,24 @@ from typing import TypeVar
 import streamlit as st
 
 from infoflow.analyses.flow import Flow
-from infoflow.ui import blocks, jobs
+from infoflow.errors import TooLarge
+from infoflow.ui import blocks, cache, inputs, jobs
 from infoflow.ui.inputs import Question
 
 T = TypeVar("T")
 
 
-def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> T | None:
+def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
     """`work(asked)`; on a bad input or Cancel its message is shown and the page keeps what it showed before.
 
-    None only when there is nothing to show yet. Kept in the session: `{page}_shown` and `{page}_cancelled`.
+    Gives the question that is shown with its result; None only when there is nothing to show yet. Kept in the session:
+    `{page}_shown` and `{page}_cancelled`.
     """
     with st.container():  # messages that come and go must not move what follows
         return _last_good(f"{page}_shown", f"{page}_cancelled", asked, work)
 
 
-def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> T | None:
+def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
     def cancel() -> None:
         st.session_state[cancelled] = asked
 
@@ -30,13 +32,25 @@ def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Ques
         st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
     else:
         with blocks.reporting_errors():
-            result = jobs.run(lambda job: work(asked, job), on_cancel=cancel)
-            st.session_state[shown] = asked
-            return result
+            try:
+                result = jobs.run(lambda job: work(asked, job), on_cancel=cancel)
+                st.session_state[shown] = asked
+                return asked, result
+            except TooLarge as error:
+                _offer_smaller(asked, error)
     if last is None:
         return None
     st.caption(f"Below is the last good run: {blocks.plain(last.prompt)}")
-    return jobs.run(lambda job: work(last, job), on_cancel=cancel)
+    return last, jobs.run(lambda job: work(last, job), on_cancel=cancel, name="last")
+
+
+def _offer_smaller(asked: Question, error: TooLarge) -> None:
+    """The refusal, and buttons that run the same prompt in fewer sources, each with what it costs."""
+    st.error(blocks.plain(str(error)), icon=":material/error:")
+    offers = cache.smaller_runs(asked.model, asked.prompt)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for kind, cost in offers:
+            st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=inputs.run_by, args=(kind,), help=f"Takes {cost}.")
 
 
 def some_left(flow: Flow, hide: Sequence[str], scope: str) -> tuple[int, ...]:

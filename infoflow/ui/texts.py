@@ -30,6 +30,35 @@ COLOURS = (
 HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
 to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
 
+RUN_BY = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the number of
+sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of its own."""
+
+TARGET = """A likely next token (also by a click on it above the last column), or any text that is one token here."""
+
+RIVAL = """With a rival, the bars show the difference of the two logits, which a constant added to all logits does not change."""
+
+CENTRED = """Take the mean of all logits off: how far the target is above the average token. A rival does this too."""
+
+DIRECT = """**folded**: each write goes through the frozen final norm, and all of them sum to the logit. **without norm**: the
+form published tools use, z·W_O·W_U; it leaves the final norm's gain and scale out, and sums to something else."""
+
+DIRECT_HOW = """*Direct*: what each head and each MLP writes into this position itself, by its product with the target's
+direction; what a later layer makes of it is not counted. The bars above follow every path from the source tokens."""
+
+CARRIERS = """The chosen part of the chosen bar is a sum of what heads, reading from each position, and MLPs wrote of it here, in
+all layers so far. Shares of the whole: green brought it, magenta took some away; they add to 100 %."""
+
+ARRIVES = """How much of each later residual comes from this part of this bar alone, along all frozen paths (its projection on the
+residual there). The top row is what is left of it at the output."""
+
+READS = """Heads of later layers that carried it from this position to another, as a share of the residual there."""
+
+LOGIT_COLUMN = (
+    """What each source adds to the logit asked about below. These parts of the last residual are what it is made of."""
+)
+
+BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
+
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
 
 MODEL = """The bundled model, a Hugging Face name, or a local folder: type it and press Enter."""
