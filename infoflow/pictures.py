@@ -21,6 +21,8 @@ class Grid:
     colours: list[str]
     folded: bool
     segments: int
+    selections: tuple[str, ...]
+    """what can be clicked: `cell`, `segment`, and `answer` where predictions are shown"""
 
 
 def colours_of(flow: Flow, palette: str = "hue", dark: bool = False) -> list[str]:
@@ -50,15 +52,16 @@ def flow_grid(
     folded = len(shown) > charts.MAX_SEGMENTS
     if folded:
         shown = charts.fold(shown)
+    at_end = last == flow.n_layers - 1 and right == len(flow.tokens) - 1
     ticks = tables.hidden(flow, hidden)
     colours = colours_of(flow, palette, dark)
     chart = charts.grid(
         shown, flow.labels, flow.source_of.tolist(),
         charts.Look(colours=colours, emphasis=emphasis, traced=traced, first_layer=first, positions=(left, right), dark=dark),
         hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
-        predictions=tables.predictions(flow) if last == flow.n_layers - 1 and right == len(flow.tokens) - 1 else None,
+        predictions=tables.predictions(flow) if at_end else None,
     )  # fmt: skip
-    return Grid(chart, colours, folded, len(shown))
+    return Grid(chart, colours, folded, len(shown), ("cell", "segment", "answer") if at_end else ("cell", "segment"))
 
 
 def identity(flow: Flow) -> str:

@@ -126,13 +126,14 @@ def attributed(flow: Flow, found: Attribution) -> pd.DataFrame:
 def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> pd.DataFrame:
     """The prompt piece by piece, each with what its source adds: text, logit; 0 for a hidden source. A word is one piece."""
     value = dict(zip(parts["source"], parts["logit"], strict=True))
-    rows: list[tuple[str, float]] = []
+    pieces: list[tuple[str, int]] = []  # as in the prompt, and of which source
     for p, source in enumerate(flow.source_of.tolist()):
-        text = flow.labels[p] if flow.labels[p].startswith("⟨") else printable(flow.tokens[p]).strip() or "␣"
-        joined = p > 0 and flow.source_of[p - 1] == source and not flow.tokens[p][:1].isspace()
-        if joined:
-            text = rows.pop()[0] + text
-        rows.append((text, 0.0 if source in hidden else float(value[source])))
+        special = flow.labels[p].startswith("⟨")
+        text = flow.labels[p] if special else flow.tokens[p]
+        if p and not special and pieces[-1][1] == source and not (text[:1].isspace() and pieces[-1][0].strip()):
+            text = pieces.pop()[0] + text
+        pieces.append((text, source))
+    rows = [(printable(t).strip() or "␣", 0.0 if s in hidden else float(value[s])) for t, s in pieces]
     return pd.DataFrame(rows, columns=["text", "logit"])
 
 

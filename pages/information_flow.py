@@ -31,9 +31,7 @@ def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
             says = "Share of each source token in the residual stream, by layer and position, as stacked bars"
-            event = st.altair_chart(
-                grid.chart, key=key, on_select="rerun", selection_mode=["cell", "segment", "answer"], alt=says
-            )
+            event = st.altair_chart(grid.chart, key=key, on_select="rerun", selection_mode=grid.selections, alt=says)
             note = f"Shares of {len(labels)} sources by {view.metric}."
             if grid.folded:
                 note += f" Each bar shows its {charts.FOLDED_TO} largest and the rest in grey; details and tables hold all."

@@ -1,14 +1,18 @@
 """Each page alone, without a browser: it opens, answers its controls, and turns bad input into a sentence."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import dataframe_util
 from streamlit.testing.v1 import AppTest
 
 from infoflow.catalog import MODELS, PRESETS, Entry
+from infoflow.selftest import Check
 from infoflow.ui import cache, jobs
+from infoflow.ui.inputs import WINDOW
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("pages/*.py"))
@@ -187,3 +191,110 @@ def test_two_visitors_keep_their_own_pictures() -> None:
     second.run()
     assert second.text_area(key="prompt").value == PRESETS[0].prompt
     assert grid_spec(first) != grid_spec(second)
+
+
+# ------------------------------------------------------------------ badge, budget, logits, carriers
+
+
+def data_of(app: AppTest, alt: str) -> list[list[dict]]:
+    """The tables behind the chart whose description begins so, row by row."""
+    for chart in app.get("vega_lite_chart"):
+        if chart.proto.alt.startswith(alt):
+            frames = [dataframe_util.convert_arrow_bytes_to_pandas_df(d.data.data) for d in chart.proto.datasets]
+            return [frame.to_dict("records") for frame in frames]
+    raise AssertionError(f"no chart '{alt}' among {[c.proto.alt for c in app.get('vega_lite_chart')]}")
+
+
+def rows_of(app: AppTest, alt: str) -> list[dict]:
+    return max(data_of(app, alt), key=len)
+
+
+def captions(app: AppTest) -> str:
+    return " ".join(c.value.replace("\\", "") for c in app.caption)
+
+
+def test_the_badge_and_the_cost_are_shown() -> None:
+    app = ask(opened(), "The cat sat on the hat")
+    assert errors(app) == []
+    assert any("exact" in m.value and "badge" in m.value for m in app.markdown)
+    assert re.search(r"7 tokens, each a source: about \d+ MB of memory and less than a second", captions(app))
+
+
+def test_a_model_that_is_not_exact_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Check(verdict="unsupported", reason="The reconstruction error is 5.0e-01.", errors={})
+    monkeypatch.setattr(cache, "verdict", lambda name: wrong)
+    app = opened()
+    assert any("unsupported" in m.value for m in app.markdown)
+    assert any("Do not rely on" in w.value and "5\\.0e" in w.value for w in app.warning)
+
+
+def test_a_prompt_too_large_is_refused_with_numbers_and_runs_that_fit_are_offered() -> None:
+    app = ask(opened(), "The old wizard walked through the forest. " * 12)
+    (error,) = errors(app)
+    assert re.search(r"has \d+ tokens; the limit is 64", error)
+    offered = [b for b in app.button if b.label.startswith("Run by")]
+    assert {"Run by sentences", "Run by 32 spans"} <= {b.label for b in offered}
+    assert all("Takes about" in b.help for b in offered)
+    next(b for b in offered if b.label == "Run by 32 spans").click().run()
+    assert errors(app) == []
+    assert app.selectbox(key="run_by").value == "32 spans"
+    assert "tokens in 32 sources: about" in captions(app)
+    assert "Below is the last good run" not in captions(app)
+    (slider,) = [s for s in app.slider if s.label == "Positions"]
+    assert slider.value[1] - slider.value[0] == WINDOW - 1
+    slider.set_value((0, 20)).run()
+    assert errors(app) == []
+
+
+def test_no_memory_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "15")
+    app = ask(opened(), "The old wizard walked through the forest and saw a cat. " * 4)
+    (error,) = errors(app)
+    assert re.search(r"need about \d+ MB; 15 MB are allowed", error)
+    assert [b.label for b in app.button if b.label.startswith("Run by")]
+
+
+def test_what_raises_a_logit_for_likely_tokens_needs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "loaded", lambda name, job: pytest.fail("the model ran"))
+    app = opened()
+    assert "together give the logit: " in captions(app)
+    target = next(s for s in app.selectbox if s.label == "Target")
+    assert target.options[0].startswith("Mary")
+    next(s for s in app.selectbox if s.label == "against").set_value(target.options[1]).run()
+    assert errors(app) == []
+    assert "together give the logit difference: " in captions(app)
+    assert [r["label"] for r in rows_of(app, "Contribution of each source")][:3] == ["When", "Mary", "and"]
+    assert [r["text"] for r in rows_of(app, "The prompt, coloured")][:3] == ["⟨bos⟩", "When", "Mary"]
+
+
+def test_details_of_the_last_cell_hold_the_same_numbers() -> None:
+    app = opened()
+    table = next(d.value for d in app.dataframe if "cosine" in d.value)
+    bars = rows_of(app, "Contribution of each source")
+    assert dict(zip(table["source_label"], table["logit"], strict=True)) == pytest.approx({r["label"]: r["logit"] for r in bars})
+
+
+def test_heads_and_mlps_and_a_centred_logit() -> None:
+    app = opened()
+    toggles = {t.label: t for t in app.toggle}
+    toggles["Heads and MLPs"].set_value(True).run()
+    assert errors(app) == []
+    rows = rows_of(app, "Direct contribution of each head")
+    assert len(rows) == 6 * 9 and rows[8]["column"] == "MLP"
+    app.selectbox(key="flow_direct").set_value("without norm").run()
+    assert "In this form they sum to" in captions(app)
+    next(t for t in app.toggle if t.label == "Centred").set_value(True).run()
+    assert errors(app) == [] and "together give the centred logit" in captions(app)
+
+
+def test_who_carried_it_sums_to_the_cell() -> None:
+    app = opened()
+    app.segmented_control(key="panel").set_value("Who carried it?").run()
+    assert errors(app) == []
+    assert "of them add to 100.0%" in captions(app)
+    rows = rows_of(app, "Largest carriers")
+    assert rows[0]["name"].startswith("L5 ") and len(rows) == 12
+    assert "nothing comes after it" in captions(app)
+    source = app.selectbox(key="flow_carried")
+    source.select_index(2).run()
+    assert errors(app) == [] and "of them add to 100.0%" in captions(app)
