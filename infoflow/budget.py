@@ -144,6 +144,23 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
         )
 
 
+def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
+    """Refuse a backward pass that does not fit in memory: it holds patterns and hidden units of all layers,
+    L (H T^2 + T (4 d_mlp + 2 d_model)) numbers.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    s, allowed = model.sizes(), memory_limit()
+    floats = s.layers * (s.heads * n_tokens**2 + n_tokens * (4 * s.hidden + 2 * s.d_model)) + n_tokens * s.vocabulary
+    needed = _FLOAT * (floats + (s.mapped_parameters if s.half else 0))
+    if needed > allowed:
+        raise TooLarge(
+            f"Attribution over {n_tokens} tokens needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
+            "prompt, or set INFOFLOW_MAX_MEMORY_MB to more."
+        )
+
+
 def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> int:
     """The largest number of equal spans, halving from `n_sources`, that is within both limits; 0 if none is."""
     allowed, spans = memory_limit(), min(n_sources, max_tokens())

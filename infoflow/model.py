@@ -362,6 +362,7 @@ def load_model(name: str = "demo", revision: str | None = None) -> Model:
         hf_model = AutoModelForCausalLM.from_pretrained(
             where, use_safetensors=True, dtype=torch.float32, attn_implementation="eager", **known
         )
+        hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
         tokenizer = AutoTokenizer.from_pretrained(where, **known)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -84,6 +84,13 @@ def test_what_does_not_fit_is_refused_with_numbers_and_the_advice_fits(
         infoflow.decompose(demo, ids)
 
 
+def test_an_attribution_that_does_not_fit_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch, demo: infoflow.Model) -> None:
+    ids = [5 + i % 1900 for i in range(300)]
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "20")
+    with pytest.raises(TooLarge, match=r"over 300 tokens needs about \d+ MB; 20 MB are allowed"):
+        infoflow.attribute(demo, ids, 5)
+
+
 def test_a_long_prompt_runs_in_groups(demo: infoflow.Model) -> None:
     """Beyond the limit of separate sources, the same prompt in spans gives exact results with as many sources."""
     ids = [5 + i % 1900 for i in range(300)]

@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from infoflow import budget
 from infoflow.errors import BadPrompt
 from infoflow.frozen import (
     attention_writes,
@@ -120,6 +121,7 @@ def attribute(
 
     Raises:
         BadPrompt: empty prompt, a target that is no single token, a position outside the prompt, an unknown form.
+        TooLarge: a prompt whose backward pass does not fit in memory.
     """
     if direct not in FORMS:
         raise BadPrompt(f"There is no direct attribution '{direct}'. Use one of: {', '.join(FORMS)}.")
@@ -130,6 +132,7 @@ def attribute(
     if not -n <= position < n:
         raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
     ids = [model.token_id(t) for t in (target, against) if t is not None]
+    budget.check_attribution(model, n)
     arguments = (n, position % n, ids, centred, direct == "folded", on_progress)
     raw = model.run([t.id for t in tokens], attribute_block, model.plan(), *arguments)
     sources = float(raw["by_source"].sum()) + raw["bias"]
