@@ -92,8 +92,8 @@ def memory_limit() -> int:
 
 
 def chunk_bytes() -> int:
-    """Memory for the steps between two states: an eighth of the limit, between 16 and 64 MB (more is not faster)."""
-    return int(min(64e6, max(16e6, memory_limit() / 8)))
+    """Memory for the steps between two states: an eighth of the limit, between 16 and 32 MB (more is not faster)."""
+    return int(min(32e6, max(16e6, memory_limit() / 8)))
 
 
 def _available() -> int:
@@ -106,7 +106,8 @@ def _available() -> int:
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        return max(0, min(free, limit - used))
+        kept = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        return max(0, min(free, limit - used + int(kept.get("inactive_file", 0))))  # file cache is given up when needed
     except (OSError, ValueError):
         return free
 
@@ -144,16 +145,21 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
         )
 
 
+def attribution_bytes(model: "infoflow.model.Model", n_tokens: int) -> int:
+    """Memory of `attribute` beyond the weights: a backward pass holds the patterns and hidden units of all layers,
+    L (H T^2 + T (4 d_mlp + 2 d_model)) numbers."""
+    s = model.sizes()
+    floats = s.layers * (s.heads * n_tokens**2 + n_tokens * (4 * s.hidden + 2 * s.d_model)) + n_tokens * s.vocabulary
+    return _FLOAT * (floats + (s.mapped_parameters if s.half else 0))
+
+
 def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
-    """Refuse a backward pass that does not fit in memory: it holds patterns and hidden units of all layers,
-    L (H T^2 + T (4 d_mlp + 2 d_model)) numbers.
+    """Refuse an attribution that does not fit in memory.
 
     Raises:
         TooLarge: with both numbers.
     """
-    s, allowed = model.sizes(), memory_limit()
-    floats = s.layers * (s.heads * n_tokens**2 + n_tokens * (4 * s.hidden + 2 * s.d_model)) + n_tokens * s.vocabulary
-    needed = _FLOAT * (floats + (s.mapped_parameters if s.half else 0))
+    needed, allowed = attribution_bytes(model, n_tokens), memory_limit()
     if needed > allowed:
         raise TooLarge(
             f"Attribution over {n_tokens} tokens needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
@@ -188,8 +194,8 @@ def in_words(size: int) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    if seconds < 1:
-        return "less than a second"
+    if seconds < 1.5:
+        return "less than a second" if seconds < 0.8 else "about a second"
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infoflow import __version__
-from infoflow.errors import InfoflowError
+from infoflow.errors import InfoflowError, UnsupportedModel
 
 EXIT_BAD_INPUT = 2
 
@@ -54,8 +54,10 @@ def _flow(options: argparse.Namespace) -> None:
         export.check_ending(options.out)  # before the work, not after it
     _say(f"Loading {options.model} …", options.quiet)
     model = load_model(options.model, revision=options.revision)
-    if len(model.candidates) > 1:  # a family that is not in the table
-        _say(f"Self-test: {check(model).reason}", options.quiet)
+    tested = check(model)
+    if not tested.errors:
+        raise UnsupportedModel(tested.reason)
+    _say(f"Self-test: {tested.verdict}. {tested.reason}", options.quiet)
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     flow = decompose(
         model,
@@ -72,8 +74,7 @@ def _flow(options: argparse.Namespace) -> None:
         return
 
     def picture(drawn: Flow) -> Any:
-        alone = len(drawn.source_labels) == 1
-        hidden = () if options.show_first or alone else (0,)
+        hidden = (0,) if drawn.first_is_one_of_many() and not options.show_first else ()
         return pictures.flow_grid(drawn, options.metric, hidden, dark=options.dark).chart
 
     export.write(flow, options.out, picture, pictures.background(options.dark), options.metric)

@@ -89,8 +89,9 @@ def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
     """Outside a page `width: container` has no meaning: give the chart the width its columns need."""
     spec: dict[str, Any] = chart.to_dict()
     if spec.get("width") == "container":
-        columns = next((len(p["value"]) for p in spec.get("params", []) if p["name"] == "token_labels"), 20)
-        spec["width"] = max(560, 46 * columns)
+        x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
+        low, high = (x.get("scale") or {}).get("domain") or (0, 20)
+        spec["width"] = max(560, int(46 * (high - low)))
     spec.setdefault("config", {})["background"] = background
     return spec
 

@@ -3,7 +3,8 @@
 These functions run inside a trace, here or on a server that is sent their source. Therefore torch, plain values and
 module calls only: nothing is imported inside a function, no `.weight` is read (a server may hold none, or quantised
 ones), nothing of Streamlit is called, and no class of ours goes in or out. What the model computed (inputs, outputs,
-patterns) is captured, never recomputed. All arithmetic is float32, whatever the weights are stored in.
+patterns) is captured, not recomputed, but for the gates of experts, which no module gives. All arithmetic is float32,
+whatever the weights are stored in.
 
 A *row* is the part of one position's residual that belongs to one source; `pairs` says which row is which. Functions take
 some rows at a time (`part`), so that a caller decides how much memory the steps in between may use.
@@ -129,8 +130,11 @@ def unembed(module, rows, dtype, part, pairs):
 
 
 def _matrix(module, first, last, width, dtype, pairs):
-    """Some rows of the matrix of an affine module, [inputs, outputs], float32. Scaling up keeps a bias from rounding it."""
-    scale = 256.0 if pairs["biased"] else 1.0
+    """Some rows of the matrix of an affine module, [inputs, outputs], float32.
+
+    Beside a bias the unit vectors are scaled up, as far as the type's range allows, so that the sum rounds little of them.
+    """
+    scale = 1.0 if not pairs["biased"] else 256.0 if dtype == torch.float16 else 2.0**40
     units = torch.zeros(last - first, width, dtype=dtype, device=pairs["pos"].device)
     units[torch.arange(last - first), torch.arange(first, last)] = scale
     out = module(units).float()
@@ -141,8 +145,9 @@ def _norm_of(owner, path, pairs):
     """A norm as a linear map with its scale frozen: y = scale[p] * gain * (x - mean) + bias; None where there is none.
 
     Gain and bias are read off probes: a norm of zero is its bias; equal entries vanish in a LayerNorm and give the gain
-    of an RMSNorm, alternating ones give a LayerNorm's. They are a power of two, so that half precision rounds nothing, and
-    large against epsilon. The scale is read off what the norm returned on this run.
+    of an RMSNorm, alternating ones give a LayerNorm's. They are a power of two, whose mean is exact in any precision, and
+    large against epsilon; in half precision a gain that is small beside its bias is still rounded. The scale is read off
+    what the norm returned on this run.
     """
     if not path:
         return None
@@ -248,6 +253,25 @@ def add_mlp(rows, before, seen, arch, pairs):
     for first in range(0, len(rows), at_once):
         part = slice(first, first + at_once)
         rows[part] += mlp_writes(before[part], seen, arch, part, pairs)
+
+
+def reconstruction_error(nn, tracer, arch, n):
+    """Largest |sum of parts - residual| / |residual| after any layer, for one source of all tokens: does this layout fit?"""
+    layers = nn.get(arch.layers)
+    pairs = pairs_of([0] * n, arch.biased, arch.device)
+    rows, worst = None, 0.0
+    for index in range(len(layers)):
+        seen = capture(layers, index, arch, pairs)
+        if rows is None:
+            rows = torch.zeros(len(pairs["pos"]), seen["pre"].shape[-1], device=seen["pre"].device)
+            rows[pairs["own"]] = seen["pre"]
+        before = rows.clone() if arch.parallel else rows
+        add_attention(rows, seen, arch, pairs)
+        add_mlp(rows, before, seen, arch, pairs)
+        whole = torch.zeros_like(seen["post"]).index_add(0, pairs["pos"], rows)
+        off = (whole - seen["post"]).norm(dim=-1) / seen["post"].norm(dim=-1).clamp_min(1e-30)
+        worst = max(worst, float(off.max()))
+    return worst
 
 
 def final_norm(nn, arch, pairs):

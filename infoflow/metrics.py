@@ -29,7 +29,7 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def norms(gram: Gram) -> PerSource:
     """|C_s| = sqrt(G[s, s])."""
-    return np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1), 0.0)).astype(np.float64)
+    return np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1).astype(np.float64), 0.0))
 
 
 def total_norm(gram: Gram) -> PerCell:
@@ -48,16 +48,16 @@ def shares(gram: Gram, metric: str) -> PerSource:
     Raises:
         KeyError: an unknown metric.
     """
-    G = gram.astype(np.float64)
     if metric == "norm":
-        length = norms(G)
+        length = norms(gram)
         return _divide(length, length.sum(-1, keepdims=True))
+    along = gram.sum(-1, dtype=np.float64)  # sums in float64 need no copy of G in it
     if metric == "projection":
-        along = G.sum(-1)
         return _divide(along, np.maximum(along.sum(-1, keepdims=True), 0.0))
     if metric == "distance":
-        squared = total_norm(G)[..., None] ** 2
-        without = np.sqrt(np.maximum(squared - 2 * G.sum(-1) + np.diagonal(G, axis1=-2, axis2=-1), 0.0))
+        squared = total_norm(gram)[..., None] ** 2
+        own = np.diagonal(gram, axis1=-2, axis2=-1).astype(np.float64)
+        without = np.sqrt(np.maximum(squared - 2 * along + own, 0.0))
         closer = np.maximum(0.0, np.sqrt(squared) - without)
         return _divide(closer, closer.sum(-1, keepdims=True))
     raise KeyError(metric)
@@ -65,8 +65,7 @@ def shares(gram: Gram, metric: str) -> PerSource:
 
 def cosine(gram: Gram) -> PerSource:
     """cos(C_s, x) = <C_s, x> / (|C_s| |x|): how a part points to the whole, whatever its length; 0 for nothing."""
-    G = gram.astype(np.float64)
-    return _divide(G.sum(-1), norms(G) * np.asarray(total_norm(G))[..., None])
+    return _divide(gram.sum(-1, dtype=np.float64), norms(gram) * np.asarray(total_norm(gram))[..., None])
 
 
 def without(gram: Gram, hidden: Bool[np.ndarray, " source"]) -> Gram:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import altair as alt
 import numpy as np
+import pandas as pd
 
 from infoflow import tables
 from infoflow.analyses.flow import Flow
@@ -21,6 +22,8 @@ class Grid:
     colours: list[str]
     folded: bool
     segments: int
+    frame: pd.DataFrame
+    """`Flow.to_frame` of the whole run, with what is hidden left out"""
     selections: tuple[str, ...]
     """what can be clicked: `cell`, `segment`, and `answer` where predictions are shown"""
 
@@ -61,12 +64,13 @@ def flow_grid(
         hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
         predictions=tables.predictions(flow) if at_end else None,
     )  # fmt: skip
-    return Grid(chart, colours, folded, len(shown), ("cell", "segment", "answer") if at_end else ("cell", "segment"))
+    return Grid(chart, colours, folded, len(shown), frame, ("cell", "segment", "answer") if at_end else ("cell", "segment"))
 
 
 def identity(flow: Flow) -> str:
-    """A short name for a prompt and its grouping, the same in every process: for widgets that belong to them."""
-    return hashlib.sha256(repr((flow.token_ids, flow.source_labels)).encode()).hexdigest()[:12]
+    """A short name for a model, prompt and grouping, the same in every process: for widgets that belong to them."""
+    of = (flow.provenance.model, flow.provenance.revision, flow.token_ids, flow.source_labels)
+    return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
 
 
 def background(dark: bool = False) -> str:

@@ -15,6 +15,9 @@ from infoflow.catalog import ROW_NAMES, STAGES
 from infoflow.errors import BadPrompt
 from infoflow.tokens import BIAS, UNDECODABLE, printable
 
+LONGEST_PIECE = 24
+"""characters of coloured text that are kept on one line"""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -130,7 +133,9 @@ def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> p
     for p, source in enumerate(flow.source_of.tolist()):
         special = flow.labels[p].startswith("⟨")
         text = flow.labels[p] if special else flow.tokens[p]
-        if p and not special and pieces[-1][1] == source and not (text[:1].isspace() and pieces[-1][0].strip()):
+        before = pieces[-1][0] if p and pieces[-1][1] == source else None
+        long = before is not None and len(before) + len(text) > LONGEST_PIECE  # scripts without spaces
+        if before is not None and not special and not long and not (text[:1].isspace() and before.strip()):
             text = pieces.pop()[0] + text
         pieces.append((text, source))
     rows = [(printable(t).strip() or "␣", 0.0 if s in hidden else float(value[s])) for t, s in pieces]
@@ -147,9 +152,9 @@ def writers(found: Attribution) -> pd.DataFrame:
     return out.loc[order].reset_index(drop=True)
 
 
-def carried(found: Carriers) -> pd.DataFrame:
-    """Carriers with a name each, the largest first: name, share."""
-    table = found.to_frame()
+def carried(found: Carriers, most: int) -> pd.DataFrame:
+    """The largest carriers with a name each: name, share."""
+    table = found.to_frame().head(most)
     names = [_carrier(found, row) for row in table.itertuples()]
     return pd.DataFrame({"name": names, "share": table["share"]})
 
@@ -171,14 +176,14 @@ def arrived(found: Carriers) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["row", "label", "share"])
 
 
-def readers(found: Carriers) -> pd.DataFrame:
-    """Heads that carried it on to other positions, the largest first: name, share of the residual there."""
-    layer, head, position = np.nonzero(found.reads)
-    table = pd.DataFrame({
+def readers(found: Carriers, most: int) -> pd.DataFrame:
+    """The heads that carried most of it on to other positions: name, share of the residual there."""
+    order = np.argsort(-np.abs(found.reads), axis=None, kind="stable")[:most]
+    layer, head, position = np.unravel_index(order[found.reads.ravel()[order] != 0], found.reads.shape)
+    return pd.DataFrame({
         "name": [f"L{a} head {h} to {p} {found.tokens[p]}" for a, h, p in zip(layer, head, position, strict=True)],
         "share": found.reads[layer, head, position],
     })  # fmt: skip
-    return table.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
 
 def provenance_line(flow: Flow) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from infoflow import pictures, selftest, tables
+from infoflow import pictures, tables
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.flow_trace import split
 from infoflow.charts import flow as charts
@@ -19,13 +19,14 @@ def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
     dark = inputs.dark()
     grouped = flow.grouped(groups.editor(flow) if view.grouping == "custom" else view.grouping)
     labels, scope = grouped.source_labels, pictures.identity(grouped)
+    hide_first = view.hide_first and grouped.first_is_one_of_many()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        hide = inputs.hide_also(labels[1:] if view.hide_first else labels, scope)
+        hide = inputs.hide_also(labels[1:] if hide_first else labels, scope)
         traced = inputs.trace(labels, scope)
         layers = inputs.layer_range(flow.n_layers)
         positions = inputs.position_range(len(flow.tokens))
-        key = inputs.reset_view()
-    hidden = runs.some_left(grouped, ((labels[0],) if view.hide_first else ()) + hide, scope)
+        key = inputs.reset_view(scope)
+    hidden = runs.some_left(grouped, ((labels[0],) if hide_first else ()) + hide, scope)
     with blocks.reporting_errors():
         grid = pictures.flow_grid(grouped, view.metric, hidden, view.emphasis, view.palette, traced, layers, positions, dark)
         left, right = st.columns([3.2, 1], gap="medium")
@@ -48,13 +49,13 @@ def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
             if clicked.cell is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
             blocks.details(grouped, chosen, view.metric, hidden, traced, logits, grid.colours, dark)
-        blocks.downloads(grouped, grid.chart, view.metric, hidden, dark)
+        blocks.downloads(grouped, grid, dark)
 
 
 if result is not None:
-    shown, flow = result
-    cost = cache.cost(shown.model, len(flow.tokens), len(flow.source_labels))
-    blocks.badge(cache.verdict(shown.model) or selftest.judge(flow), flow, cost)
+    shown, run = result
+    flow = run.flow
+    blocks.badge(run.verdict, flow, run.cost)
     picture(shown, flow, inputs.view(apart=flow.provenance.sources == "tokens"))
     with st.expander("How exact is it, layer by layer?"):
         st.altair_chart(

@@ -128,7 +128,7 @@ def test_heads_that_read_the_cell_explain_what_attention_brings_on(llama_like: i
 
 
 def test_the_table_names_every_carrier_the_largest_first() -> None:
-    found = infoflow.carriers(tiny.model("qwen2"), PROMPT, 1, 6, BIAS)
+    found = infoflow.carriers(tiny.model("gpt2"), PROMPT, 1, 6, BIAS)
     frame = found.to_frame()
     assert list(frame.columns) == ["kind", "layer", "head", "position", "token", "share"]
     assert frame.share.sum() == pytest.approx(1, abs=1e-4)

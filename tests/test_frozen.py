@@ -28,11 +28,10 @@ def test_maps_of_half_precision_weights_are_computed_in_float32(dtype: torch.dty
         by_map = frozen.linear(frozen.affine(module, 300, dtype, pairs), rows, every, pairs)
         by_blocks = frozen.unembed(module, rows, dtype, every, pairs)
         rounded = module(rows.to(dtype)).float()
-    tolerance = 1e-5 if not biased else 2e-3 if dtype == torch.bfloat16 else 5e-4  # the bias rounds the probe's last bits
+    tolerance = 1e-5 if not biased or dtype == torch.bfloat16 else 2e-4  # float16 has no room to drown the bias in a probe
     torch.testing.assert_close(by_map, expected, rtol=0, atol=tolerance)
     torch.testing.assert_close(by_blocks, expected, rtol=0, atol=tolerance)
-    if not biased:
-        assert (rounded - expected).abs().max() > 10 * tolerance
+    assert biased or (rounded - expected).abs().max() > 10 * tolerance
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2", "gpt_oss"])

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCau
 
 import infoflow
 from infoflow.architectures import FAMILIES
-from infoflow.errors import BadPrompt, UnsupportedModel
+from infoflow.errors import BadPrompt, TooLarge, UnsupportedModel
 from tests import tiny
 
 
@@ -96,6 +96,11 @@ def test_a_model_without_a_role_is_refused_before_it_runs() -> None:
     del hf.model.layers[0].mlp.up_proj
     with pytest.raises(UnsupportedModel, match="mlp.up_proj"):
         infoflow.wrap_model(hf, tiny.tokenizer())
+
+
+def test_more_tokens_than_the_model_has_positions_for_get_a_sentence() -> None:
+    with pytest.raises(TooLarge, match="has 300 tokens; this model reads at most 256"):
+        tiny.model().encode([5] * 300)
 
 
 def test_traced_logits_are_the_plain_ones() -> None:

@@ -1,15 +1,19 @@
 """Each page alone, without a browser: it opens, answers its controls, and turns bad input into a sentence."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
 from streamlit import dataframe_util
 from streamlit.testing.v1 import AppTest
 
+import infoflow
 from infoflow.catalog import MODELS, PRESETS, Entry
+from infoflow.errors import BadPrompt
 from infoflow.selftest import Check
 from infoflow.ui import cache, jobs
 from infoflow.ui.inputs import WINDOW
@@ -222,7 +226,7 @@ def test_the_badge_and_the_cost_are_shown() -> None:
 
 def test_a_model_that_is_not_exact_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = Check(verdict="unsupported", reason="The reconstruction error is 5.0e-01.", errors={})
-    monkeypatch.setattr(cache, "verdict", lambda name: wrong)
+    monkeypatch.setattr(cache, "judge", lambda flow: wrong)
     app = opened()
     assert any("unsupported" in m.value for m in app.markdown)
     assert any("Do not rely on" in w.value and "5\\.0e" in w.value for w in app.warning)
@@ -295,6 +299,44 @@ def test_who_carried_it_sums_to_the_cell() -> None:
     rows = rows_of(app, "Largest carriers")
     assert rows[0]["name"].startswith("L5 ") and len(rows) == 12
     assert "nothing comes after it" in captions(app)
-    source = app.selectbox(key="flow_carried")
-    source.select_index(2).run()
+    next(s for s in app.selectbox if s.label == "Source").select_index(2).run()
     assert errors(app) == [] and "of them add to 100.0%" in captions(app)
+
+
+def test_a_model_that_does_not_run_gets_a_sentence_and_the_picture_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened()
+    before = grid_spec(app)
+    broken = SimpleNamespace(lock=threading.RLock(), tested=Check(verdict="unsupported", reason="It does not run.", errors={}))
+    monkeypatch.setattr(cache, "model", lambda name: broken)
+    ask(app, "The moon is")
+    assert errors(app) == ["It does not run."]
+    assert grid_spec(app) == before
+
+
+def test_a_target_that_fails_draws_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BadPrompt("'two words' is 2 tokens here.")
+
+    monkeypatch.setattr(cache, "attribution", refuse)
+    app = opened()
+    assert any(c.proto.alt.startswith("Contribution of each") for c in app.get("vega_lite_chart"))
+    next(t for t in app.toggle if t.label == "Centred").set_value(True).run()
+    assert errors(app) == ["'two words' is 2 tokens here."]
+    assert not any(c.proto.alt.startswith("Contribution of each") for c in app.get("vega_lite_chart"))
+    assert "together give" not in captions(app)
+
+
+def test_one_source_is_shown_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = infoflow.decompose(cache.model("demo"), [40])
+    monkeypatch.setattr(cache, "sample", lambda name, prompt, method: alone)
+    app = opened()
+    assert errors(app) == [] and alone.n_layers == 6
+    assert "First token" in " ".join(m.value for m in app.markdown)
+
+
+def test_the_first_sentence_is_no_attention_sink() -> None:
+    app = opened()
+    app.selectbox(key="run_by").set_value("32 spans")
+    ask(app, "The cat sat. It slept.")
+    assert errors(app) == []
+    assert "Hidden: ⟨bos⟩" in " ".join(m.value for m in app.markdown)

@@ -1,9 +1,13 @@
 """The self-test: families are exact, a model that computes something else is not, and it says why."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 import infoflow
+from infoflow.selftest import judge
 from tests import tiny
 
 
@@ -59,12 +63,21 @@ UNKNOWN = {
 def test_an_unknown_family_is_tried_and_judged_by_its_numbers(name: str) -> None:
     extra, verdict = UNKNOWN[name]
     model = infoflow.wrap_model(tiny.other_model(name, **extra), tiny.tokenizer())
+    error = infoflow.decompose(model, "abc def").max_error  # nobody needs to ask for the self-test first
     found = infoflow.check(model)
     assert found.verdict == verdict, found.reason
     if verdict == "exact":
-        assert infoflow.decompose(model, "abc def").max_error < 1e-5
+        assert error < 1e-5
     else:
-        assert "the parts do not add up" in found.reason
+        assert error > 0.02 and "the parts do not add up" in found.reason
+
+
+def test_a_verdict_names_what_decided_it() -> None:
+    flow = infoflow.decompose(tiny.model(), "abc")
+    assert judge(replace(flow, logit_error=float("nan"))).verdict == "unsupported"
+    assert judge(replace(flow, error=flow.error * np.nan)).verdict == "unsupported"
+    ranked = judge(replace(flow, top_agrees=False))
+    assert ranked.verdict == "approximate" and "rank the likeliest" in ranked.reason
 
 
 def test_weights_in_half_precision_are_approximate_and_say_so() -> None:

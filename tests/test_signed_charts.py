@@ -61,14 +61,22 @@ def test_tables_of_a_target_add_up_and_keep_to_the_flows_sources() -> None:
     assert pieces["logit"][2] == pytest.approx(float(parts.set_index("source_label")["logit"]["Mary"]))
 
 
+def test_pieces_of_a_script_without_spaces_stay_short() -> None:
+    model = tiny.model()
+    flow = infoflow.decompose(model, "日本語のテキストはスペースがないので長くなる", sources=["all"] * 67)
+    pieces = tables.coloured_pieces(flow, tables.logit_parts(flow, flow.top[0].id), hidden=())
+    assert pieces["text"].str.len().max() <= tables.LONGEST_PIECE and len(pieces) > 1
+
+
 def test_tables_of_carriers_name_layers_heads_and_positions() -> None:
     found = infoflow.carriers(tiny.model(), "When Mary", 1, 6, 3)
-    table = tables.carried(found)
+    table = tables.carried(found, 1000)
     assert table["share"].sum() == pytest.approx(1, abs=1e-4)
+    assert len(tables.carried(found, 3)) == 3
     assert table["name"].str.fullmatch(r"L\d head \d from \d+ .+|L\d MLP|its own embedding").all()
     arrived = tables.arrived(found)
     assert set(arrived["row"]) == {"L2"} and len(arrived) == len(found.tokens) - 6
-    assert tables.readers(found)["name"].str.fullmatch(r"L2 head \d to \d+ .+").all()
+    assert tables.readers(found, 5)["name"].str.fullmatch(r"L2 head \d to \d+ .+").all()
 
 
 def test_a_map_of_writers_has_heads_in_order_and_the_mlp_last() -> None:

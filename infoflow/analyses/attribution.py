@@ -199,17 +199,18 @@ def attribute_block(
     logit, end, direction = logit.detach(), end.detach(), direction[-1]
     by_source = (gradient * embeddings.detach()).sum(-1)
     direct = [_heads_direct(arch, seen, z, here, pairs, direction) for seen, z in heads]  # 3.
-    reached = end.sum(0) @ direction
-    of_biases = sum(bias for _, bias in direct) + (float(logit - reached) if folded else 0.0)  # of final norm and unembedding
+    nothing = torch.zeros_like(end)  # what of the logit is there without any residual: biases of final norm and unembedding
+    at_end = float((unembed(head, normed(nothing, norm, here, pairs), dtype, here, pairs) @ weight).sum()) if folded else 0.0
+    of_biases = sum(bias for _, bias in direct) + at_end
     return {
         "by_source": by_source.cpu(),
-        "bias": float(logit - by_source.sum()),
+        "bias": float(logit - by_source.sum()) if arch.biased else 0.0,
         "by_head": torch.stack([share for share, _ in direct]).cpu(),
         "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
         "embedding": float(embeddings[position].detach() @ direction),
         "direct_bias": of_biases,
         "total": float(logits @ weight),
-        "direct_total": float(logits @ weight) if folded else float(reached),
+        "direct_total": float(logits @ weight) if folded else float(end.sum(0) @ direction),
     }
 
 
@@ -222,4 +223,5 @@ def _heads_direct(
         write = (attention_writes(z, seen, arch, here, pairs) @ direction).sum()
         (slope,) = torch.autograd.grad(write, z)
     share = (slope * z.detach()).view(len(z), arch.n_heads, arch.d_head).sum((0, 2))
-    return share, float(write.detach() - share.sum())
+    biases = float((attention_writes(torch.zeros_like(z.detach()), seen, arch, here, pairs) @ direction).sum())
+    return share, biases

@@ -191,12 +191,12 @@ def carriers_block(
     direction = cell / max(squared, 1e-30)
     by_head = torch.zeros(layer + 1, arch.n_heads, n)
     direct_bias = 0.0
-    for index, (writer, pattern, values, write) in enumerate(brought):
+    for index, (writer, pattern, values, _) in enumerate(brought):
         slope = _slope(writer, arch, direction, column, here)[0].view(arch.n_heads, arch.d_head)
         shared = values.view(n, -1, arch.d_head).repeat_interleave(arch.n_heads * arch.d_head // values.shape[-1], 1)
         by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()
-        if is_bias:
-            direct_bias += float(write @ direction) - float(by_head[index].sum())
+        silent = torch.zeros(1, arch.n_heads * arch.d_head, device=direction.device)
+        direct_bias += float((attention_writes(silent, writer, arch, here, column) @ direction).sum())
     by_mlp = torch.zeros(layer + 1)
     for index, write in enumerate(written):
         by_mlp[index] = float(write @ direction)

@@ -239,6 +239,10 @@ class Flow:
         frame.insert(5, "source_label", np.array(flow.source_labels, dtype=object)[frame.source])
         return frame
 
+    def first_is_one_of_many(self) -> bool:
+        """Whether the first source is a single token beside others: what can be set aside as an attention sink."""
+        return int((self.source_of == 0).sum()) == 1 and len(self.source_labels) > 1
+
     def first_position(self) -> np.ndarray:
         """The first position each source can reach; the bias reaches all."""
         first = np.zeros(len(self.source_labels), dtype=int)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -22,6 +21,8 @@ from infoflow.ui import texts
 
 WARN_ERROR = 1e-3
 HIGH_CANCELLATION = 3.0
+TABLE_ROWS = 5_000
+"""what a browser is sent of a longer table"""
 
 
 @contextmanager
@@ -67,10 +68,11 @@ _BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
 def badge(found: Check, flow: Flow, cost: Estimate | None) -> None:
     """The self-test's verdict, and the size of the run with what it takes."""
     colour, icon = _BADGES[found.verdict]
-    n, sources = len(flow.tokens), len(flow.source_labels)
+    n, sources = len(flow.tokens), int(flow.source_of.max()) + 1  # the bias is none of the prompt's
     size = f"{n} tokens in {sources} sources" if sources != n else f"{n} tokens, each a source"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(found.verdict, icon=icon, color=colour, help=f"{texts.BADGE} {found.reason}")
+        what = texts.BADGE if cost else texts.BADGE_STORED
+        st.badge(found.verdict, icon=icon, color=colour, help=f"{what} {found.reason}")
         st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
     if found.verdict == "unsupported":
         st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
@@ -153,10 +155,9 @@ def details(
         st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
 
 
-def downloads(flow: Flow, chart: alt.LayerChart, metric: str, hidden: Sequence[int], dark: bool) -> None:
+def downloads(flow: Flow, grid: pictures.Grid, dark: bool) -> None:
     """The picture as it is shown and the numbers behind it."""
-    paper = pictures.background(dark)
-    frame = flow.to_frame(metric, hidden=hidden)
+    paper, chart, frame = pictures.background(dark), grid.chart, grid.frame
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Download**", width="content")
         _button("PNG", "image/png", lambda: export.chart_png(chart, paper))
@@ -165,7 +166,9 @@ def downloads(flow: Flow, chart: alt.LayerChart, metric: str, hidden: Sequence[i
         _button("CSV", "text/csv", lambda: frame.to_csv(index=False).encode())
         _button("JSON", "application/json", lambda: export.as_json(flow))
     with st.expander(f"Table ({len(frame):,} rows)"):
-        st.dataframe(frame, hide_index=True, height=320)
+        st.dataframe(frame.head(TABLE_ROWS), hide_index=True, height=320)
+        if len(frame) > TABLE_ROWS:
+            st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
 
 def _button(kind: str, mime: str, make: Callable[[], bytes]) -> None:

@@ -1,5 +1,6 @@
 """Every cache of the app. Keys are plain frozen values that hold all a result depends on; sizes and ages are bounded."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -8,7 +9,8 @@ from infoflow import budget, samples
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
-from infoflow.selftest import Check, check
+from infoflow.errors import UnsupportedModel
+from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
 from infoflow.ui import jobs
 
@@ -31,71 +33,75 @@ def sample(name: str, prompt: str, method: int) -> Flow | None:
     return samples.sample(name, prompt)
 
 
-@st.cache_resource(show_spinner=False)
-def _verdicts() -> dict[str, Check]:
-    """Self-tests of the models in memory, by name."""
-    return {}
+@dataclass(frozen=True)
+class Run:
+    """A decomposition with what the page says of it."""
 
-
-def verdict(name: str) -> Check | None:
-    """What the self-test said when this model was loaded; None if it has not been."""
-    return _verdicts().get(name)
+    flow: Flow
+    verdict: Check
+    """of the model's self-test; of the run itself where it was stored and no model is in memory"""
+    cost: budget.Estimate | None
+    """as estimated before the run; None for a stored one"""
 
 
 def loaded(name: str, job: jobs.Job) -> "infoflow.model.Model":
     """The model, loaded and tested.
 
     Raises:
-        InfoflowError: what `load_model` raises; Cancelled when the job is stopped.
+        InfoflowError: what `load_model` raises; a model that the decomposition does not run on; Cancelled.
     """
     job.say(f"Loading {name} …")
     found = model(name)
-    if name not in _verdicts():
-        job.say("Self-test …")
-        _verdicts()[name] = check(found)
+    with found.lock:
+        if found.tested is None:
+            job.say("Self-test …")
+            found.tested = check(found)
+    if not found.tested.errors:  # nothing could be measured
+        raise UnsupportedModel(found.tested.reason)
     return found
 
 
-@st.cache_data(max_entries=64, ttl=24 * 3600, show_spinner=False)
-def _flow(name: str, revision: str, dtype: str, prompt: str, sources: str, method: int, _job: jobs.Job) -> Flow:
-    found = model(name)
+@st.cache_data(max_entries=64, max_size="1GB", ttl=24 * 3600, show_spinner=False)
+def _flow(
+    name: str, revision: str, dtype: str, prompt: str, sources: str, method: int, _model: "infoflow.model.Model", _job: jobs.Job
+) -> tuple[Flow, budget.Estimate]:
     _job.say("Waiting for the model …")
-    said = ""
+    tokens = _model.encode(prompt)
+    n_sources = len(set(groups_of(sources, tokens)))
+    cost = budget.estimate(_model, len(tokens), n_sources)
+    said = f"{len(tokens)} tokens in {n_sources} sources, {cost}"
 
     def report(done: int, total: int) -> None:
-        _job.say(f"Layer {done} of {total}{said}", done / total)
+        _job.say(f"Layer {done} of {total} · {said}", done / total)
 
-    tokens = found.encode(prompt)
-    n_sources = len(set(groups_of(sources, tokens)))
-    said = f" · {len(tokens)} tokens in {n_sources} sources, {budget.estimate(found, len(tokens), n_sources)}"
-    return decompose(found, prompt, sources, on_progress=report)
+    return decompose(_model, prompt, sources, on_progress=report), cost
 
 
-def flow(name: str, prompt: str, sources: str, job: jobs.Job) -> Flow:
+def flow(name: str, prompt: str, sources: str, job: jobs.Job) -> Run:
     """The decomposition of a prompt, from a stored run, the cache, or the model.
 
     Raises:
-        InfoflowError: what `load_model` and `decompose` raise; Cancelled when the job is stopped.
+        InfoflowError: what `loaded` and `decompose` raise; Cancelled when the job is stopped.
     """
     stored = sample(name, prompt, METHOD) if sources == "tokens" else None
     if stored is not None:
-        return stored
+        return Run(stored, judge(stored), None)
     found = loaded(name, job)
-    return _flow(found.name, found.revision, found.dtype, prompt, sources, METHOD, job)
+    result, cost = _flow(found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
+    return Run(result, found.tested, cost)
 
 
-def cost(name: str, n_tokens: int, n_sources: int) -> budget.Estimate | None:
-    """What a run of this size takes on a model in memory; None where it isn't."""
-    return budget.estimate(model(name), n_tokens, n_sources) if name in _verdicts() else None
+def smaller_runs(name: str, prompt: str, job: jobs.Job) -> list[tuple[str, budget.Estimate]]:
+    """Groupings by which a prompt fits that is too large otherwise, with what they cost.
 
-
-def smaller_runs(name: str, prompt: str) -> list[tuple[str, budget.Estimate]]:
-    """Groupings by which a prompt fits that is too large otherwise, with what they cost."""
-    found = model(name)
+    Raises:
+        InfoflowError: what `loaded` raises, or a prompt that the model can't read at all.
+    """
+    found = loaded(name, job)
     return budget.smaller_runs(found, found.encode(prompt))
 
 
-@st.cache_data(max_entries=64, ttl=24 * 3600, show_spinner=False)
+@st.cache_data(max_entries=64, max_size="100MB", ttl=24 * 3600, show_spinner=False)
 def _attribution(
     name: str,
     revision: str,
@@ -105,12 +111,13 @@ def _attribution(
     against: int | None,
     centred: bool,
     direct: str,
+    _model: "infoflow.model.Model",
     _job: jobs.Job,
 ) -> Attribution:
     def report(done: int, total: int) -> None:
         _job.say(f"Layer {done} of {total}", done / total)
 
-    return attribute(model(name), prompt, target, against, centred=centred, direct=direct, on_progress=report)
+    return attribute(_model, prompt, target, against, centred=centred, direct=direct, on_progress=report)
 
 
 def attribution(
@@ -119,15 +126,15 @@ def attribution(
     """What raises a logit at the last position. Typed targets may leave out their leading space.
 
     Raises:
-        InfoflowError: what `load_model` and `attribute` raise; Cancelled when the job is stopped.
+        InfoflowError: what `loaded` and `attribute` raise; Cancelled when the job is stopped.
     """
     found = loaded(name, job)
     wanted = found.token_id_near(target)
     rival = None if against is None else found.token_id_near(against)
-    return _attribution(found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, job)
+    return _attribution(found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
 
 
-@st.cache_data(max_entries=128, ttl=24 * 3600, show_spinner=False)
+@st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)
 def _carriers(
     name: str,
     revision: str,
@@ -136,13 +143,14 @@ def _carriers(
     sources: tuple[str, ...],
     cell: tuple[int, str, int],
     source: int,
+    _model: "infoflow.model.Model",
     _job: jobs.Job,
 ) -> Carriers:
     def report(done: int, total: int) -> None:
         _job.say(f"Layer {done} of {total}", done / total)
 
     layer, stage, position = cell
-    return carriers(model(name), prompt, layer, position, source, stage, sources, on_progress=report)
+    return carriers(_model, prompt, layer, position, source, stage, sources, on_progress=report)
 
 
 def who_carried(
@@ -151,7 +159,7 @@ def who_carried(
     """Who brought a source into a cell; `sources` has a label for each token, `source` is a number among them.
 
     Raises:
-        InfoflowError: what `load_model` and `carriers` raise; Cancelled when the job is stopped.
+        InfoflowError: what `loaded` and `carriers` raise; Cancelled when the job is stopped.
     """
     found = loaded(name, job)
-    return _carriers(found.name, found.revision, found.dtype, prompt, sources, cell, source, job)
+    return _carriers(found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)

@@ -188,8 +188,8 @@ def token(label: str, titles: dict[int, str], key: str, help_text: str, optional
     )
 
 
-def reset_view() -> str:
-    """A button that shows the whole grid again; returns the grid's key, which it renews."""
+def reset_view(scope: str) -> str:
+    """A button that shows the whole grid again; returns the grid's key, which it renews, as another run does."""
     if st.button("Reset view", icon=":material/zoom_out_map:", help="Zoom with Ctrl+wheel, drag to pan. This shows all again."):
         st.session_state["flow_zoom"] = st.session_state.get("flow_zoom", 0) + 1
-    return f"flow_grid_{st.session_state.get('flow_zoom', 0)}"
+    return f"flow_grid_{scope}_{st.session_state.get('flow_zoom', 0)}"

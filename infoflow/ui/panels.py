@@ -12,6 +12,7 @@ from infoflow.analyses.carriers import Carriers
 from infoflow.analyses.flow import Flow
 from infoflow.catalog import ROW_NAMES
 from infoflow.charts import signed as charts
+from infoflow.tokens import unique
 from infoflow.ui import blocks, cache, inputs, jobs, texts
 
 QUESTIONS = ("Which tokens raise a logit?", "Who carried it?")
@@ -22,7 +23,8 @@ def logit(asked: inputs.Question, flow: Flow, hidden: Sequence[int], clicked: in
 
     Likely next tokens were split by the run itself; anything else runs the model.
     """
-    titles = {t.id: f"{tables.visible(t.token)}  ({t.probability:.0%})" for t in flow.targets}
+    names = unique([f"{tables.visible(t.token)}  ({t.probability:.0%})" for t in flow.targets])
+    titles = dict(zip([t.id for t in flow.targets], names, strict=True))
     scope = pictures.identity(flow)  # another prompt has other likely tokens
     if clicked is not None and clicked != st.session_state.get("flow_clicked"):
         st.session_state[f"flow_target_{scope}"] = clicked
@@ -33,14 +35,18 @@ def logit(asked: inputs.Question, flow: Flow, hidden: Sequence[int], clicked: in
         centred = st.toggle("Centred", key="flow_centred", help=texts.CENTRED, disabled=rival is not None)
         writers = st.toggle("Heads and MLPs", key="flow_writers", help=texts.DIRECT_HOW)
         form = st.selectbox("Direct attribution", FORMS, key="flow_direct", help=texts.DIRECT) if writers else FORMS[0]
-    table, found = tables.logit_parts(flow, flow.top[0].id), None
+    likeliest = flow.top[0].id
+    target = likeliest if target is None else target
+    table, found = None, None
     with blocks.reporting_errors():
         kept = all(t is None or t in titles for t in (target, rival))
         if writers or not kept or (centred and rival is None):
-            found = _attribution(asked, target if target is not None else flow.top[0].id, rival, centred, form, scope)
+            found = _attribution(asked, target, rival, centred, form, scope)
             table = tables.attributed(flow, found)
         else:
-            table = tables.logit_parts(flow, int(target or flow.top[0].id), None if rival is None else int(rival))
+            table = tables.logit_parts(flow, int(target), None if rival is None else int(rival))
+    if table is None:  # the message above says why
+        return tables.logit_parts(flow, likeliest)
     shown = table[~table["source"].isin(list(hidden))].sort_values("source")
     what = "logit difference" if rival is not None else "centred logit" if centred else "logit"
     bars, text = st.columns([1.5, 1], gap="medium", vertical_alignment="center")
@@ -98,17 +104,18 @@ def carriers(
         return
     options = here["source"].astype(int).tolist()
     names = dict(zip(options, here["source_label"], strict=True))
+    key = f"flow_carried_{pictures.identity(flow)}"
     if segment in names and segment != st.session_state.get("flow_segment"):
-        st.session_state["flow_carried"] = segment
+        st.session_state[key] = segment
     st.session_state["flow_segment"] = segment
-    if st.session_state.get("flow_carried") not in names:
-        st.session_state.pop("flow_carried", None)
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source = st.selectbox(
             "Source",
             options,
             format_func=names.__getitem__,
-            key="flow_carried",
+            key=key,
             width=260,
             help="Click a colour of a bar, or choose.",
         )
@@ -127,13 +134,13 @@ def _carried(found: Carriers, dark: bool) -> None:
     left, right = st.columns([1, 1.25], gap="large")
     with left:
         st.markdown("**Brought here by**", help=texts.CARRIERS)
-        table = tables.carried(found)
-        st.altair_chart(charts.ranking(table.head(12), dark=dark), key="carried", alt="Largest carriers of the source")
-        most = f"The largest 12 of {len(table)}; all" if len(table) > 12 else f"All {len(table)}"
+        table = found.to_frame()
+        st.altair_chart(charts.ranking(tables.carried(found, 12), dark=dark), key="carried", alt="Largest carriers of the source")
+        most = f"The largest 12 of {len(table):,}; all" if len(table) > 12 else f"All {len(table)}"
         st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}.")
-        with st.expander("All carriers"):
+        with st.expander("More carriers" if len(table) > blocks.TABLE_ROWS else "All carriers"):
             share = st.column_config.NumberColumn("share", format="percent")
-            st.dataframe(found.to_frame(), hide_index=True, height=280, column_config={"share": share})
+            st.dataframe(table.head(blocks.TABLE_ROWS), hide_index=True, height=280, column_config={"share": share})
     with right:
         st.markdown("**Where it goes next**", help=texts.ARRIVES)
         arrived = tables.arrived(found)
@@ -146,7 +153,7 @@ def _carried(found: Carriers, dark: bool) -> None:
         )
         st.altair_chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
         st.caption("The first column is where it stays; colours are scaled to the other positions.")
-        readers = tables.readers(found).head(5)
+        readers = tables.readers(found, 5)
         if not readers.empty:
             st.markdown("**Read from here by**", help=texts.READS)
             st.altair_chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")

@@ -1,12 +1,14 @@
 """The run a page shows: the one asked for, or, when that fails or is stopped, the last good one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import streamlit as st
 
 from infoflow.analyses.flow import Flow
-from infoflow.errors import TooLarge
+from infoflow.budget import Estimate
+from infoflow.errors import InfoflowError, TooLarge
 from infoflow.ui import blocks, cache, inputs, jobs
 from infoflow.ui.inputs import Question
 
@@ -41,13 +43,17 @@ def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Ques
     if last is None:
         return None
     st.caption(f"Below is the last good run: {blocks.plain(last.prompt)}")
-    return last, jobs.run(lambda job: work(last, job), on_cancel=cancel, name="last")
+    with blocks.reporting_errors():
+        return last, jobs.run(lambda job: work(last, job), on_cancel=cancel, name="last")
+    return None
 
 
 def _offer_smaller(asked: Question, error: TooLarge) -> None:
     """The refusal, and buttons that run the same prompt in fewer sources, each with what it costs."""
     st.error(blocks.plain(str(error)), icon=":material/error:")
-    offers = cache.smaller_runs(asked.model, asked.prompt)
+    offers: list[tuple[str, Estimate]] = []
+    with suppress(InfoflowError):  # too long for the model itself, whatever its sources are
+        offers = jobs.run(lambda job: cache.smaller_runs(asked.model, asked.prompt, job), on_cancel=lambda: None, name="offers")
     with st.container(horizontal=True, vertical_alignment="center"):
         for kind, cost in offers:
             st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=inputs.run_by, args=(kind,), help=f"Takes {cost}.")

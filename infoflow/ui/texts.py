@@ -59,6 +59,8 @@ LOGIT_COLUMN = (
 
 BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
 
+BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
+
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
 
 MODEL = """The bundled model, a Hugging Face name, or a local folder: type it and press Enter."""
