@@ -135,6 +135,8 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
             f"{apart}; the limit is {limit}. Shorten it, group it (for example into '{min(32, limit)} spans'), or set "
             f"INFOFLOW_MAX_TOKENS to {n_sources} or more (memory grows with the square of the number of sources)."
         )
+    if model.connection is not None:
+        return  # it is the service's memory
     needed, allowed = estimate(model, n_tokens, n_sources), memory_limit()
     if needed.bytes > allowed:
         fits = fewer_sources(model, n_tokens, n_sources)
@@ -160,7 +162,7 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
         TooLarge: with both numbers.
     """
     needed, allowed = attribution_bytes(model, n_tokens), memory_limit()
-    if needed > allowed:
+    if model.connection is None and needed > allowed:
         raise TooLarge(
             f"Attribution over {n_tokens} tokens needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
             "prompt, or set INFOFLOW_MAX_MEMORY_MB to more."

@@ -19,3 +19,11 @@ class TooLarge(InfoflowError):
 
 class Cancelled(InfoflowError):
     """The reader stopped the run."""
+
+
+class RemoteRunError(InfoflowError):
+    """A run on a hosted model that failed. `kind` names the cause, `details` holds what the service or client said."""
+
+    def __init__(self, kind: str, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.details = kind, details

@@ -46,15 +46,15 @@ def column_of(n, is_bias, biased, device):
     }  # fmt: skip
 
 
-def capture(layers, index, arch, pairs):
+def capture(layer, given, index, arch, pairs):
     """What one layer computed on this run, read in the order in which it computes it, and its linear maps.
+
+    `given` is the layer's input, which the caller has read: it says on which device the run is.
 
     `pre`, `mid`, `post`: the residual before the layer, after attention, after the MLP. `read` and `add` hold the norms
     before and after attention, `mlp_read` and `mlp_add` those around the MLP; `gate` what its hidden units are
     multiplied by, or `experts` the same for each expert that was chosen.
     """
-    layer = layers[index]
-    given = layer.input
     x, dtype = given[0].float(), given.dtype
     read = _norm_of(layer, arch.attention_norm, pairs)
     attention = layer.get(arch.attention)
@@ -240,28 +240,32 @@ def add_attention(rows, seen, arch, pairs):
     """Add what attention writes to every row, in place, as many sources at a time as `arch.chunk_bytes` of memory allow."""
     n, width = len(pairs["size"]), rows.shape[-1]
     per_source = 4 * n * (2 * width + 3 * arch.n_heads * arch.d_head + 2 * arch.n_kv_heads * arch.d_head)
-    for part, first, n_sources in source_parts(pairs, max(1, arch.chunk_bytes // per_source)):
-        values = values_of(rows[part], seen, arch, part, pairs)
-        z = mix(values, seen["pattern"], arch, part, pairs, first, n_sources)
-        rows[part] += attention_writes(z, seen, arch, part, pairs)
+    with torch.autocast(rows.device.type, enabled=False):  # a server's autocast would round every product
+        for part, first, n_sources in source_parts(pairs, max(1, arch.chunk_bytes // per_source)):
+            values = values_of(rows[part], seen, arch, part, pairs)
+            z = mix(values, seen["pattern"], arch, part, pairs, first, n_sources)
+            rows[part] += attention_writes(z, seen, arch, part, pairs)
 
 
 def add_mlp(rows, before, seen, arch, pairs):
     """Add what the MLP writes to every row, in place; it reads `before` (the rows themselves, or those before attention)."""
     hidden = max([e["factor"].shape[-1] for e in seen["experts"]] if "experts" in seen else [2 * seen["gate"].shape[-1]])
     at_once = max(256, arch.chunk_bytes // (4 * (2 * rows.shape[-1] + hidden)))
-    for first in range(0, len(rows), at_once):
-        part = slice(first, first + at_once)
-        rows[part] += mlp_writes(before[part], seen, arch, part, pairs)
+    with torch.autocast(rows.device.type, enabled=False):
+        for first in range(0, len(rows), at_once):
+            part = slice(first, first + at_once)
+            rows[part] += mlp_writes(before[part], seen, arch, part, pairs)
 
 
 def reconstruction_error(nn, tracer, arch, n):
     """Largest |sum of parts - residual| / |residual| after any layer, for one source of all tokens: does this layout fit?"""
     layers = nn.get(arch.layers)
-    pairs = pairs_of([0] * n, arch.biased, arch.device)
-    rows, worst = None, 0.0
+    pairs = rows = None
+    worst = 0.0
     for index in range(len(layers)):
-        seen = capture(layers, index, arch, pairs)
+        given = layers[index].input
+        pairs = pairs or pairs_of([0] * n, arch.biased, given.device)
+        seen = capture(layers[index], given, index, arch, pairs)
         if rows is None:
             rows = torch.zeros(len(pairs["pos"]), seen["pre"].shape[-1], device=seen["pre"].device)
             rows[pairs["own"]] = seen["pre"]

@@ -5,6 +5,7 @@ the values of the forward pass in execution order, calls the model's own modules
 """
 
 import contextvars
+import copy
 import functools
 import threading
 import time
@@ -27,7 +28,7 @@ import transformers
 from nnsight import TransformersModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow import budget
+from infoflow import budget, remote
 from infoflow.architectures import (
     FAMILIES,
     PATHS_IN_ATTENTION,
@@ -53,11 +54,21 @@ class Model:
     lock is here, and nobody else needs to know.
     """
 
-    def __init__(self, hf_model: Any, tokenizer: Any, name: str, revision: str) -> None:
+    def __init__(
+        self,
+        hf_model: Any,
+        tokenizer: Any,
+        name: str,
+        revision: str,
+        connection: remote.Connection | None = None,
+        traced: Any = None,
+    ) -> None:
+        """`traced` is nnsight's wrapper of a hosted model, whose modules are here without their weights."""
+        self.connection = connection
         self.name = name
         self.revision = revision
         self.tokenizer = tokenizer
-        if any(p.is_meta for p in hf_model.parameters()):
+        if connection is None and any(p.is_meta for p in hf_model.parameters()):
             raise UnsupportedModel(
                 "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
             )
@@ -68,11 +79,17 @@ class Model:
             hf_model.set_attn_implementation("eager")  # the others return no pattern
         self._settled = len(self.candidates) == 1
         self.lock = threading.RLock()
-        self._traced = TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
+        self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self._speed: float | None = None
         self.tested: Any = None
         """what `infoflow.check` said, for an application that asks once a model"""
+
+    def through(self, connection: remote.Connection) -> "Model":
+        """The same hosted model for another visitor: with that visitor's key and status line."""
+        other = copy.copy(self)
+        other.connection = connection
+        return other
 
     @property
     def n_layers(self) -> int:
@@ -80,6 +97,9 @@ class Model:
 
     @property
     def dtype(self) -> str:
+        """How the weights are stored; "hosted" where only the service knows before a run."""
+        if self.connection is not None:
+            return "hosted"
         return str(next(self._hf.parameters()).dtype).removeprefix("torch.")
 
     @property
@@ -114,10 +134,10 @@ class Model:
             n_heads=n_heads,
             n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
             d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
-            device=str(self.device),
             residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
             biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
             sparse=_sparse(self._hf, row),
+            remote=self.connection is not None,
             chunk_bytes=budget.chunk_bytes(),
         )
 
@@ -261,6 +281,15 @@ class Model:
         The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
+        if self.connection is not None:
+            if _sparse(self._hf, self.architecture):
+                raise UnsupportedModel(
+                    "The experts' weights of a hosted mixture of experts can't be read, so it can't be analysed there. "
+                    "Choose a dense model, or run this one on a machine of your own."
+                )
+            # functions stay here: the service tells of the run through the connection
+            sent = [None if callable(a) else a for a in args]
+            return remote.run(self._traced, ids, block, sent, self.connection)
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced
@@ -361,12 +390,20 @@ def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = ""
     return Model(hf_model, tokenizer, name, revision or "in memory")
 
 
-def load_model(name: str = "demo", revision: str | None = None) -> Model:
+def load_model(
+    name: str = "demo", revision: str | None = None, remote: bool = False, host: str | None = None, key: str | None = None
+) -> Model:
     """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub; float32, on the CPU.
+
+    `remote=True` takes a hub model as NDIF hosts it: its configuration and tokenizer are read here, every analysis runs
+    there. `host` and `key` default to NDIF_HOST (else the public service) and NDIF_API_KEY.
 
     Raises:
         UnsupportedModel: unknown name, a folder that is no model, or a family that is not supported.
+        RemoteRunError: a host that is no address.
     """
+    if remote:
+        return _hosted(name.strip(), revision, host, key)
     name = name.strip()
     if not name:
         raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
@@ -396,6 +433,23 @@ def load_model(name: str = "demo", revision: str | None = None) -> Model:
         ) from error
     commit = fingerprint(folder) if local else getattr(config, "_commit_hash", None) or revision or "main"
     return Model(hf_model, tokenizer, name, commit)
+
+
+def _hosted(name: str, revision: str | None, host: str | None, key: str | None) -> Model:
+    """A model that the service runs: modules without weights, and the tokenizer."""
+    to = remote.connection(host, key)
+    if not Path(name).is_dir():
+        _check_hub_name(name, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        traced = TransformersModel(
+            name, task="text-generation", tokenizer=tokenizer, attn_implementation="eager", revision=revision, dispatch=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(f"'{name}' can't be used: {reason[:300]} Check the name as it is on the hub.") from error
+    commit = getattr(traced._module.config, "_commit_hash", None) or revision or "main"
+    return Model(traced._module, tokenizer, name, commit, to, traced)
 
 
 def _check_hub_name(name: str, revision: str | None) -> None:

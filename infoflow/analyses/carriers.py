@@ -16,16 +16,15 @@ Source: the per-path expansion of Elhage et al. (2021), in the form of MATH.md, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 
+from infoflow.analyses.carriers_trace import carriers_block
 from infoflow.catalog import STAGES
 from infoflow.errors import BadPrompt
-from infoflow.frozen import add_attention, add_mlp, attention_writes, capture, column_of, mix, mlp_writes, values_of
 from infoflow.tokens import BIAS, Labels, label, sources_of, unique
 
 if TYPE_CHECKING:
@@ -135,100 +134,3 @@ def carriers(
         reads=raw["reads"].numpy(),
         max_error=abs(total - 1),
     )
-
-
-def carriers_block(
-    nn: Any, tracer: Any, arch: Any, n: int, members: list[int], is_bias: bool, layer: int, stage: int, position: int, report: Any
-) -> dict[str, Any]:
-    """The whole of it, inside a trace: one row per position for the source, and after the cell one for what comes from it."""
-    layers = nn.get(arch.layers)
-    n_layers = len(layers)
-    column = column_of(n, is_bias, arch.biased, arch.device)
-    onward = column_of(n, False, arch.biased, arch.device)  # the maps' biases do not come from the cell
-    here, every = slice(position, position + 1), slice(None)
-    rows = torch.empty(0)
-    moved: torch.Tensor | None = None
-    brought, written, start = [], [], torch.empty(0)
-    arrives = torch.zeros(n_layers, n)
-    reads = torch.zeros(n_layers, arch.n_heads, n)
-    for index in range(n_layers):
-        seen = capture(layers, index, arch, column)
-        x = seen["pre"]
-        if index == 0:
-            rows = torch.zeros_like(x)
-            rows[members] = x[members]
-            start = rows[position].clone()
-        if moved is None:  # up to the cell
-            before = rows.clone()
-            values = values_of(rows, seen, arch, every, column)
-            rows += attention_writes(mix(values, seen["pattern"], arch, every, column), seen, arch, every, column)
-            writer = {"output": seen["output"], "add": seen["add"]}
-            brought.append((writer, seen["pattern"][:, position].clone(), values, rows[position] - before[position]))
-            if index == layer and stage == 0:
-                moved = torch.zeros_like(rows)
-                moved[position] = rows[position]
-                mlp_reads = torch.zeros_like(rows) if arch.parallel else moved.clone()
-                add_mlp(moved, mlp_reads, seen, arch, onward)
-            else:
-                write = mlp_writes((before if arch.parallel else rows)[here], seen, arch, here, column)
-                written.append(write[0])
-                add_mlp(rows, before if arch.parallel else rows, seen, arch, column)
-                if index == layer:
-                    moved = torch.zeros_like(rows)
-                    moved[position] = rows[position]
-        else:  # from the cell onward
-            before = moved.clone()
-            reads[index] = _reads(moved, seen, arch, onward, position)
-            add_attention(moved, seen, arch, onward)
-            add_mlp(moved, before if arch.parallel else moved, seen, arch, onward)
-        if moved is not None:
-            after = seen["post"]
-            arrives[index] = ((moved * after).sum(-1) / (after * after).sum(-1).clamp_min(1e-30)).cpu()
-        if report is not None:
-            report(index + 1, n_layers)
-    cell = start + sum(write for *_, write in brought) + sum(written, torch.zeros_like(start))
-    squared = float(cell.double().pow(2).sum())
-    direction = cell / max(squared, 1e-30)
-    by_head = torch.zeros(layer + 1, arch.n_heads, n)
-    direct_bias = 0.0
-    for index, (writer, pattern, values, _) in enumerate(brought):
-        slope = _slope(writer, arch, direction, column, here)[0].view(arch.n_heads, arch.d_head)
-        shared = values.view(n, -1, arch.d_head).repeat_interleave(arch.n_heads * arch.d_head // values.shape[-1], 1)
-        by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()
-        silent = torch.zeros(1, arch.n_heads * arch.d_head, device=direction.device)
-        direct_bias += float((attention_writes(silent, writer, arch, here, column) @ direction).sum())
-    by_mlp = torch.zeros(layer + 1)
-    for index, write in enumerate(written):
-        by_mlp[index] = float(write @ direction)
-    return {
-        "norm": squared**0.5,
-        "by_head": by_head,
-        "by_mlp": by_mlp,
-        "embedding": float(start @ direction),
-        "direct_bias": direct_bias,
-        "arrives": arrives,
-        "reads": reads,
-    }
-
-
-def _slope(seen: dict, arch: Any, direction: torch.Tensor, pairs: dict, part: slice) -> torch.Tensor:
-    """The direction as seen by attention's z: the gradient of <what it writes, direction>, for each row of `part`."""
-    n = direction.shape[0] if direction.ndim == 2 else 1
-    with torch.enable_grad():
-        z = torch.zeros(n, arch.n_heads * arch.d_head, device=direction.device, requires_grad=True)
-        write = (attention_writes(z, seen, arch, part, pairs) * direction).sum()
-        (slope,) = torch.autograd.grad(write, z)
-    return slope
-
-
-def _reads(moved: torch.Tensor, seen: dict, arch: Any, pairs: dict, position: int) -> torch.Tensor:
-    """What each head takes from `position` of `moved` to every later position, as a share of the residual there."""
-    n = len(moved)
-    x = seen["mid"]
-    slope = _slope(seen, arch, x / (x * x).sum(-1, keepdim=True).clamp_min(1e-30), pairs, slice(None))
-    here = slice(position, position + 1)
-    value = values_of(moved[here], seen, arch, here, pairs).view(-1, arch.d_head)
-    value = value.repeat_interleave(arch.n_heads // len(value), 0)
-    taken = torch.einsum("qhd,hd->hq", slope.view(n, arch.n_heads, arch.d_head), value) * seen["pattern"][:, :, position]
-    taken[:, position] = 0  # staying where it is isn't going anywhere
-    return taken.cpu()

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float, Int
 
 from infoflow import __version__, budget, metrics
-from infoflow.analyses.flow_trace import split
+from infoflow.analyses.flow_trace import packed_entries, split
 from infoflow.catalog import STAGES
 from infoflow.errors import BadPrompt
 from infoflow.tokens import BIAS, Labels, Token, check_labels, groups_of, label, sources_of, unique
@@ -284,7 +285,19 @@ def decompose(
     wanted = [model.token_id(t) for t in targets]
     plan = model.plan()
     raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, top_k, on_progress)
+    if plan.remote:
+        raw["gram"] = _unpacked(raw["gram"], source_of, plan.biased)
     return _assemble(model, prompt, tokens, names, np.array(source_of), plan.biased, raw, sources)
+
+
+def _unpacked(entries: torch.Tensor, source_of: list[int], biased: bool) -> torch.Tensor:
+    """The Gram matrices from the entries that travelled."""
+    p, s, t = packed_entries(source_of, biased)
+    size = max(source_of) + 1 + biased
+    gram = entries.new_zeros(*entries.shape[:2], len(source_of), size, size)
+    gram[:, :, p, s, t] = entries
+    gram[:, :, p, t, s] = entries
+    return gram
 
 
 def _assemble(
@@ -323,7 +336,7 @@ def _assemble(
         provenance=Provenance(
             model=model.name,
             revision=model.revision,
-            dtype=model.dtype,
+            dtype=raw["dtype"],
             prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
             sources=sources if isinstance(sources, str) else "custom",
         ),

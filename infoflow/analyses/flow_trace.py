@@ -12,12 +12,13 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     """The whole run: Gram matrices and errors of every layer, stage and position, and the logits of the last one."""
     layers = nn.get(arch.layers)
     n_layers = len(layers)
-    pairs = pairs_of(source_of, arch.biased, arch.device)
-    n, size = len(source_of), pairs["n_sources"]
+    n, size = len(source_of), max(source_of) + 1 + arch.biased
     gram, error, row_error = torch.zeros(n_layers, 2, n, size, size), torch.zeros(n_layers, 2, n), 0.0
-    rows = embedding_norm = None
+    pairs = rows = embedding_norm = None
     for index in range(n_layers):
-        seen = capture(layers, index, arch, pairs)
+        given = layers[index].input
+        pairs = pairs or pairs_of(source_of, arch.biased, given.device)
+        seen = capture(layers[index], given, index, arch, pairs)
         if rows is None:  # 1. start
             x = seen["pre"]
             rows = x.new_zeros(len(pairs["pos"]), x.shape[-1])
@@ -35,10 +36,16 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     norm = final_norm(nn, arch, pairs)
     head = nn.get(arch.unembed)
     dtype, logits = head.input.dtype, head.output[0, -1].float()
-    parts = unembed(head, normed(rows[last], norm, last, pairs), dtype, last, pairs)
-    out = _final(parts, logits, tracer.result.logits[0, -1].float(), wanted, top_k)
+    answer = tracer.result.logits[0, -1].float()
+    with torch.autocast(rows.device.type, enabled=False):
+        parts = unembed(head, normed(rows[last], norm, last, pairs), dtype, last, pairs)
+        out = _final(parts, logits, answer, wanted, top_k)
+    if arch.remote:  # symmetric, and zero for later sources: one entry in six travels
+        p, s, t = packed_entries(source_of, arch.biased)
+        gram = gram[:, :, p, s, t]
     return {
         **out,
+        "dtype": str(dtype).removeprefix("torch."),
         "gram": gram,
         "error": error,
         "embedding_norm": embedding_norm.cpu(),
@@ -46,8 +53,29 @@ def split(nn, tracer, arch, source_of, wanted, top_k, report):
     }
 
 
+def packed_entries(source_of, biased):
+    """Positions, rows and columns of the Gram matrices' entries that are neither zero by causality nor said twice.
+
+    The bias, which is last, reaches every position.
+    """
+    size = max(source_of) + 1 + biased
+    met = torch.tensor(source_of).cummax(0).values
+    reached = torch.arange(size)[None] <= met[:, None]
+    if biased:
+        reached[:, -1] = True
+    lower = torch.ones(size, size, dtype=torch.bool).tril()
+    return (reached[:, :, None] & reached[:, None, :] & lower).nonzero(as_tuple=True)
+
+
 def _measure(rows, x, pairs, gram, error):
     """Fill in the Gram matrix of the sources at each position, and |sum of rows - x| / |x|. In float64: squares cancel."""
+    with torch.autocast(rows.device.type, enabled=False):
+        _fill(rows, x, pairs, gram, error)
+    if pairs["biased"]:  # the bias comes first among the rows, and last in the result
+        gram.copy_(gram.roll((-1, -1), (-2, -1)))
+
+
+def _fill(rows, x, pairs, gram, error):
     n, width = x.shape
     p = 0
     while p < n:  # small ones side by side
@@ -64,8 +92,6 @@ def _measure(rows, x, pairs, gram, error):
         whole = x[p:last].double()
         error[p:last] = ((parts.sum(1) - whole).norm(dim=-1) / whole.norm(dim=-1).clamp_min(1e-30)).float()
         p = last
-    if pairs["biased"]:  # the bias comes first among the rows, and last in the result
-        gram.copy_(gram.roll((-1, -1), (-2, -1)))
 
 
 def _final(parts, logits, answer, wanted, top_k):

@@ -1,0 +1,253 @@
+"""Hosted models: the same numbers as local ones, and every failure in words. The service is a process on loopback."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+
+import infoflow
+from infoflow import remote
+from infoflow.errors import Cancelled, RemoteRunError, UnsupportedModel
+from tests import tiny
+
+KEY, OTHER = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
+PROMPT = "When Mary and John"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {}
+    for family in ("llama", "qwen2", "gpt2", "mixtral"):
+        found[family] = tmp_path_factory.mktemp(family)
+        tiny.hf_model(family).save_pretrained(found[family])
+        tiny.tokenizer().save_pretrained(found[family])
+    return found
+
+
+class Service(SimpleNamespace):
+    def fault(self, mode: str) -> None:
+        httpx.post(f"{self.host}/_fault", json={"mode": mode})
+
+    def received(self) -> list[dict]:
+        return httpx.get(f"{self.host}/_received").json()
+
+
+@pytest.fixture(scope="module")
+def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
+    running: list[subprocess.Popen] = []
+
+    def _start(*more: str) -> Service:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        models = [f"--model=tiny/{family}={folder}" for family, folder in folders.items() if family != "gpt2"]
+        command = [sys.executable, str(Path(__file__).with_name("ndif_server.py")), f"--port={port}", *models, *more]
+        process = subprocess.Popen(command, cwd=Path(__file__).parent)  # infoflow can't be imported there
+        running.append(process)
+        host = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{host}/status", timeout=1)
+                return Service(host=host, process=process)
+            except OSError:
+                assert process.poll() is None, "the server did not start"
+                time.sleep(0.1)
+        raise AssertionError("the server did not start in a minute")
+
+    yield _start
+    for process in running:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def service(start: Callable[..., Service]) -> Service:
+    return start(f"--key={KEY}", f"--key={OTHER}")
+
+
+@pytest.fixture
+def hosted(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., infoflow.Model]:
+    """A hosted model by family; the hub, which would give its canonical name, is not asked."""
+    import nnsight.modeling.huggingface as hub
+
+    for family, folder in folders.items():
+        monkeypatch.setitem(hub._ID_CACHE, str(folder), f"tiny/{family}")
+    monkeypatch.delenv("NDIF_API_KEY", raising=False)
+
+    def load(family: str, service: Service, key: str = KEY, **more: object) -> infoflow.Model:
+        return infoflow.load_model(str(folders[family]), remote=True, host=service.host, key=key, **more)  # type: ignore[arg-type]
+
+    return load
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_every_analysis_gives_the_numbers_of_the_same_weights_here(family: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    there, here = hosted(family, service), tiny.model(family)
+    ours, theirs = infoflow.decompose(here, PROMPT), infoflow.decompose(there, PROMPT)
+    np.testing.assert_allclose(theirs.gram, ours.gram, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(theirs.source_logits, ours.source_logits, rtol=1e-4, atol=1e-4)
+    assert theirs.max_error < 1e-5 and theirs.source_labels == ours.source_labels
+    assert theirs.top == pytest.approx(ours.top) or [t.id for t in theirs.top] == [t.id for t in ours.top]
+    assert theirs.provenance.dtype == "float32"
+    a, b = infoflow.attribute(here, PROMPT, 65), infoflow.attribute(there, PROMPT, 65)
+    np.testing.assert_allclose(b.by_source, a.by_source, atol=1e-4)
+    np.testing.assert_allclose(b.by_head, a.by_head, atol=1e-4)
+    c, d = infoflow.carriers(here, PROMPT, 2, 6, 3), infoflow.carriers(there, PROMPT, 2, 6, 3)
+    np.testing.assert_allclose(d.by_head, c.by_head, atol=1e-4)
+    np.testing.assert_allclose(d.arrives, c.arrives, atol=1e-4)
+    assert infoflow.check(there).verdict == "exact"
+
+
+def test_groups_travel_packed_and_come_back_whole(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    theirs = infoflow.decompose(hosted("qwen2", service), PROMPT, sources="words")
+    ours = infoflow.decompose(tiny.model("qwen2"), PROMPT, sources="words")
+    np.testing.assert_allclose(theirs.gram, ours.gram, rtol=1e-4, atol=1e-4)
+
+
+def test_the_status_line_tells_what_the_run_is_doing(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    said: list[str] = []
+    model = hosted("llama", service)
+    model = model.through(remote.Connection(service.host, KEY, said.append))
+    infoflow.decompose(model, PROMPT)
+    order = [said.index(next(s for s in said if s.startswith(begin))) for begin in ("Sending", "Queued at", "Running", "Down")]
+    assert order == sorted(order)
+
+
+def test_what_is_up_is_listed(service: Service) -> None:
+    listed = remote.deployments(remote.Connection(service.host))
+    assert [d.name for d in listed] == ["tiny/llama", "tiny/mixtral", "tiny/qwen2"]
+    assert {(d.level, d.state) for d in listed} == {("HOT", "RUNNING")}
+
+
+def test_two_visitors_of_one_model_use_their_own_keys(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", service)
+    for key in (KEY, OTHER, KEY):
+        infoflow.decompose(model.through(remote.Connection(service.host, key)), "ab")
+        assert service.received()[-1]["key"] == key
+    assert KEY not in repr(model.connection) and KEY not in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "message"),
+    [("", "no key", "wants a key"), ("abc", "bad key", "no NDIF key"), (KEY.replace("1", "2"), "bad key", "does not know")],
+)
+def test_keys_that_do_not_work_are_told_and_never_repeated(key: str, kind: str, message: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RemoteRunError, match=message) as told:
+        infoflow.decompose(hosted("llama", service).through(remote.Connection(service.host, key)), "ab")
+    assert told.value.kind == kind
+    if key:
+        assert key not in str(told.value) and key not in told.value.details
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "message"),
+    [
+        ("busy", "busy", "busy or restarting"),
+        ("error:Could not deploy this model. CANT_ACCOMMODATE", "not up", "can't run this model now"),
+        ("error:You are trying to access a gated repo.", "gated", "accept its licence"),
+        ("error:CUDA out of memory. Tried to allocate", "too large", "fewer tokens"),
+        ("error:Result is too large to be returned", "too large", "fewer tokens"),
+        ("error:Traceback\n  File x\nZeroDivisionError: division by zero", "server", "ZeroDivisionError: division by zero"),
+        ("garbage", "result", "could not be read"),
+    ],
+)
+def test_failures_of_the_service_are_told_in_words(mode: str, kind: str, message: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", service)
+    service.fault(mode)
+    with pytest.raises(RemoteRunError, match=message) as told:
+        infoflow.decompose(model, "ab")
+    assert told.value.kind == kind
+    assert infoflow.decompose(model, "ab").max_error < 1e-5  # the model is as good as before
+
+
+def test_a_lost_connection_is_tried_once_more_and_then_told(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    said: list[str] = []
+    model = hosted("llama", service).through(remote.Connection(service.host, KEY, said.append))
+    service.fault("drop")
+    assert infoflow.decompose(model, "ab").max_error < 1e-5
+    assert any("trying once more" in s for s in said)
+    service.fault("drop")
+    service.fault("drop")
+    with pytest.raises(RemoteRunError, match="lost during the run, twice") as told:
+        infoflow.decompose(model, "ab")
+    assert told.value.kind == "lost"
+
+
+def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", service)
+    service.fault("silent")
+    with pytest.raises(RemoteRunError, match="Nothing was heard") as told:
+        infoflow.decompose(model.through(remote.Connection(service.host, KEY, silence=1.0)), "ab")
+    assert told.value.kind == "silent"
+    said: list[str] = []
+
+    def stop(text: str) -> None:
+        said.append(text)
+        if len(said) > 5:
+            raise Cancelled("The run was stopped.")
+
+    service.fault("silent")
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        infoflow.decompose(model.through(remote.Connection(service.host, KEY, stop)), "ab")
+    assert time.monotonic() - started < 10
+    assert infoflow.decompose(model, "ab").max_error < 1e-5
+
+
+def test_a_client_too_old_and_a_model_not_served_are_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
+    newer = start("--min-nnsight=99.0")
+    with pytest.raises(RemoteRunError, match="newer nnsight"):
+        infoflow.decompose(hosted("llama", newer), "ab")
+    with pytest.raises(RemoteRunError, match="can't run this model now|newer nnsight"):
+        infoflow.decompose(hosted("gpt2", newer), "ab")
+
+
+def test_a_model_that_is_not_served_is_told(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RemoteRunError, match="can't run this model now") as told:
+        infoflow.decompose(hosted("gpt2", service), "ab")
+    assert told.value.kind == "not up"
+
+
+def test_a_service_that_dies_or_is_not_there_is_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
+    dying = start()
+    model = hosted("llama", dying)
+    dying.fault("die")
+    with pytest.raises(RemoteRunError, match="can't be reached|lost") as told:
+        infoflow.decompose(model, "ab")
+    assert told.value.kind in ("unreachable", "lost")
+    with pytest.raises(RemoteRunError, match="can't be reached"):
+        infoflow.decompose(model, "ab")
+    with pytest.raises(RemoteRunError, match="can't be reached"):
+        remote.deployments(remote.Connection(dying.host))
+
+
+def test_results_above_the_limit_come_by_download(start, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", start("--max-inline=10"))
+    assert infoflow.decompose(model, "ab").max_error < 1e-5
+
+
+def test_a_block_that_reads_a_weight_is_refused_there(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RemoteRunError, match="does not give this analysis the weights") as told:
+        hosted("llama", service).run([1, 2], reads_a_weight)
+    assert told.value.kind == "no weights"
+
+
+def reads_a_weight(nn, tracer):  # type: ignore[no-untyped-def]
+    return nn.lm_head.weight.sum()
+
+
+def test_a_hosted_mixture_of_experts_is_refused_in_words(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UnsupportedModel, match="experts' weights of a hosted"):
+        infoflow.decompose(hosted("mixtral", service), "ab")
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(RemoteRunError, match="no address"):
+        remote.connection("api.ndif.us")
