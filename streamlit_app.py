@@ -2,4 +2,8 @@
 
 import streamlit as st
 
-st.navigation([st.Page("pages/information_flow.py", title="Information flow", default=True)]).run()
+PAGES = [
+    st.Page("pages/information_flow.py", title="Information flow", default=True),
+    st.Page("pages/models.py", title="Models"),
+]
+st.navigation(PAGES).run()

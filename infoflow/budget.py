@@ -44,11 +44,13 @@ class Estimate:
     n_tokens: int
     n_sources: int
     bytes: int
-    """memory beyond the weights, at the peak"""
-    seconds: float
-    """on this machine, from the measured speed of its matrix products"""
+    """memory beyond the weights, at the peak; of a hosted run, what comes back"""
+    seconds: float | None
+    """on this machine, from the measured speed of its matrix products; None for a hosted run"""
 
     def __str__(self) -> str:
+        if self.seconds is None:
+            return f"at most {in_words(self.bytes)} to bring back"
         return f"about {in_words(self.bytes)} of memory and {_seconds(self.seconds)}"
 
 
@@ -63,6 +65,8 @@ def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None
     rows = T * (S + 1) // 2 + T * s.biased
     S += s.biased
     gram = 2 * s.layers * T * S * S
+    if model.connection is not None:  # packed: symmetric, and zero for later sources
+        return Estimate(n_tokens=T, n_sources=S, bytes=gram * _FLOAT // 2, seconds=None)
     head_width, kv_width = s.heads * s.d_head, s.kv_heads * s.d_head
     attention = min(rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes() // _FLOAT)
     mlp = min(rows * (2 * s.d_model + 2 * s.hidden), chunk_bytes() // _FLOAT)
@@ -185,7 +189,8 @@ def smaller_runs(model: "infoflow.model.Model", tokens: Sequence[Token]) -> list
     for kind in ("words", "sentences", "64 spans", "32 spans", "16 spans"):
         n = len(set(groups_of(kind, tokens)))
         cost = estimate(model, len(tokens), n)
-        if n < len(tokens) and n <= max_tokens() and cost.bytes <= memory_limit():
+        fits = cost.seconds is None or cost.bytes <= memory_limit()
+        if n < len(tokens) and n <= max_tokens() and fits:
             fitting.setdefault(n, (kind, cost))
     return [fitting[n] for n in sorted(fitting, reverse=True)]
 

@@ -14,15 +14,21 @@ class Entry:
 
     name: str
     title: str
+    family: str
+    parameters: int
+    """in millions"""
     note: str
 
 
 MODELS = (
-    Entry("demo", "demo (bundled, 5 M parameters)", "A small Llama trained on synthetic English; ships with the app."),
-    Entry("Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", "Downloaded from the hub on first use, about 1 GB."),
-    Entry("Qwen/Qwen3-0.6B", "Qwen3 0.6B", "Downloaded from the hub on first use, about 1.5 GB."),
-    Entry("meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "Gated: accept its licence on the hub first, about 2.5 GB."),
+    Entry(
+        "demo", "demo (bundled, 5 M parameters)", "llama", 5, "A small Llama trained on synthetic English; ships with the app."
+    ),
+    Entry("Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", "qwen2", 494, "Downloaded from the hub on first use, about 1 GB."),
+    Entry("Qwen/Qwen3-0.6B", "Qwen3 0.6B", "qwen3", 596, "Downloaded from the hub on first use, about 1.5 GB."),
+    Entry("meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "llama", 1236, "Gated: accept its licence on the hub first, about 2.5 GB."),
 )
+"""what is offered by name; any other name on the hub, or a folder, can be typed"""
 
 
 @dataclass(frozen=True)

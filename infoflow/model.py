@@ -28,7 +28,7 @@ import transformers
 from nnsight import TransformersModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow import budget, remote
+from infoflow import budget, remote, remote_run
 from infoflow.architectures import (
     FAMILIES,
     PATHS_IN_ATTENTION,
@@ -289,7 +289,7 @@ class Model:
                 )
             # functions stay here: the service tells of the run through the connection
             sent = [None if callable(a) else a for a in args]
-            return remote.run(self._traced, ids, block, sent, self.connection)
+            return remote_run.run(self._traced, ids, block, sent, self.connection)
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced

@@ -1,44 +1,19 @@
-"""NDIF, the hosted service that runs models which do not fit here: connections, what is up there, and failures in words.
+"""NDIF, the hosted service that runs models which do not fit here: connections, and what is up there.
 
-A run is nnsight's own request: the block's source, its arguments and the prompt go up; tensors, numbers and texts come
-back. Nothing here touches nnsight's process-wide settings, so that visitors with different keys never share one.
+Runs themselves are in `remote_run.py`; this file is light enough for a page that never runs anything.
 """
 
-import io
-import json
 import os
-import pickle
-import time
-import traceback
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
-import nnsight
-import pydantic
-import torch
-import websocket
-import zstandard
-from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
-from nnsight.schema.response import ResponseModel, Status
 
-from infoflow.errors import InfoflowError, RemoteRunError
+from infoflow.errors import RemoteRunError
 
 DEFAULT_HOST = "https://api.ndif.us"
 SILENCE = 300.0
 """seconds without any news of a run after which it is given up"""
-
-_STATUS = {
-    Status.RECEIVED: "Received, waiting for a place in the queue",
-    Status.QUEUED: "Queued",
-    Status.PROVISIONING: "The service is making room for the model",
-    Status.DEPLOYING: "The service is loading the model",
-    Status.DISPATCHED: "Sent to the model",
-    Status.RUNNING: "Running",
-    Status.COMPLETED: "Downloading the result",
-}
 
 
 @dataclass(frozen=True)
@@ -89,143 +64,13 @@ def deployments(to: Connection) -> list[Deployment]:
         found = [Deployment(*(str(d.get(name) or "") for name in fields)) for d in listed if d.get("repo_id")]
         return sorted(found, key=lambda d: d.name.lower())
     except (httpx.HTTPError, OSError) as error:
-        raise _unreachable(to) from error
+        raise unreachable(to) from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
 
 
-def run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
-    """`Model.run` on the service. A connection that is lost in the middle is tried once more.
-
-    Raises:
-        RemoteRunError: every failure, in words; its `kind` names the cause, `details` holds what the server said.
-    """
-    for attempt in (1, 2):
-        try:
-            return _run(traced, ids, block, args, to)
-        except InfoflowError:
-            raise  # told already, or abandoned by the reader
-        except Exception as error:  # noqa: BLE001  the client raises a dozen kinds; all are told in words
-            told = in_words(error, to)
-            if told.kind != "lost" or attempt == 2:
-                raise told from error
-            if to.on_status is not None:
-                to.on_status("The connection was lost; trying once more")
-    raise AssertionError("unreachable")
-
-
-def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
-    prompt = torch.tensor([list(ids)])
-    backend = _Backend(traced.to_model_key(), host=to.host, api_key=to.key, env=traced._remoteable_get_env())
-    backend.api_key = to.key  # an empty key stays empty: never the one of this machine's owner
-    backend.display = _Watch(to)
-    with torch.no_grad(), traced.trace(prompt, backend=backend) as tracer:
-        result = nnsight.save(block(traced, tracer, *args))
-    return result  # noqa: RET504  nnsight needs the name
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Of dicts, texts, bytes and numbers, and a status; any other class is refused, so that no answer can run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "Status" and module == Status.__module__:
-            return Status
-        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
-
-
-class _Backend(RemoteBackend):
-    """nnsight's, but what comes back is data and never code: tensors and plain values alone are loaded."""
-
-    @staticmethod
-    def parse(message: str | bytes) -> ResponseModel:
-        if isinstance(message, str):
-            return ResponseModel.model_validate_json(message)
-        with zipfile.ZipFile(io.BytesIO(message)) as archive:  # as torch.save wrote it
-            name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-            return ResponseModel(**_PlainUnpickler(io.BytesIO(archive.read(name))).load())
-
-    def finalize(self, content: bytes) -> Any:
-        raw = zstandard.ZstdDecompressor().decompress(content) if self.compress else content
-        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-
-
-class _Watch:
-    """Stands where nnsight prints: `update` with every status, `refresh` ten times a second while waiting."""
-
-    enabled = True
-
-    def __init__(self, to: Connection) -> None:
-        self.to, self.heard, self.doing = to, time.monotonic(), "Sending"
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.to.on_status is not None:
-            self.to.on_status(self.doing)
-
-    def update(self, response: ResponseModel) -> None:
-        self.heard = time.monotonic()
-        said = _STATUS.get(response.status)
-        if said is not None:
-            position = response.description.rstrip(".").rpartition("position ")[2]
-            self.doing = f"Queued at position {position}" if response.status == Status.QUEUED and position.isdigit() else said
-        self._tell()
-
-    def refresh(self) -> None:
-        self._tell()
-        if time.monotonic() - self.heard > self.to.silence:
-            raise TimeoutError
-
-
-def in_words(error: BaseException, to: Connection) -> RemoteRunError:
-    """What went wrong and what to do, whatever the client raised. The key is in none of it."""
-    text = str(error).replace(to.key, "…") if to.key else str(error)
-    if isinstance(error, RemoteError):
-        return _server_said(text, to)
-    if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException | httpx.TimeoutException):
-        return RemoteRunError(
-            "silent", f"Nothing was heard of the run for {to.silence:.0f} seconds, so it was given up. Try again later."
-        )
-    lost = (websocket.WebSocketConnectionClosedException, pydantic.ValidationError, ConnectionResetError, BrokenPipeError)
-    if isinstance(error, lost):
-        return RemoteRunError("lost", "The connection to the service was lost during the run, twice. Try again.", text)
-    if isinstance(error, OSError | websocket.WebSocketException | httpx.HTTPError):
-        return _unreachable(to, text)
-    damaged = (zstandard.ZstdError, EOFError, RuntimeError, json.JSONDecodeError, pickle.UnpicklingError, zipfile.BadZipFile)
-    if isinstance(error, damaged):
-        return RemoteRunError("result", "What came back could not be read; it may have been damaged on the way. Try again.", text)
-    details = "".join(traceback.format_exception(error))
-    return RemoteRunError("client", f"The run could not be sent ({type(error).__name__}). {text[:200]}", details)
-
-
-def _unreachable(to: Connection, details: str = "") -> RemoteRunError:
+def unreachable(to: Connection, details: str = "") -> RemoteRunError:
+    """The service can't be reached: what every failed connection comes to."""
     return RemoteRunError(
         "unreachable", f"{to.host} can't be reached from here. Check the address and the network, or run a local model.", details
     )
-
-
-_SAID = (  # what the server's text holds, the kind, what to tell
-    ("missing or invalid api key", "no key", "The service wants a key. Get one at login.ndif.us and enter it."),
-    ("invalid api key format", "bad key", "That is no NDIF key: it looks like xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx."),
-    ("invalid api key", "bad key", "The service does not know this key. Check it, or get a new one at login.ndif.us."),
-    ("gated", "gated", "The model is gated: accept its licence on the Hugging Face hub with the account of your key."),
-    ("could not deploy", "not up", "The service can't run this model now. Choose one that is up, or ask for it at ndif.us."),
-    ("temporarily unavailable", "busy", "The service is busy or restarting. Try again in a few minutes."),
-    ("below the minimum supported", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
-    ("version was not provided", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
-    ("no module named", "version", "The service lacks a package that this version sends. It may run another version."),
-    ("too large", "too large", "The result is too large for the service. Use fewer tokens or sources."),
-    ("timed out", "silent", "The service gave the run up: it took too long. Use fewer tokens or sources."),
-    ("out of memory", "too large", "The service ran out of memory. Use fewer tokens or sources."),
-    ("meta tensor", "no weights", "The service does not give this analysis the weights it needs for this kind of model."),
-)
-
-
-def _server_said(text: str, to: Connection) -> RemoteRunError:
-    low = text.lower()
-    for part, kind, sentence in _SAID:
-        if part in low:
-            return RemoteRunError(kind, sentence, text)
-    if text.startswith("Failed to send request:"):
-        return _unreachable(to, text)
-    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")
-    return RemoteRunError("server", f"The run failed on the service: {last[:300]}", text)

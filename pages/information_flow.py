@@ -10,7 +10,7 @@ from infoflow.ui import blocks, cache, groups, inputs, panels, runs, texts
 
 inputs.page("Information flow", texts.FLOW_INTRO)
 asked = inputs.question()
-result = runs.last_good("flow", asked, lambda q, job: cache.flow(q.model, q.prompt, q.sources, job))
+result = runs.last_good("flow", asked, lambda q, job: cache.flow(q.place, q.model, q.prompt, q.sources, job))
 
 
 @st.fragment

@@ -50,7 +50,7 @@ def test_imports_go_one_way(path: Path) -> None:
         assert not uses(path, "altair", "infoflow.charts", "infoflow.pictures")
     if room != "model.py":
         assert not uses(path, "transformers", "huggingface_hub"), "model.py alone knows them"
-    if room not in ("model.py", "remote.py"):
+    if room not in ("model.py", "remote_run.py"):
         assert not uses(path, "nnsight")
     if room in ("model.py", "architectures.py", "tokens.py", "metrics.py", "budget.py"):
         assert not uses(path, "infoflow.analyses")

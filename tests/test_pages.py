@@ -75,7 +75,7 @@ def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.Mo
 
 def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
     passes: list[int] = []
-    hook = cache.loaded("demo", jobs.Job())._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
+    hook = cache.loaded(cache.HERE, "demo", jobs.Job())._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
     try:
         app = ask(opened(), "The dog sat on the mat and looked at the moon")
         assert errors(app) == [] and len(passes) == 1
@@ -120,7 +120,7 @@ def test_a_bad_prompt_gets_a_sentence_and_the_last_picture_stays(prompt: str, me
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "a/b/c", "/"])
 def test_an_unknown_model_gets_a_sentence_and_the_last_picture_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infoflow.ui.inputs.MODELS", (*MODELS, Entry(name, name, "")))  # AppTest can't type a new option
+    monkeypatch.setattr("infoflow.ui.inputs.MODELS", (*MODELS, Entry(name, name, "", 0, "")))  # AppTest can't type a new option
     app = opened()
     before = grid_spec(app)
     app.selectbox(key="model").set_value(name)
@@ -259,7 +259,7 @@ def test_no_memory_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_raises_a_logit_for_likely_tokens_needs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "loaded", lambda name, job: pytest.fail("the model ran"))
+    monkeypatch.setattr(cache, "loaded", lambda place, name, job: pytest.fail("the model ran"))
     app = opened()
     assert "together give the logit: " in captions(app)
     target = next(s for s in app.selectbox if s.label == "Target")

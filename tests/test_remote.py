@@ -40,31 +40,37 @@ class Service(SimpleNamespace):
         return httpx.get(f"{self.host}/_received").json()
 
 
+def start_service(folders: dict[str, Path], *more: str) -> Service:
+    """The loopback service with these models, up and answering."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    models = [f"--model=tiny/{family}={folder}" for family, folder in folders.items()]
+    command = [sys.executable, str(Path(__file__).with_name("ndif_server.py")), f"--port={port}", *models, *more]
+    process = subprocess.Popen(command, cwd=Path(__file__).parent)  # infoflow can't be imported there
+    host = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{host}/status", timeout=1)
+            return Service(host=host, process=process)
+        except OSError:
+            assert process.poll() is None, "the server did not start"
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError("the server did not start in a minute")
+
+
 @pytest.fixture(scope="module")
 def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
-    running: list[subprocess.Popen] = []
+    running: list[Service] = []
 
     def _start(*more: str) -> Service:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        models = [f"--model=tiny/{family}={folder}" for family, folder in folders.items() if family != "gpt2"]
-        command = [sys.executable, str(Path(__file__).with_name("ndif_server.py")), f"--port={port}", *models, *more]
-        process = subprocess.Popen(command, cwd=Path(__file__).parent)  # infoflow can't be imported there
-        running.append(process)
-        host = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{host}/status", timeout=1)
-                return Service(host=host, process=process)
-            except OSError:
-                assert process.poll() is None, "the server did not start"
-                time.sleep(0.1)
-        raise AssertionError("the server did not start in a minute")
+        running.append(start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more))
+        return running[-1]
 
     yield _start
-    for process in running:
-        process.kill()
+    for one in running:
+        one.process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 """Every cache of the app. Keys are plain frozen values that hold all a result depends on; sizes and ages are bounded."""
 
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from infoflow import budget, samples
+from infoflow import budget, remote, samples
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
@@ -18,14 +19,56 @@ if TYPE_CHECKING:
     import infoflow.model
 
 
+@st.cache_resource(show_spinner=False)
+def _held() -> "weakref.WeakValueDictionary[str, infoflow.model.Model]":
+    return weakref.WeakValueDictionary()
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def model(name: str) -> "infoflow.model.Model":
     """A loaded model, shared by all visitors; it owns its lock."""
-    from infoflow.model import (
-        load_model,
-    )  # transformers loads when a model is first needed, not before the first picture
+    from infoflow.model import load_model  # transformers loads when a model is first needed, not before the first picture
 
-    return load_model(name)
+    found = load_model(name)
+    _held()[name] = found
+    return found
+
+
+def in_memory() -> dict[str, "infoflow.model.Model"]:
+    """The models held here now, by name; looking loads none."""
+    return dict(_held())
+
+
+def unload(name: str) -> None:
+    """Give a model's memory back. A run that uses it ends first."""
+    model.clear(name)
+    _held().pop(name, None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def hosted(name: str, host: str) -> "infoflow.model.Model":
+    """A model that the service runs, shared by all visitors without anyone's key."""
+    from infoflow.model import load_model
+
+    return load_model(name, remote=True, host=host, key="")
+
+
+@st.cache_data(max_entries=1, ttl=20, show_spinner=False)
+def deployments(host: str) -> list[remote.Deployment]:
+    """What the service has up, asked at most every twenty seconds."""
+    return remote.deployments(remote.connection(host))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: here, or on the service with a visitor's key, which belongs to no cache key, log or message."""
+
+    host: str = ""
+    """of the service; '' for this machine"""
+    key: str = field(default="", repr=False, compare=False)
+
+
+HERE = Place()
 
 
 @st.cache_data(max_entries=32, ttl=3600, show_spinner=False)
@@ -44,26 +87,37 @@ class Run:
     """as estimated before the run; None for a stored one"""
 
 
-def loaded(name: str, job: jobs.Job) -> "infoflow.model.Model":
+def loaded(place: Place, name: str, job: jobs.Job) -> "infoflow.model.Model":
     """The model, loaded and tested.
 
     Raises:
         InfoflowError: what `load_model` raises; a model that the decomposition does not run on; Cancelled.
     """
     job.say(f"Loading {name} …")
-    found = model(name)
-    with found.lock:
-        if found.tested is None:
+    shared = hosted(name, place.host) if place.host else model(name)
+    found = shared
+    if place.host:  # this visitor's key, and this run's status line
+        found = shared.through(remote.Connection(place.host, place.key, on_status=job.say))
+    with shared.lock:
+        if shared.tested is None:
             job.say("Self-test …")
-            found.tested = check(found)
-    if not found.tested.errors:  # nothing could be measured
-        raise UnsupportedModel(found.tested.reason)
+            shared.tested = found.tested = check(found)
+    if not shared.tested.errors:  # nothing could be measured
+        raise UnsupportedModel(shared.tested.reason)
     return found
 
 
 @st.cache_data(max_entries=64, max_size="1GB", ttl=24 * 3600, show_spinner=False)
 def _flow(
-    name: str, revision: str, dtype: str, prompt: str, sources: str, method: int, _model: "infoflow.model.Model", _job: jobs.Job
+    where: str,
+    name: str,
+    revision: str,
+    dtype: str,
+    prompt: str,
+    sources: str,
+    method: int,
+    _model: "infoflow.model.Model",
+    _job: jobs.Job,
 ) -> tuple[Flow, budget.Estimate]:
     _job.say("Waiting for the model …")
     tokens = _model.encode(prompt)
@@ -77,32 +131,33 @@ def _flow(
     return decompose(_model, prompt, sources, on_progress=report), cost
 
 
-def flow(name: str, prompt: str, sources: str, job: jobs.Job) -> Run:
+def flow(place: Place, name: str, prompt: str, sources: str, job: jobs.Job) -> Run:
     """The decomposition of a prompt, from a stored run, the cache, or the model.
 
     Raises:
         InfoflowError: what `loaded` and `decompose` raise; Cancelled when the job is stopped.
     """
-    stored = sample(name, prompt, METHOD) if sources == "tokens" else None
+    stored = sample(name, prompt, METHOD) if sources == "tokens" and place == HERE else None
     if stored is not None:
         return Run(stored, judge(stored), None)
-    found = loaded(name, job)
-    result, cost = _flow(found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
+    found = loaded(place, name, job)
+    result, cost = _flow(place.host, found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
     return Run(result, found.tested, cost)
 
 
-def smaller_runs(name: str, prompt: str, job: jobs.Job) -> list[tuple[str, budget.Estimate]]:
+def smaller_runs(place: Place, name: str, prompt: str, job: jobs.Job) -> list[tuple[str, budget.Estimate]]:
     """Groupings by which a prompt fits that is too large otherwise, with what they cost.
 
     Raises:
         InfoflowError: what `loaded` raises, or a prompt that the model can't read at all.
     """
-    found = loaded(name, job)
+    found = loaded(place, name, job)
     return budget.smaller_runs(found, found.encode(prompt))
 
 
 @st.cache_data(max_entries=64, max_size="100MB", ttl=24 * 3600, show_spinner=False)
 def _attribution(
+    where: str,
     name: str,
     revision: str,
     dtype: str,
@@ -121,21 +176,22 @@ def _attribution(
 
 
 def attribution(
-    name: str, prompt: str, target: int | str, against: int | str | None, centred: bool, direct: str, job: jobs.Job
+    place: Place, name: str, prompt: str, target: int | str, against: int | str | None, centred: bool, direct: str, job: jobs.Job
 ) -> Attribution:
     """What raises a logit at the last position. Typed targets may leave out their leading space.
 
     Raises:
         InfoflowError: what `loaded` and `attribute` raise; Cancelled when the job is stopped.
     """
-    found = loaded(name, job)
+    found = loaded(place, name, job)
     wanted = found.token_id_near(target)
     rival = None if against is None else found.token_id_near(against)
-    return _attribution(found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
+    return _attribution(place.host, found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
 
 
 @st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)
 def _carriers(
+    where: str,
     name: str,
     revision: str,
     dtype: str,
@@ -154,12 +210,12 @@ def _carriers(
 
 
 def who_carried(
-    name: str, prompt: str, sources: tuple[str, ...], cell: tuple[int, str, int], source: int, job: jobs.Job
+    place: Place, name: str, prompt: str, sources: tuple[str, ...], cell: tuple[int, str, int], source: int, job: jobs.Job
 ) -> Carriers:
     """Who brought a source into a cell; `sources` has a label for each token, `source` is a number among them.
 
     Raises:
         InfoflowError: what `loaded` and `carriers` raise; Cancelled when the job is stopped.
     """
-    found = loaded(name, job)
-    return _carriers(found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)
+    found = loaded(place, name, job)
+    return _carriers(place.host, found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)

@@ -1,16 +1,20 @@
 """Every widget key and URL name. Keys bound to the URL make a link reopen the view."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
 
+from infoflow import remote
 from infoflow.catalog import MODELS, PRESETS, Preset
 from infoflow.charts.flow import EMPHASES
 from infoflow.charts.palette import PALETTES
 from infoflow.metrics import METRICS
 from infoflow.ui import texts
+from infoflow.ui.cache import HERE, Place
 
 MAX_CHARACTERS = 20_000
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
@@ -28,6 +32,7 @@ class Question:
     prompt: str
     sources: str = "tokens"
     """what is kept apart in the run itself"""
+    place: Place = HERE
 
 
 def dark() -> bool:
@@ -96,7 +101,50 @@ def _question() -> Question:
         right.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=_run_again)
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
-    return Question(model or "demo", prompt, sources)
+    return Question(model or "demo", prompt, sources, place())
+
+
+def place() -> Place:
+    """Where models run, chosen in the sidebar; a key stays in this browser's session."""
+    with st.sidebar:
+        where = _choice("Models run", ["here", "on NDIF"], "here", "where", texts.WHERE)
+        if where == "here":
+            return HERE
+        typed = st.text_input("NDIF key", type="password", key="ndif_key", autocomplete="off", help=texts.KEY)
+        host = remote.connection().host
+        st.caption(f"Runs go to {host}. Type the model's name as it is on the hub.")
+        return Place(host, typed.strip() or _owners_key())
+
+
+def _owners_key() -> str:
+    """The key that whoever runs this app has put into its secrets or environment."""
+    try:
+        found = str(st.secrets.get("NDIF_API_KEY", ""))
+    except (FileNotFoundError, StreamlitSecretNotFoundError):
+        found = ""
+    return found or os.environ.get("NDIF_API_KEY", "")
+
+
+def model_name() -> str:
+    """Which model the Models page is about: one of the catalogue, or any name or folder."""
+    named = {m.name: m.title for m in MODELS}
+    chosen = st.selectbox(
+        "Model", list(named), key="models_name", accept_new_options=True, format_func=lambda n: named.get(n, n), help=texts.MODEL
+    )
+    return chosen or "demo"
+
+
+def use_model(name: str) -> None:
+    """Go to the first page with this model."""
+    st.session_state["model"] = name
+    st.switch_page("pages/information_flow.py")
+
+
+MODEL_COLUMNS = {
+    "parameters": st.column_config.NumberColumn("parameters (M)", format="%d"),
+    "needs": st.column_config.TextColumn("needs", help="Memory of the weights in float32."),
+    "fits here": st.column_config.CheckboxColumn("fits here", help="Beside what is in use now."),
+}
 
 
 def run_by(sources: str) -> None:

@@ -74,7 +74,7 @@ def _attribution(
         st.session_state.update({f"flow_target_{scope}": None, f"flow_rival_{scope}": None})
 
     return jobs.run(
-        lambda job: cache.attribution(asked.model, asked.prompt, target, rival, centred, form, job),
+        lambda job: cache.attribution(asked.place, asked.model, asked.prompt, target, rival, centred, form, job),
         on_cancel=stop,
         name="logit",
     )
@@ -123,7 +123,9 @@ def carriers(
     labels = tuple(flow.source_labels[i] for i in flow.source_of)
     with blocks.reporting_errors():
         found = jobs.run(
-            lambda job: cache.who_carried(asked.model, asked.prompt, labels, (layer, stage, position), int(source), job),
+            lambda job: cache.who_carried(
+                asked.place, asked.model, asked.prompt, labels, (layer, stage, position), int(source), job
+            ),
             on_cancel=lambda: st.session_state.update(panel=QUESTIONS[0]),
             name="carriers",
         )

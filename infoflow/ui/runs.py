@@ -53,7 +53,9 @@ def _offer_smaller(asked: Question, error: TooLarge) -> None:
     st.error(blocks.plain(str(error)), icon=":material/error:")
     offers: list[tuple[str, Estimate]] = []
     with suppress(InfoflowError):  # too long for the model itself, whatever its sources are
-        offers = jobs.run(lambda job: cache.smaller_runs(asked.model, asked.prompt, job), on_cancel=lambda: None, name="offers")
+        offers = jobs.run(
+            lambda job: cache.smaller_runs(asked.place, asked.model, asked.prompt, job), on_cancel=lambda: None, name="offers"
+        )
     with st.container(horizontal=True, vertical_alignment="center"):
         for kind, cost in offers:
             st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=inputs.run_by, args=(kind,), help=f"Takes {cost}.")

@@ -61,6 +61,21 @@ BADGE = """The self-test: a short prompt decomposed on this model, and held agai
 
 BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 
+MODELS_INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Any other
+model of the hub, or a local folder, can be typed."""
+
+MODELS_NDIF = """Choose “on NDIF” in the sidebar to see what the hosted service has up."""
+
+LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. At most two
+models are held; the one unused longest gives way."""
+
+USE = """Opens the Information flow page with this model; prompt and view stay."""
+
+WHERE = """**here**: on the machine that serves this page. **on NDIF**: on the hosted service of the National Deep Inference
+Fabric, which runs models that do not fit here; only names, prompts and results travel."""
+
+KEY = """Kept for this browser's session alone: it is in no cache, address, log or export. Get one at login.ndif.us."""
+
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
 
 MODEL = """The bundled model, a Hugging Face name, or a local folder: type it and press Enter."""

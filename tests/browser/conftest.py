@@ -47,18 +47,17 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a freshly started server."""
+def serve(log_folder: Path, command: list[str], environment: dict[str, str] | None = None) -> Iterator[str]:
+    """The address of a freshly started server; `command` starts it, but for its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("server") / "log").open("w+")
+    log = (log_folder / "log").open("w+")
     command = [
-        sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true", f"--server.port={port}",
-        "--server.address=127.0.0.1", "--server.fileWatcherType=none",
+        *command, "--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1",
+        "--server.fileWatcherType=none",
     ]  # fmt: skip
-    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})})
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.time() + 60
@@ -75,6 +74,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app as `make app` starts it."""
+    yield from serve(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"])
 
 
 class Visitor:

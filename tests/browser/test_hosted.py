@@ -1,0 +1,80 @@
+"""A hosted model as its user meets it: key, queue, result, cancel, and a service that dies."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests import tiny
+from tests.browser.conftest import Visitor, serve
+from tests.test_remote import KEY, Service, start_service
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    saved = tmp_path_factory.mktemp("llama")
+    tiny.hf_model("llama").save_pretrained(saved)
+    tiny.tokenizer().save_pretrained(saved)
+    return saved
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Service]:
+    running = start_service({"llama": folder}, f"--key={KEY}", "--delay=0.7")
+    yield running
+    running.process.kill()
+
+
+@pytest.fixture(scope="module")
+def hosted_app(service: Service, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command = [sys.executable, str(HERE / "hosted_app.py"), f"{folder}=tiny/llama", "--"]
+    yield from serve(tmp_path_factory.mktemp("hosted"), command, {"NDIF_HOST": service.host, "NDIF_API_KEY": ""})
+
+
+@pytest.fixture
+def me(browser: Browser, hosted_app: str) -> Iterator[Visitor]:
+    context = browser.new_context(viewport={"width": 1500, "height": 1100})
+    yield Visitor(context.new_page(), hosted_app)
+    context.close()
+
+
+def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visitor, service: Service, folder: Path) -> None:
+    me.open()
+    me.choose("on NDIF")
+    box = me.page.get_by_role("combobox", name="Model")
+    box.fill(str(folder))
+    box.press("Enter")
+    me.run("abc")
+    assert "The service wants a key" in me.text()
+
+    me.page.get_by_test_id("stTextInputField").first.fill(KEY)
+    me.page.get_by_test_id("stTextInputField").first.press("Enter")
+    me.page.get_by_role("textbox", name="Prompt").fill("abc def")
+    me.page.get_by_role("button", name="Run", exact=True).click()
+    me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
+    me.settle()
+    assert "exact" in me.text() and "8 tokens, each a source: at most" in me.text()
+    assert KEY not in me.page.url
+
+    service.fault("silent")
+    me.page.get_by_role("textbox", name="Prompt").fill("to be stopped")
+    me.page.get_by_role("button", name="Run", exact=True).click()
+    me.page.get_by_role("button", name="Cancel").click(timeout=60_000)
+    me.settle()
+    assert "The run was stopped" in me.text() and "Below is the last good run: abc def" in me.text()
+
+    me.page.goto(f"{me.address}/models?where=on+NDIF")
+    me.page.get_by_text("1 models, as").wait_for(timeout=60_000)
+
+    service.process.kill()
+    service.process.wait()
+    me.page.goto(f"{me.address}/models?where=on+NDIF")
+    me.page.get_by_role("radio", name="here", exact=True).wait_for(timeout=60_000)
+    me.settle()
+    me.open("/")
+    me.run("The sky is")
+    assert "exact" in me.text() and "Below is the last good run" not in me.text()
