@@ -39,7 +39,7 @@ from infoflow.architectures import (
     Architecture,
     architectures_of,
 )  # fmt: skip
-from infoflow.errors import BadPrompt, TooLarge, UnsupportedModel
+from infoflow.errors import BadPrompt, Cancelled, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.frozen import reconstruction_error
 from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
@@ -77,7 +77,7 @@ class Model:
         hf_model.eval()
         if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
             hf_model.set_attn_implementation("eager")  # the others return no pattern
-        self._settled = len(self.candidates) == 1
+        self._settled = False
         self.lock = threading.RLock()
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
@@ -108,6 +108,8 @@ class Model:
 
     def _settle(self) -> None:
         """Choose among layouts that fit a family without a row: the one whose parts add up best on a few tokens."""
+        if len(self.candidates) == 1:
+            return  # without the lock, which a run may hold for long
         with self.lock:
             if self._settled:
                 return
@@ -118,6 +120,9 @@ class Model:
                 try:
                     ids = [i % self._hf.get_input_embeddings().num_embeddings for i in (5, 9, 7, 5, 3)]
                     error = float(self.run(ids, reconstruction_error, self.plan(), len(ids)))
+                except (RemoteRunError, Cancelled):  # says nothing of the layout: ask again next time
+                    self._settled = False
+                    raise
                 except Exception:  # noqa: BLE001  shapes that don't fit fail in many ways: not this row
                     error = float("inf")
                 errors.append(error if error == error else float("inf"))
