@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from infoflow.errors import InfoflowError, TooLarge
 from infoflow.tokens import Token, groups_of
 
@@ -68,8 +70,10 @@ def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None
     if model.connection is not None:  # packed: symmetric, and zero for later sources
         return Estimate(n_tokens=T, n_sources=S, bytes=gram * _FLOAT // 2, seconds=None)
     head_width, kv_width = s.heads * s.d_head, s.kv_heads * s.d_head
-    attention = min(rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes() // _FLOAT)
-    mlp = min(rows * (2 * s.d_model + 2 * s.hidden), chunk_bytes() // _FLOAT)
+    attention = min(
+        rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes(model) // _FLOAT
+    )
+    mlp = min(rows * (2 * s.d_model + 2 * s.hidden), chunk_bytes(model) // _FLOAT)
     seen = T * (6 * s.d_model + 3 * s.hidden) + s.heads * T * T
     forward = T * s.vocabulary + 3 * s.heads * T * T
     copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
@@ -85,28 +89,24 @@ _FIXED_BYTES, _FIXED_SECONDS, _SECONDS_PER_LAYER, _OVERHEAD, _FLOATS_PER_SECOND 
 """measured by benchmarks/decompose.py, which prints estimate and outcome side by side"""
 
 
-def memory_limit() -> int:
-    """Bytes that one run may take: INFOFLOW_MAX_MEMORY_MB, or half of what the machine has free now.
+def memory_limit(model: "infoflow.model.Model | None" = None) -> int:
+    """Bytes that one run may take: INFOFLOW_MAX_MEMORY_MB, or half of what the model's device (the machine) has free now.
 
     Raises:
         InfoflowError: the variable is no positive whole number.
     """
     given = _whole_number("INFOFLOW_MAX_MEMORY_MB")
-    return given * 1_000_000 if given is not None else _available() // 2
+    return given * 1_000_000 if given is not None else (model.free_memory() if model else free_memory()) // 2
 
 
-def chunk_bytes() -> int:
+def chunk_bytes(model: "infoflow.model.Model | None" = None) -> int:
     """Memory for the steps between two states: an eighth of the limit, between 16 and 32 MB (more is not faster)."""
-    return int(min(32e6, max(16e6, memory_limit() / 8)))
+    return int(min(32e6, max(16e6, memory_limit(model) / 8)))
 
 
-def _available() -> int:
-    """Free memory in bytes, within the container's limit where there is one; 4 GB where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return 4_000_000_000
+def free_memory() -> int:
+    """Bytes of the machine's memory that are free now, within the container's limit where there is one."""
+    free = int(psutil.virtual_memory().available)
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
@@ -141,7 +141,7 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
         )
     if model.connection is not None:
         return  # it is the service's memory
-    needed, allowed = estimate(model, n_tokens, n_sources), memory_limit()
+    needed, allowed = estimate(model, n_tokens, n_sources), memory_limit(model)
     if needed.bytes > allowed:
         fits = fewer_sources(model, n_tokens, n_sources)
         advice = f"Group it into {fits} spans or fewer" if fits else "Shorten it"
@@ -165,7 +165,7 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
     Raises:
         TooLarge: with both numbers.
     """
-    needed, allowed = attribution_bytes(model, n_tokens), memory_limit()
+    needed, allowed = attribution_bytes(model, n_tokens), memory_limit(model)
     if model.connection is None and needed > allowed:
         raise TooLarge(
             f"Attribution over {n_tokens} tokens needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
@@ -175,7 +175,7 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
 
 def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> int:
     """The largest number of equal spans, halving from `n_sources`, that is within both limits; 0 if none is."""
-    allowed, spans = memory_limit(), min(n_sources, max_tokens())
+    allowed, spans = memory_limit(model), min(n_sources, max_tokens())
     while spans >= 1:
         if estimate(model, n_tokens, spans).bytes <= allowed:
             return spans
@@ -189,7 +189,7 @@ def smaller_runs(model: "infoflow.model.Model", tokens: Sequence[Token]) -> list
     for kind in ("words", "sentences", "64 spans", "32 spans", "16 spans"):
         n = len(set(groups_of(kind, tokens)))
         cost = estimate(model, len(tokens), n)
-        fits = cost.seconds is None or cost.bytes <= memory_limit()
+        fits = cost.seconds is None or cost.bytes <= memory_limit(model)
         if n < len(tokens) and n <= max_tokens() and fits:
             fitting.setdefault(n, (kind, cost))
     return [fitting[n] for n in sorted(fitting, reverse=True)]

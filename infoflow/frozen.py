@@ -88,6 +88,11 @@ def capture(layer, given, index, arch, pairs):
     return seen
 
 
+def in_full(x):
+    """In float64; on the CPU where x's own device (Apple's) knows none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def affine(module, width, dtype, pairs):
     """An affine module of `width` inputs as a linear map and a bias, by calls alone.
 

@@ -1,22 +1,21 @@
-"""A loaded language model with its lock. The only file that imports transformers and nnsight.
+"""A loaded language model with its lock. The only file that imports transformers, and with `remote_run.py` nnsight.
 
 Everything that runs the model goes through `Model.run`: one nnsight trace, in which a block of plain functions reads
 the values of the forward pass in execution order, calls the model's own modules, and returns what the result needs.
 """
 
+import contextlib
 import contextvars
 import copy
 import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx2  # what huggingface_hub speaks through
-import huggingface_hub
 import nnsight
 import torch
 from nnsight._c import unmount
@@ -26,21 +25,13 @@ if unmount is not None:  # nnsight mounts .save on every object, which breaks th
 
 import transformers
 from nnsight import TransformersModel
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow import budget, remote, remote_run
-from infoflow.architectures import (
-    FAMILIES,
-    PATHS_IN_ATTENTION,
-    PATHS_IN_DENSE_LAYER,
-    PATHS_IN_LAYER,
-    PATHS_IN_MODEL,
-    PATHS_IN_SPARSE_LAYER,
-    Architecture,
-    architectures_of,
-)  # fmt: skip
-from infoflow.errors import BadPrompt, Cancelled, RemoteRunError, TooLarge, UnsupportedModel
+from infoflow import budget, devices, hub, remote, remote_run
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.frozen import reconstruction_error
+from infoflow.layouts import modules_of, rows_that_fit, sparse_layers
 from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
 
@@ -72,7 +63,7 @@ class Model:
             raise UnsupportedModel(
                 "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
             )
-        self.candidates = _rows_that_fit(hf_model)
+        self.candidates = rows_that_fit(hf_model)
         self.architecture = self.candidates[0]
         hf_model.eval()
         if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
@@ -106,6 +97,15 @@ class Model:
     def device(self) -> torch.device:
         return next(self._hf.parameters()).device
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights; 0 for a hosted model."""
+        return 0 if self.connection is not None else sum(p.numel() * p.element_size() for p in self._hf.parameters())
+
+    def free_memory(self) -> int:
+        """Bytes that are free where this model runs; of this machine for a hosted one."""
+        return devices.free_memory("cpu" if self.connection is not None else str(self.device))
+
     def _settle(self) -> None:
         """Choose among layouts that fit a family without a row: the one whose parts add up best on a few tokens."""
         if len(self.candidates) == 1:
@@ -133,7 +133,7 @@ class Model:
         self._settle()
         config, row = self._hf.config, self.architecture
         n_heads = config.num_attention_heads
-        modules = _modules(self._hf, row)
+        modules = modules_of(self._hf, row)
         return SimpleNamespace(
             **asdict(row),
             n_heads=n_heads,
@@ -141,15 +141,15 @@ class Model:
             d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
             residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
             biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
-            sparse=_sparse(self._hf, row),
+            sparse=sparse_layers(self._hf, row),
             remote=self.connection is not None,
-            chunk_bytes=budget.chunk_bytes(),
+            chunk_bytes=budget.chunk_bytes(self),
         )
 
     def sizes(self) -> budget.Sizes:
         """What the cost of an analysis depends on."""
         config, plan = self._hf.config, self.plan()
-        modules = _modules(self._hf, self.architecture)
+        modules = modules_of(self._hf, self.architecture)
         mapped = [(role, m) for role, m in modules if role in ("value", "output", "up", "down", "experts")]
         chosen = getattr(config, "num_experts_per_tok", 1)
         per_row = sum(
@@ -287,7 +287,7 @@ class Model:
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
         if self.connection is not None:
-            if _sparse(self._hf, self.architecture):
+            if sparse_layers(self._hf, self.architecture):
                 raise UnsupportedModel(
                     "The experts' weights of a hosted mixture of experts can't be read, so it can't be analysed there. "
                     "Choose a dense model, or run this one on a machine of your own."
@@ -309,82 +309,6 @@ class Model:
         return result  # noqa: RET504  nnsight needs the name
 
 
-def _rows_that_fit(hf_model: Any) -> tuple[Architecture, ...]:
-    """The rows of the table that this model may be read by: its family's, or those whose modules it has, the likeliest first.
-
-    Raises:
-        UnsupportedModel: no row fits, or the weights can't be read here.
-    """
-    family = hf_model.config.model_type
-    missing, fitting = "", []
-    for row in architectures_of(hf_model.config):
-        try:
-            found = _modules(hf_model, row)
-        except AttributeError as error:
-            missing = missing or str(error)
-            continue
-        unreadable = [m for role, m in found if role == "experts" and not _readable(m)]
-        if unreadable:
-            raise UnsupportedModel(
-                f"The experts of this '{family}' model keep their weights in a form that can't be read "
-                f"({type(unreadable[0]).__name__}, perhaps quantised). Load it with plain weights (bfloat16 or float32)."
-            )
-        fitting.append(row)
-    if fitting:
-        return tuple(fitting)
-    if family in FAMILIES:
-        raise UnsupportedModel(
-            f"This '{family}' model has no module '{missing}', so it can't be decomposed. "
-            "Choose a standard checkpoint of that family."
-        )
-    raise UnsupportedModel(
-        f"Models of type '{family}' are not supported, and no known layout fits this one. "
-        f"Supported are: {', '.join(FAMILIES)}, and models built like them."
-    )
-
-
-def _modules(hf_model: Any, row: Architecture) -> list[tuple[str, Any]]:
-    """(role, module) of the model and of every layer.
-
-    Raises:
-        AttributeError: with the path of a module that is not there.
-    """
-    found = []
-
-    def find(prefix: str, roles: tuple[str, ...]) -> None:
-        for role in roles:
-            path = getattr(row, role)
-            if path:
-                try:
-                    found.append((role, hf_model.get_submodule(prefix + path)))
-                except AttributeError:
-                    raise AttributeError(path) from None
-
-    find("", PATHS_IN_MODEL)
-    sparse = _sparse(hf_model, row)
-    for i in range(len(hf_model.get_submodule(row.layers))):
-        find(f"{row.layers}.{i}.", PATHS_IN_LAYER)
-        find(f"{row.layers}.{i}.", PATHS_IN_SPARSE_LAYER if i in sparse else PATHS_IN_DENSE_LAYER)
-        find(f"{row.layers}.{i}.{row.attention}.", PATHS_IN_ATTENTION)
-    return found
-
-
-def _sparse(hf_model: Any, row: Architecture) -> tuple[int, ...]:
-    """The layers that are mixtures of experts."""
-    if not row.experts:
-        return ()
-    names = dict(hf_model.named_modules())
-    n = len(hf_model.get_submodule(row.layers))
-    return tuple(i for i in range(n) if f"{row.layers}.{i}.{row.experts}" in names)
-
-
-def _readable(experts: Any) -> bool:
-    """Whether experts are stacked parameters laid out as `experts.py` reads them."""
-    stacked = all(isinstance(getattr(experts, name, None), torch.nn.Parameter) for name in ("gate_up_proj", "down_proj"))
-    flags = getattr(experts, "has_gate", False) and not getattr(experts, "has_post_expert_norm", False)
-    return bool(stacked and flags and experts.gate_up_proj.is_floating_point() and experts.gate_up_proj.ndim == 3)
-
-
 def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:
     """A transformers model you already hold, ready for the analyses. Its attention is switched to eager.
 
@@ -396,91 +320,161 @@ def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = ""
 
 
 def load_model(
-    name: str = "demo", revision: str | None = None, remote: bool = False, host: str | None = None, key: str | None = None
+    name: str = "demo",
+    revision: str | None = None,
+    remote: bool = False,
+    host: str | None = None,
+    key: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    folders: bool = True,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> Model:
-    """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub; float32, on the CPU.
+    """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub (`owner/model`, `owner/model@revision`).
+
+    `device` is "auto" (the fastest that can be trusted) or one of `devices.available()`; `dtype`, how the weights are
+    held, "auto" (bfloat16 on a GPU that has it, float32 elsewhere and for the bundled model), "float32", "bfloat16" or
+    "float16". `folders=False` reads nothing but the bundled model and the hub. `on_progress(doing, fraction)` is called
+    while files are fetched and weights are read; raising in it stops that.
 
     `remote=True` takes a hub model as NDIF hosts it: its configuration and tokenizer are read here, every analysis runs
     there. `host` and `key` default to NDIF_HOST (else the public service) and NDIF_API_KEY.
 
     Raises:
-        UnsupportedModel: unknown name, a folder that is no model, or a family that is not supported.
+        UnsupportedModel: unknown name, a folder that is no model, a family that is not supported, a device that is not there.
+        TooLarge: weights that do not fit in the memory that is free.
         RemoteRunError: a host that is no address.
     """
-    if remote:
-        return _hosted(name.strip(), revision, host, key)
-    name = name.strip()
+    name, told = name.strip(), on_progress or (lambda doing, fraction: None)
     if not name:
         raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
+    folder = _folder_of(name) if folders or name == "demo" else None
+    if not folder:
+        hub_name, in_name = hub.split_revision(name)
+        if not hub.is_name(hub_name):
+            where = f"There is no folder '{name}'. Check the path, or give" if folders else "Give"
+            raise UnsupportedModel(f"{where} a name on the hub such as 'Qwen/Qwen3-0.6B'.")
+        name, revision = hub_name, revision or in_name
+    if remote:
+        return _hosted(name, folder, revision, host, key, told)
+    place = devices.choose(device)
+    torch_dtype = torch.float32 if name == "demo" and dtype == "auto" else devices.dtype_of(dtype, place)
+    with _in_words(name):
+
+        def accept(files: Path) -> None:  # refuse before anything large is downloaded or read
+            with torch.device("meta"):
+                empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files), trust_remote_code=False))
+            rows_that_fit(empty)
+            if folder:
+                hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, name)
+            _check_room(name, empty, place, torch_dtype)
+
+        if folder:
+            accept(folder)
+            found = hub.Fetched(folder, fingerprint(folder))
+        else:
+            found = hub.fetch(name, revision, True, accept, on_progress)
+            accept(found.folder)  # it may have been here already
+        told("Reading the weights", 0.0)
+        with _loading_told(told):
+            hf_model: Any = AutoModelForCausalLM.from_pretrained(
+                found.folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
+            )
+        hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
+        hf_model.to(place)
+        tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
+    return Model(hf_model, tokenizer, name, found.commit)
+
+
+def _folder_of(name: str) -> Path | None:
+    """The local folder that a name stands for, if any.
+
+    Raises:
+        UnsupportedModel: a folder that holds no model.
+    """
     folder = DEMO if name == "demo" else Path(name).expanduser()
-    local = folder.is_dir()
-    if local and not (folder / "config.json").is_file():
+    if not folder.is_dir():
+        return None
+    if not (folder / "config.json").is_file():
         raise UnsupportedModel(
             f"The folder '{name}' is no model: it has no config.json. Choose a folder made by save_pretrained."
         )
-    if not local:
-        _check_hub_name(name, revision)
-    where = str(folder) if local else name
-    known: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(where, **known)
-        with torch.device("meta"):  # refuse before anything large is downloaded
-            _rows_that_fit(AutoModelForCausalLM.from_config(config))
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            where, use_safetensors=True, dtype=torch.float32, attn_implementation="eager", **known
+    return folder
+
+
+def _check_room(name: str, empty: Any, device: str, dtype: torch.dtype) -> None:
+    """Refuse weights that do not fit: reading them would end the process, and every visitor's work with it."""
+    needed = empty.num_parameters() * dtype.itemsize
+    device = min(device, "cpu", key=devices.free_memory)  # they go through this machine's memory on their way
+    free = devices.free_memory(device)
+    if needed > free:
+        held = str(dtype).removeprefix("torch.")
+        smaller = " Hold them as bfloat16 (half of it), or choose" if dtype == torch.float32 and needed // 2 < free else " Choose"
+        raise TooLarge(
+            f"The weights of '{name}' take {budget.in_words(needed)} as {held}; {budget.in_words(free)} are free on {device}."
+            f"{smaller} a smaller model, unload another, or run it on NDIF."
         )
-        hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
-        tokenizer = AutoTokenizer.from_pretrained(where, **known)
-    except (OSError, ValueError, KeyError) as error:
+
+
+@contextlib.contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """What transformers raises when it can't read a model, as a sentence."""
+    try:
+        yield
+    except InfoflowError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnsupportedModel(
             f"'{name}' can't be loaded: {reason[:300]} Only models of transformers with safetensors weights are read."
         ) from error
-    commit = fingerprint(folder) if local else getattr(config, "_commit_hash", None) or revision or "main"
-    return Model(hf_model, tokenizer, name, commit)
 
 
-def _hosted(name: str, revision: str | None, host: str | None, key: str | None) -> Model:
+_told: contextvars.ContextVar[Callable[[str, float], None] | None] = contextvars.ContextVar("_told", default=None)
+"""who is told of the loading in this thread"""
+
+
+@contextlib.contextmanager
+def _loading_told(on_progress: Callable[[str, float], None]) -> Iterator[None]:
+    token = _told.set(on_progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def _bar(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Stands where transformers makes its progress bars: that of the loading loop tells of it, and can be stopped."""
+    told = _told.get()
+    if told is None or kwargs.get("desc") != "Loading weights" or not args:
+        return make(*args, **kwargs)
+    things: Collection[Any] = args[0]
+
+    def steps() -> Iterator[Any]:
+        for i, thing in enumerate(things):
+            told("Reading the weights", i / len(things))
+            yield thing
+
+    return steps()
+
+
+transformers.utils.logging.set_tqdm_hook(_bar)
+
+
+def _hosted(
+    name: str,
+    folder: Path | None,
+    revision: str | None,
+    host: str | None,
+    key: str | None,
+    told: Callable[[str, float], None],
+) -> Model:
     """A model that the service runs: modules without weights, and the tokenizer."""
     to = remote.connection(host, key)
-    if not Path(name).is_dir():
-        _check_hub_name(name, revision)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    found = hub.Fetched(folder, "local") if folder else hub.fetch(name, revision, weights=False, on_progress=told)
+    with _in_words(name):
+        tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
         traced = TransformersModel(
             name, task="text-generation", tokenizer=tokenizer, attn_implementation="eager", revision=revision, dispatch=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UnsupportedModel(f"'{name}' can't be used: {reason[:300]} Check the name as it is on the hub.") from error
-    commit = getattr(traced._module.config, "_commit_hash", None) or revision or "main"
-    return Model(traced._module, tokenizer, name, commit, to, traced)
-
-
-def _check_hub_name(name: str, revision: str | None) -> None:
-    """Ask the hub once for a model that is not on this machine: transformers would retry for half a minute.
-
-    Raises:
-        UnsupportedModel: in words, when the name can't be had.
-    """
-    try:
-        huggingface_hub.utils.validate_repo_id(name)
-    except huggingface_hub.errors.HFValidationError:
-        raise UnsupportedModel(
-            f"There is no folder '{name}'. Check the path, or give a name on the hub such as 'Qwen/Qwen3-0.6B'."
-        ) from None
-    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision), str):
-        return
-    try:
-        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=10)
-    except huggingface_hub.errors.GatedRepoError as error:
-        raise UnsupportedModel(f"'{name}' is gated: accept its licence on the hub, set HF_TOKEN, then try again.") from error
-    except huggingface_hub.errors.HfHubHTTPError as error:
-        raise UnsupportedModel(
-            f"There is no model '{name}': it is no local folder, and the hub does not know it. Check the spelling."
-        ) from error
-    except (OSError, httpx2.HTTPError) as error:
-        raise UnsupportedModel(
-            f"There is no local model '{name}', and the Hugging Face hub can't be reached from here. "
-            "Use 'demo' or a local folder."
-        ) from error
+    return Model(traced._module, tokenizer, name, found.commit, to, traced)

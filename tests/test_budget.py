@@ -21,7 +21,7 @@ LLAMA_1B = budget.Sizes(
 
 
 def like(sizes: budget.Sizes) -> Any:
-    return SimpleNamespace(sizes=lambda: sizes, speed=lambda: 5e10, connection=None)
+    return SimpleNamespace(sizes=lambda: sizes, speed=lambda: 5e10, connection=None, free_memory=budget.free_memory)
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_maps_of_half_precision_weights_are_computed_in_float32(dtype: torch.dty
 def test_work_in_small_pieces_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.model(name)
     whole = infoflow.decompose(model, PROMPT)
-    monkeypatch.setattr(budget, "chunk_bytes", lambda: 1)
+    monkeypatch.setattr(budget, "chunk_bytes", lambda model: 1)
     pieces = infoflow.decompose(model, PROMPT)
     np.testing.assert_allclose(pieces.gram, whole.gram, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(pieces.source_logits, whole.source_logits, rtol=1e-3, atol=1e-3)

@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.frozen import add_attention, add_mlp, attention_writes, capture, column_of, mix, mlp_writes, values_of
+from infoflow.frozen import add_attention, add_mlp, attention_writes, capture, column_of, in_full, mix, mlp_writes, values_of
 
 
 def carriers_block(nn, tracer, arch, n, members, is_bias, layer, stage, position, report):
@@ -58,7 +58,7 @@ def carriers_block(nn, tracer, arch, n, members, is_bias, layer, stage, position
         if report is not None:
             report(index + 1, n_layers)
     cell = start + sum(write for *_, write in brought) + sum(written, torch.zeros_like(start))
-    squared = float(cell.double().pow(2).sum())
+    squared = float(in_full(cell).pow(2).sum())
     direction = cell / max(squared, 1e-30)
     by_head = torch.zeros(layer + 1, arch.n_heads, n)
     direct_bias = 0.0

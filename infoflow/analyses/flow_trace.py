@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.frozen import add_attention, add_mlp, capture, final_norm, normed, pairs_of, unembed
+from infoflow.frozen import add_attention, add_mlp, capture, final_norm, in_full, normed, pairs_of, unembed
 
 
 def split(nn, tracer, arch, source_of, wanted, top_k, report):
@@ -82,14 +82,15 @@ def _fill(rows, x, pairs, gram, error):
         last = min(n, p + max(1, (1 << 16) // (pairs["n_sources"] * width)))
         a, b = pairs["start"][p], pairs["start"][last - 1] + pairs["size"][last - 1]
         k = pairs["size"][last - 1]
-        parts = rows[a:b].double()
+        parts = in_full(rows[a:b])
         if last - p > 1:
             dense = parts.new_zeros(last - p, k, width)
-            dense[pairs["pos"][a:b] - p, pairs["src"][a:b]] = parts
+            place = pairs["pos"][a:b] - p, pairs["src"][a:b]
+            dense[tuple(i.to(parts.device) for i in place)] = parts
             parts = dense
         parts = parts.view(last - p, k, width)
         gram[p:last, :k, :k] = (parts @ parts.transpose(1, 2)).float()
-        whole = x[p:last].double()
+        whole = in_full(x[p:last])
         error[p:last] = ((parts.sum(1) - whole).norm(dim=-1) / whole.norm(dim=-1).clamp_min(1e-30)).float()
         p = last
 
