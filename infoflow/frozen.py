@@ -14,6 +14,9 @@ import torch
 
 from infoflow.experts import experts_write, freeze_experts
 
+NO_PATTERN = "the attention module gives no pattern"
+"""what a run ends with where attention is not computed eagerly: never zeros instead"""
+
 
 def pairs_of(source_of, biased, device):
     """Rows of the packed state: for each position the sources met so far, the bias first where the model has one.
@@ -59,6 +62,8 @@ def capture(layer, given, index, arch, pairs):
     read = _norm_of(layer, arch.attention_norm, pairs)
     attention = layer.get(arch.attention)
     out = attention.output
+    if out[1] is None:
+        raise ValueError(NO_PATTERN)
     written, pattern = out[0][0].float(), out[1][0].float()
     add = _norm_of(layer, arch.attention_post_norm, pairs)
     if arch.parallel:  # the MLP reads what attention read; in between is what attention alone has added

@@ -110,7 +110,7 @@ class Model:
         """Choose among layouts that fit a family without a row: the one whose parts add up best on a few tokens."""
         if len(self.candidates) == 1:
             return  # without the lock, which a run may hold for long
-        with self.lock:
+        with self.lock if self.connection is None else contextlib.nullcontext():  # there a run may queue for long
             if self._settled:
                 return
             self._settled = True

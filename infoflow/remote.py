@@ -4,8 +4,11 @@ Runs themselves are in `remote_run.py`; this file is light enough for a page tha
 """
 
 import os
+import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 
 import httpx
 
@@ -14,6 +17,12 @@ from infoflow.errors import RemoteRunError
 DEFAULT_HOST = "https://api.ndif.us"
 SILENCE = 300.0
 """seconds without any news of a run after which it is given up"""
+LARGEST = 512_000_000
+"""bytes of a result that are taken from a service"""
+PACKAGES = ("nnsight", "torch", "transformers")
+"""whose versions here and there are compared"""
+_EAGER_SINCE = (0, 8, 1)
+"""the first nnsight whose service switches attention to eager on request; before it there are no patterns"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Connection:
     on_status: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
     """told what the run is doing, several times a second; raising in it abandons the run"""
     silence: float = field(default=SILENCE, compare=False)
+    limit: int = field(default=LARGEST, compare=False)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,40 @@ def deployments(to: Connection) -> list[Deployment]:
         raise unreachable(to) from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+
+
+def versions(to: Connection) -> dict[str, tuple[str, str]]:
+    """Versions of `PACKAGES`, and of python, here and on the service; '' for what it does not say.
+
+    Raises:
+        RemoteRunError: the service can't be reached, or answers with something else.
+    """
+    try:
+        answer = httpx.get(f"{to.host}/env", timeout=10, follow_redirects=True)
+        answer.raise_for_status()
+        said = answer.json()
+        packages = {str(name): str(version) for name, version in said["packages"].items()}
+        python = str(said.get("python_version", "")).split()
+    except (httpx.HTTPError, OSError) as error:
+        raise unreachable(to) from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+    found = {name: (metadata.version(name), packages.get(name, "")) for name in PACKAGES}
+    return {**found, "python": (platform.python_version(), python[0] if python else "")}
+
+
+def mismatch(found: dict[str, tuple[str, str]]) -> str:
+    """What a difference in versions means for runs; '' where it means nothing that is known."""
+    here, there = found["nnsight"]
+    if there and _release(there) < _EAGER_SINCE:
+        return f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns, so runs will fail there."
+    if there and _release(there)[:2] != _release(here)[:2]:
+        return f"The service runs nnsight {there}, here is {here}: if runs fail, install the service's version here."
+    return ""
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def unreachable(to: Connection, details: str = "") -> RemoteRunError:

@@ -22,7 +22,9 @@ import zstandard
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.schema.response import ResponseModel, Status
 
+from infoflow.budget import in_words as in_words_of
 from infoflow.errors import InfoflowError, RemoteRunError
+from infoflow.frozen import NO_PATTERN
 from infoflow.remote import Connection, unreachable
 
 _STATUS = {
@@ -86,9 +88,31 @@ class _Backend(RemoteBackend):
             name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
             return ResponseModel(**_PlainUnpickler(io.BytesIO(archive.read(name))).load())
 
+    def download_result(self, url: str | bytes | None) -> Any:
+        """The result, from the message itself or from where the service has put it; in blocks, each told of."""
+        if not isinstance(url, str):
+            return self.finalize(bytes(url or b""))
+        got = bytearray()
+        with httpx.stream("GET", url, timeout=httpx.Timeout(10.0, read=60.0)) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0))
+            for block in response.iter_bytes(1 << 17):
+                got += block
+                self._check_size(max(total, len(got)))
+                self.display.receive(len(got), total)
+        return self.finalize(bytes(got))
+
     def finalize(self, content: bytes) -> Any:
-        raw = zstandard.ZstdDecompressor().decompress(content) if self.compress else content
+        raw, limit = content, self.display.to.limit
+        if self.compress:  # a little may unpack to a lot
+            raw = zstandard.ZstdDecompressor().stream_reader(content).read(limit + 1)
+        self._check_size(len(raw))
         return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.display.to.limit:
+            limit = in_words_of(self.display.to.limit)
+            raise RemoteRunError("too large", f"The result is larger than {limit}. Use fewer tokens or sources.")
 
 
 class _Watch:
@@ -112,6 +136,11 @@ class _Watch:
             self.doing = f"Queued at position {position}" if response.status == Status.QUEUED and position.isdigit() else said
         self._tell()
 
+    def receive(self, done: int, total: int) -> None:
+        self.heard = time.monotonic()
+        self.doing = f"Downloading the result: {in_words_of(done)}" + (f" of {in_words_of(total)}" if total else "")
+        self._tell()
+
     def refresh(self) -> None:
         self._tell()
         if time.monotonic() - self.heard > self.to.silence:
@@ -123,7 +152,7 @@ def in_words(error: BaseException, to: Connection) -> RemoteRunError:
     text = str(error).replace(to.key, "…") if to.key else str(error)
     if isinstance(error, RemoteError):
         return _server_said(text, to)
-    if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException | httpx.TimeoutException):
+    if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException):
         return RemoteRunError(
             "silent", f"Nothing was heard of the run for {to.silence:.0f} seconds, so it was given up. Try again later."
         )
@@ -148,6 +177,11 @@ _SAID = (  # what the server's text holds, the kind, what to tell
     ("temporarily unavailable", "busy", "The service is busy or restarting. Try again in a few minutes."),
     ("below the minimum supported", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
     ("version was not provided", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
+    (
+        NO_PATTERN,
+        "version",
+        "The service runs an nnsight older than 0.8.1, which gives no attention patterns. Use another service.",
+    ),
     ("no module named", "version", "The service lacks a package that this version sends. It may run another version."),
     ("too large", "too large", "The result is too large for the service. Use fewer tokens or sources."),
     ("timed out", "silent", "The service gave the run up: it took too long. Use fewer tokens or sources."),

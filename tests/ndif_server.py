@@ -18,6 +18,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -63,6 +64,8 @@ class Job:
     session: str
     envelope: RequestModel
     blob: bytes
+    record: dict[str, Any]
+    """what tests are told of it"""
 
 
 class Server:
@@ -97,8 +100,9 @@ class Server:
             return refused
         form = await request.form(max_part_size=1 << 30)
         envelope = RequestModel.model_validate_json(str(form["data"]))
-        job = Job(uuid.uuid4().hex, envelope.session_id, envelope, await form["blob"].read())  # type: ignore[union-attr]
-        self.received.append({"key": request.headers.get("ndif-api-key", ""), "bytes": len(job.blob)})
+        blob = await form["blob"].read()  # type: ignore[union-attr]
+        self.received.append({"key": request.headers.get("ndif-api-key", ""), "bytes": len(blob), "sent": 0})
+        job = Job(uuid.uuid4().hex, envelope.session_id, envelope, blob, self.received[-1])
         self.waiting.append(job.id)
         await self.queue.put(job)
         answer = ResponseModel(id=job.id, status=Status.RECEIVED, description="Your job has been received.")
@@ -123,6 +127,12 @@ class Server:
             for name in self.folders
         }
         return JSONResponse({"deployments": listed})
+
+    async def env(self, request: Request) -> Response:
+        packages = {name: metadata.version(name) for name in ("nnsight", "torch", "transformers")}
+        if self.options.old:
+            packages["nnsight"] = "0.8.0"
+        return JSONResponse({"python_version": sys.version, "packages": packages})
 
     async def result(self, request: Request) -> Response:
         return Response(self.results[request.path_params["id"]], media_type="application/octet-stream")
@@ -178,6 +188,7 @@ class Server:
         except BaseException as error:  # noqa: BLE001  whatever a block raises is told to its client
             await self._say(job, Status.ERROR, "".join(traceback.format_exception(error)))
             return
+        job.record["sent"] = len(blob)
         if len(blob) <= self.options.max_inline:
             await self._say(job, Status.COMPLETED, data=blob)
         else:
@@ -198,7 +209,10 @@ class Server:
 
     def _execute(self, job: Job) -> bytes:
         model = self._model(job.envelope.model_key)
-        model._remoteable_set_env(job.envelope.env)
+        if self.options.old:
+            model._module.set_attn_implementation("sdpa")
+        else:
+            model._remoteable_set_env(job.envelope.env)
         tracer = RequestModel.deserialize(job.blob, model._remoteable_persistent_objects(), compress=job.envelope.compress)
         inc()
         try:
@@ -225,6 +239,7 @@ class Server:
                 WebSocketRoute("/subscribe", self.subscribe),
                 Route("/request", self.request, methods=["POST"]),
                 Route("/status", self.status),
+                Route("/env", self.env),
                 Route("/result/{id}", self.result),
                 Route("/_fault", self.fault, methods=["POST"]),
                 Route("/_received", self.log),
@@ -243,6 +258,7 @@ def main() -> None:
     parser.add_argument("--key", action="append", default=[])
     parser.add_argument("--min-nnsight", default="")
     parser.add_argument("--max-inline", type=int, default=8 << 20)
+    parser.add_argument("--old", action="store_true", help="as nnsight 0.8.0, which does not switch attention to eager")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds in the queue")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.budget import Estimate
 from infoflow.catalog import ROW_NAMES
 from infoflow.charts import flow as charts
-from infoflow.errors import Cancelled, InfoflowError
+from infoflow.errors import Cancelled, InfoflowError, RemoteRunError
 from infoflow.metrics import METRICS
 from infoflow.selftest import Check
 from infoflow.ui import texts
@@ -33,7 +33,15 @@ def reporting_errors() -> Iterator[None]:
     except Cancelled as stopped:
         st.info(plain(str(stopped)), icon=":material/cancel:")
     except InfoflowError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        failed(error)
+
+
+def failed(error: InfoflowError) -> None:
+    """What happened and what to do; what a service said of it can be unfolded."""
+    st.error(plain(str(error)), icon=":material/error:")
+    if isinstance(error, RemoteRunError) and error.details.strip() not in ("", str(error)):
+        with st.expander("What the service said"):
+            st.code(error.details, language=None, wrap_lines=True, height=240)
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,36 @@
+"""Every analysis that there is, on one model twice: how far the numbers are apart. A new analysis gets a line here."""
+
+from typing import Any
+
+import numpy as np
+
+import infoflow
+
+PROMPT = "When Mary and John"
+
+
+def numbers(model: "infoflow.Model") -> dict[str, Any]:
+    flow = infoflow.decompose(model, PROMPT)
+    words = infoflow.decompose(model, PROMPT, sources="words")
+    logit = infoflow.attribute(model, PROMPT, 65)
+    rival = infoflow.attribute(model, PROMPT, 65, against=66)
+    carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
+    return {
+        "gram": flow.gram, "source_logits": flow.source_logits, "embedding_norm": flow.embedding_norm,
+        "probability": [t.probability for t in flow.top], "words": words.gram,
+        "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,
+        "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
+        "self-test": [float(infoflow.check(model).verdict == "exact")],
+    }  # fmt: skip
+
+
+def largest_difference(one: "infoflow.Model", other: "infoflow.Model") -> float:
+    """Over all numbers of all analyses; relative to each array's largest, where that is above 1."""
+    ours, theirs = numbers(one), numbers(other)
+    assert ours.keys() == theirs.keys()
+    worst = 0.0
+    for name, values in ours.items():
+        a, b = np.asarray(values, dtype=float), np.asarray(theirs[name], dtype=float)
+        assert a.shape == b.shape and a.size, name
+        worst = max(worst, float(np.abs(a - b).max()) / max(1.0, float(np.abs(a).max())))
+    return worst

@@ -1,0 +1,32 @@
+"""Every analysis under nnsight's own simulation of a service, in a process of its own: it empties sys.modules meanwhile.
+
+python -m tests.simulate FOLDER      prints the largest difference from a plain local run
+"""
+
+import sys
+from typing import Any
+
+import nnsight
+import torch
+
+import infoflow
+from infoflow import remote, remote_run
+from infoflow.model import Model
+from tests.agreement import largest_difference
+
+
+def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connection) -> Any:
+    with torch.no_grad(), traced.trace(torch.tensor([list(ids)]), remote="local") as tracer:
+        result = nnsight.save(block(traced, tracer, *args))
+    return result  # noqa: RET504  nnsight needs the name
+
+
+def main(folder: str) -> None:
+    here = infoflow.load_model(folder)
+    there = Model(here._hf, here.tokenizer, here.name, here.revision, remote.Connection("http://simulated"), here._traced)
+    remote_run._run = _simulated
+    print(largest_difference(here, there))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
