@@ -197,6 +197,8 @@ def smaller_runs(model: "infoflow.model.Model", tokens: Sequence[Token]) -> list
 
 def in_words(size: int) -> str:
     """Bytes as a reader says them."""
+    if size >= 1e12:
+        return f"{size / 1e12:.1f} TB"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 

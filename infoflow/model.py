@@ -471,6 +471,8 @@ def _hosted(
 ) -> Model:
     """A model that the service runs: modules without weights, and the tokenizer."""
     to = remote.connection(host, key)
+    if name == "demo":
+        raise UnsupportedModel("The bundled model is not on the service; it runs here. Choose a model of the hub for there.")
     found = hub.Fetched(folder, "local") if folder else hub.fetch(name, revision, weights=False, on_progress=told)
     with _in_words(name):
         tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)

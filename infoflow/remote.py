@@ -48,13 +48,18 @@ class Deployment:
     state: str
 
 
+def named_host() -> str:
+    """The address of the service: NDIF_HOST, else the public one. Whether it is an address is looked at when it is used."""
+    return (os.environ.get("NDIF_HOST", "").strip() or DEFAULT_HOST).rstrip("/")
+
+
 def connection(host: str | None = None, key: str | None = None) -> Connection:
     """A connection from arguments, else from NDIF_HOST and NDIF_API_KEY.
 
     Raises:
         RemoteRunError: a host that is no http(s) address.
     """
-    host = (host or os.environ.get("NDIF_HOST") or DEFAULT_HOST).rstrip("/")
+    host = (host or named_host()).rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise RemoteRunError("host", f"'{host}' is no address of a service; it must begin with https:// (or http://).")
     return Connection(host, key or os.environ.get("NDIF_API_KEY", ""))

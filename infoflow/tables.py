@@ -1,19 +1,18 @@
 """The tables a page or an export shows of a flow, beside `Flow.to_frame`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from infoflow import budget, metrics
+from infoflow import metrics
 from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.carriers import Carriers
 from infoflow.analyses.flow import Flow
-from infoflow.catalog import MODELS, ROW_NAMES, STAGES
+from infoflow.catalog import ROW_NAMES, STAGES
 from infoflow.errors import BadPrompt
-from infoflow.remote import Deployment
 from infoflow.tokens import BIAS, UNDECODABLE, printable
 
 LONGEST_PIECE = 24
@@ -185,34 +184,6 @@ def readers(found: Carriers, most: int) -> pd.DataFrame:
         "name": [f"L{a} head {h} to {p} {found.tokens[p]}" for a, h, p in zip(layer, head, position, strict=True)],
         "share": found.reads[layer, head, position],
     })  # fmt: skip
-
-
-def models(held: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The catalogue and whatever else is in memory: model, family, parameters (millions), needs, fits here, in memory, self-test.
-
-    `held` gives the self-test's verdict and the precision of each model in memory, by name.
-    """
-    free = budget.memory_limit() * 2  # a limit is half of what is free
-    rows: list[tuple[Any, ...]] = []
-    for entry in MODELS:
-        needs = entry.parameters * 4_000_000
-        verdict, dtype = held.get(entry.name, ("", ""))
-        rows.append((
-            entry.title, entry.name, entry.family, entry.parameters, budget.in_words(needs), needs < free or bool(dtype), dtype,
-            verdict, entry.note,
-        ))  # fmt: skip
-    known = {entry.name for entry in MODELS}
-    rows += [(name, name, "", None, "", True, dtype, verdict, "") for name, (verdict, dtype) in held.items() if name not in known]
-    names = ["model", "name", "family", "parameters", "needs", "fits here", "in memory", "self-test", "note"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def deployed(listed: Sequence[Deployment]) -> pd.DataFrame:
-    """What the hosted service lists: model, revision, state, and whether it is in memory there."""
-    rows = [
-        (d.name, d.revision, d.state.lower(), {"HOT": "in memory", "WARM": "warm"}.get(d.level, d.level.lower())) for d in listed
-    ]
-    return pd.DataFrame(rows, columns=["model", "revision", "state", "level"])
 
 
 def provenance_line(flow: Flow) -> str:

@@ -1,38 +1,39 @@
-"""Which models run where, and what is in memory now."""
+"""Which models run where, what is in memory now, and what is running."""
 
 import streamlit as st
 
-from infoflow import tables
-from infoflow.ui import blocks, cache, inputs, jobs, texts
+from infoflow import inventory, remote
+from infoflow.ui import blocks, cache, inputs, jobs, shelf, texts
 
 inputs.page("Models", texts.MODELS_INTRO)
 place = inputs.place()
-name = inputs.model_name()
+host = place.host or remote.named_host()
+shelf.runs()
+service = jobs.run(lambda job: cache.service(host), on_cancel=lambda: None, name="service")
 
 
 @st.fragment
-def actions(name: str) -> None:
-    """Load, with progress and Cancel; unload; use."""
-    held = cache.in_memory()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        load = st.button("Load here", disabled=name in held, icon=":material/memory:", help=texts.LOAD)
-        st.button("Unload", disabled=name not in held, on_click=cache.unload, args=(name,), icon=":material/eject:")
-        if st.button("Use it", type="primary", help=texts.USE):
-            inputs.use_model(name)
-    if load:
+def models(service: cache.Service) -> None:
+    """The table, and what can be done with a model of it: reruns alone."""
+    machine = cache.machine()
+    catalogue = st.container()  # drawn last: what is done below changes it
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = inputs.model_name()
+        inputs.loading(machine.devices)
+    shelf.actions(name, inputs.place_here())
+    with catalogue:
+        up = None if service.failure else service.models
+        shelf.table(inventory.models(shelf.held(), up, cache.machine().free, inputs.bytes_per_parameter(machine)), "catalogue")
+    shelf.memory(cache.machine())
+    words = inputs.search()
+    if words:
         with blocks.reporting_errors():
-            found = jobs.run(lambda job: cache.loaded(cache.HERE, name, job), on_cancel=lambda: None, name="load")
-            st.success(blocks.plain(f"{name} is in memory. {found.tested.verdict}: {found.tested.reason}"))
-    table = tables.models({name: (m.tested.verdict if m.tested else "loading", m.dtype) for name, m in cache.in_memory().items()})
-    st.dataframe(table, hide_index=True, width="stretch", column_config=inputs.MODEL_COLUMNS)
+            found = jobs.run(lambda job: cache.found_on_hub(words), on_cancel=lambda: None, name="search")
+            shelf.table(inventory.found_on_hub(found, machine.free, inputs.bytes_per_parameter(machine)), "found")
+            if not found:
+                st.caption("Nothing by that name. Try fewer letters, or type the full name above.")
 
 
-actions(name)
-if place.host:
-    st.subheader("On NDIF now", anchor=False)
-    with blocks.reporting_errors():
-        listed = jobs.run(lambda job: cache.deployments(place.host), on_cancel=lambda: None, name="status")
-        st.dataframe(tables.deployed(listed), hide_index=True, width="stretch")
-        st.caption(f"{len(listed)} models, as {place.host} lists them; asked again after twenty seconds.")
-else:
-    st.caption(texts.MODELS_NDIF)
+models(service)
+st.subheader("The hosted service", anchor=False)
+shelf.service(host, service)

@@ -3,6 +3,7 @@
 import beartype  # noqa: F401  isort: skip
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ install_import_hook(CHECKED, "beartype.beartype")
 
 import infoflow  # noqa: E402
 from tests import tiny  # noqa: E402
+from tests.loopback import KEY, OTHER, Service, start_service  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 torch.set_num_threads(2)
@@ -42,3 +44,46 @@ def family(request: pytest.FixtureRequest) -> "infoflow.Model":
 def llama_like(request: pytest.FixtureRequest) -> "infoflow.Model":
     """Those of them whose layout the slow twin follows."""
     return tiny.model(request.param)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {}
+    for family in ("llama", "qwen2", "gpt2", "mixtral"):
+        found[family] = tmp_path_factory.mktemp(family)
+        tiny.hf_model(family).save_pretrained(found[family])
+        tiny.tokenizer().save_pretrained(found[family])
+    return found
+
+
+@pytest.fixture(scope="session")
+def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
+    running: list[Service] = []
+
+    def _start(*more: str) -> Service:
+        running.append(start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more))
+        return running[-1]
+
+    yield _start
+    for one in running:
+        one.process.kill()
+
+
+@pytest.fixture(scope="session")
+def service(start: Callable[..., Service]) -> Service:
+    return start(f"--key={KEY}", f"--key={OTHER}")
+
+
+@pytest.fixture
+def hosted(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., infoflow.Model]:
+    """A hosted model by family; the hub, which would give its canonical name, is not asked."""
+    import nnsight.modeling.huggingface as hub
+
+    for family, folder in folders.items():
+        monkeypatch.setitem(hub._ID_CACHE, str(folder), f"tiny/{family}")
+    monkeypatch.delenv("NDIF_API_KEY", raising=False)
+
+    def load(family: str, service: Service, key: str = KEY, **more: object) -> infoflow.Model:
+        return infoflow.load_model(str(folders[family]), remote=True, host=service.host, key=key, **more)  # type: ignore[arg-type]
+
+    return load

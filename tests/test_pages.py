@@ -24,7 +24,9 @@ FLOW = str(ROOT / "pages/information_flow.py")
 
 
 @pytest.fixture(autouse=True)
-def fresh_caches() -> Iterator[None]:
+def fresh_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "1")
+    monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")  # nobody there, and no test asks the public one
     st.cache_data.clear()
     yield
     st.cache_data.clear()
@@ -64,7 +66,7 @@ def test_the_router_opens_the_first_page() -> None:
 
 
 def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "model", lambda name: pytest.fail("a model was loaded for the first picture"))
+    monkeypatch.setattr(cache, "model", lambda *_: pytest.fail("a model was loaded for the first picture"))
     app = opened()
     assert errors(app) == []
     assert app.text_area(key="prompt").value == PRESETS[0].prompt
@@ -307,7 +309,7 @@ def test_a_model_that_does_not_run_gets_a_sentence_and_the_picture_stays(monkeyp
     app = opened()
     before = grid_spec(app)
     broken = SimpleNamespace(lock=threading.RLock(), tested=Check(verdict="unsupported", reason="It does not run.", errors={}))
-    monkeypatch.setattr(cache, "model", lambda name: broken)
+    monkeypatch.setattr(cache, "model", lambda *_: broken)
     ask(app, "The moon is")
     assert errors(app) == ["It does not run."]
     assert grid_spec(app) == before
@@ -327,7 +329,7 @@ def test_a_target_that_fails_draws_nothing_wrong(monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_source_is_shown_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = infoflow.decompose(cache.model("demo"), [40])
+    alone = infoflow.decompose(infoflow.load_model("demo"), [40])
     monkeypatch.setattr(cache, "sample", lambda name, prompt, method: alone)
     app = opened()
     assert errors(app) == [] and alone.n_layers == 6

@@ -1,15 +1,10 @@
 """Hosted models: the same numbers as local ones, and every failure in words. The service is a process on loopback."""
 
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
-import httpx
 import numpy as np
 import pytest
 
@@ -18,80 +13,9 @@ from infoflow import remote
 from infoflow.errors import Cancelled, RemoteRunError, UnsupportedModel
 from tests import tiny
 from tests.agreement import largest_difference
+from tests.loopback import KEY, OTHER, Service
 
-KEY, OTHER = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 PROMPT = "When Mary and John"
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    found = {}
-    for family in ("llama", "qwen2", "gpt2", "mixtral"):
-        found[family] = tmp_path_factory.mktemp(family)
-        tiny.hf_model(family).save_pretrained(found[family])
-        tiny.tokenizer().save_pretrained(found[family])
-    return found
-
-
-class Service(SimpleNamespace):
-    def fault(self, mode: str) -> None:
-        httpx.post(f"{self.host}/_fault", json={"mode": mode})
-
-    def received(self) -> list[dict]:
-        return httpx.get(f"{self.host}/_received").json()
-
-
-def start_service(folders: dict[str, Path], *more: str) -> Service:
-    """The loopback service with these models, up and answering."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    models = [f"--model=tiny/{family}={folder}" for family, folder in folders.items()]
-    command = [sys.executable, str(Path(__file__).with_name("ndif_server.py")), f"--port={port}", *models, *more]
-    process = subprocess.Popen(command, cwd=Path(__file__).parent)  # infoflow can't be imported there
-    host = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{host}/status", timeout=1)
-            return Service(host=host, process=process)
-        except OSError:
-            assert process.poll() is None, "the server did not start"
-            time.sleep(0.1)
-    process.kill()
-    raise AssertionError("the server did not start in a minute")
-
-
-@pytest.fixture(scope="module")
-def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
-    running: list[Service] = []
-
-    def _start(*more: str) -> Service:
-        running.append(start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more))
-        return running[-1]
-
-    yield _start
-    for one in running:
-        one.process.kill()
-
-
-@pytest.fixture(scope="module")
-def service(start: Callable[..., Service]) -> Service:
-    return start(f"--key={KEY}", f"--key={OTHER}")
-
-
-@pytest.fixture
-def hosted(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., infoflow.Model]:
-    """A hosted model by family; the hub, which would give its canonical name, is not asked."""
-    import nnsight.modeling.huggingface as hub
-
-    for family, folder in folders.items():
-        monkeypatch.setitem(hub._ID_CACHE, str(folder), f"tiny/{family}")
-    monkeypatch.delenv("NDIF_API_KEY", raising=False)
-
-    def load(family: str, service: Service, key: str = KEY, **more: object) -> infoflow.Model:
-        return infoflow.load_model(str(folders[family]), remote=True, host=service.host, key=key, **more)  # type: ignore[arg-type]
-
-    return load
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])

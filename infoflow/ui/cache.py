@@ -1,5 +1,6 @@
 """Every cache of the app. Keys are plain frozen values that hold all a result depends on; sizes and ages are bounded."""
 
+import os
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,65 +11,132 @@ from infoflow import budget, remote, samples
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
-from infoflow.errors import UnsupportedModel
+from infoflow.errors import InfoflowError, UnsupportedModel
 from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
 from infoflow.ui import jobs
 
 if TYPE_CHECKING:
+    import infoflow.hub
     import infoflow.model
-
-
-@st.cache_resource(show_spinner=False)
-def _held() -> "weakref.WeakValueDictionary[str, infoflow.model.Model]":
-    return weakref.WeakValueDictionary()
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def model(name: str) -> "infoflow.model.Model":
-    """A loaded model, shared by all visitors; it owns its lock."""
-    from infoflow.model import load_model  # transformers loads when a model is first needed, not before the first picture
-
-    found = load_model(name)
-    _held()[name] = found
-    return found
-
-
-def in_memory() -> dict[str, "infoflow.model.Model"]:
-    """The models held here now, by name; looking loads none."""
-    return dict(_held())
-
-
-def unload(name: str) -> None:
-    """Give a model's memory back. A run that uses it ends first."""
-    model.clear(name)
-    _held().pop(name, None)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def hosted(name: str, host: str) -> "infoflow.model.Model":
-    """A model that the service runs, shared by all visitors without anyone's key."""
-    from infoflow.model import load_model
-
-    return load_model(name, remote=True, host=host, key="")
-
-
-@st.cache_data(max_entries=1, ttl=20, show_spinner=False)
-def deployments(host: str) -> list[remote.Deployment]:
-    """What the service has up, asked at most every twenty seconds."""
-    return remote.deployments(remote.connection(host))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run happens: here, or on the service with a visitor's key, which belongs to no cache key, log or message."""
+    """Where a run happens: here, on a device, or on the service with a visitor's key, which belongs to no cache key, log or
+    message."""
 
     host: str = ""
     """of the service; '' for this machine"""
     key: str = field(default="", repr=False, compare=False)
+    device: str = "auto"
+    dtype: str = "auto"
+    """how weights are held here"""
 
 
 HERE = Place()
+
+
+@st.cache_resource(show_spinner=False)
+def _held() -> "weakref.WeakValueDictionary[tuple[str, str, str], infoflow.model.Model]":
+    return weakref.WeakValueDictionary()
+
+
+def folders_allowed() -> bool:
+    """Whether visitors may name folders of this machine: INFOFLOW_LOCAL_FOLDERS (1 or 0), else only where the app listens to
+    this machine alone, as `make app` starts it."""
+    chosen = os.environ.get("INFOFLOW_LOCAL_FOLDERS", "").strip()
+    return chosen == "1" if chosen else st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def model(name: str, device: str, dtype: str, folders: bool, _job: jobs.Job) -> "infoflow.model.Model":
+    """A loaded model, shared by all visitors; it owns its lock."""
+    from infoflow.model import load_model  # transformers loads when a model is first needed, not before the first picture
+
+    found = load_model(name, device=device, dtype=dtype, folders=folders, on_progress=_job.say)
+    _held()[name, device, dtype] = found
+    return found
+
+
+def in_memory() -> "dict[tuple[str, str, str], infoflow.model.Model]":
+    """The models held here now, by name, device and type as they were asked for; looking loads none."""
+    return dict(_held())
+
+
+def unload(name: str) -> None:
+    """Give a model's memory back, however it is held. A run that uses it ends first."""
+    for held, device, dtype in in_memory():
+        if held == name:
+            for folders in (True, False):
+                model.clear(name, device, dtype, folders)
+            _held().pop((held, device, dtype), None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def hosted(name: str, host: str, folders: bool, _job: jobs.Job) -> "infoflow.model.Model":
+    """A model that the service runs, shared by all visitors without anyone's key."""
+    from infoflow.model import load_model
+
+    return load_model(name, remote=True, host=host, key="", folders=folders, on_progress=_job.say)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the hosted service says of itself."""
+
+    models: tuple[remote.Deployment, ...] = ()
+    versions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """of packages: here, there"""
+    failure: str = ""
+    """why nothing is known of it"""
+
+
+@st.cache_data(max_entries=4, ttl=20, show_spinner=False)
+def service(host: str) -> Service:
+    """What the service has up and runs on, asked at most every twenty seconds; a failure is kept as long."""
+    try:
+        to = remote.connection(host)
+        listed = tuple(remote.deployments(to))
+        try:
+            return Service(listed, remote.versions(to))
+        except InfoflowError:  # an older service does not tell
+            return Service(listed)
+    except InfoflowError as error:
+        return Service(failure=str(error))
+
+
+@st.cache_data(max_entries=32, ttl=600, show_spinner=False)
+def found_on_hub(text: str) -> "list[infoflow.hub.Found]":
+    """What a search of the hub gives."""
+    from infoflow import hub
+
+    return hub.search(text)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the app runs on."""
+
+    devices: dict[str, str]
+    """name and title, the one that is chosen by itself first"""
+    suited: str
+    """how weights are held on that one if nothing is said"""
+    warnings: tuple[str, ...]
+    used: int
+    """bytes that the app holds"""
+    free: int
+    """bytes"""
+
+
+def machine() -> Machine:
+    """Devices and memory now."""
+    from infoflow import devices
+
+    there = sorted(devices.available(), key=lambda d: d != devices.choose())
+    warnings = tuple(w for d in there if (w := devices.warning(d)))
+    used, free = devices.used_memory(), devices.free_memory(there[0])
+    return Machine({d: devices.title(d) for d in there}, devices.suited(there[0]), warnings, used, free)
 
 
 @st.cache_data(max_entries=32, ttl=3600, show_spinner=False)
@@ -94,14 +162,19 @@ def loaded(place: Place, name: str, job: jobs.Job) -> "infoflow.model.Model":
         InfoflowError: what `load_model` raises; a model that the decomposition does not run on; Cancelled.
     """
     job.say(f"Loading {name} …")
-    shared = hosted(name, place.host) if place.host else model(name)
-    found = shared
-    if place.host:  # this visitor's key, and this run's status line
-        found = shared.through(remote.Connection(place.host, place.key, on_status=job.say))
-    with shared.lock:
-        if shared.tested is None:
+    if place.host:
+        shared = hosted(name, place.host, folders_allowed(), job)
+        # this visitor's key and status line
+        found = shared.through(remote.Connection(place.host, place.key, job.say, remote.SILENCE, remote.LARGEST))
+        if shared.tested is None:  # without a lock: the run queues there, and nobody here shall wait for it
             job.say("Self-test …")
             shared.tested = found.tested = check(found)
+    else:
+        shared = found = model(name, place.device, place.dtype, folders_allowed(), job)
+        with shared.lock:
+            if shared.tested is None:
+                job.say("Self-test …")
+                shared.tested = check(shared)
     if not shared.tested.errors:  # nothing could be measured
         raise UnsupportedModel(shared.tested.reason)
     return found

@@ -1,7 +1,7 @@
 """Every widget key and URL name. Keys bound to the URL make a link reopen the view."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from infoflow.charts.flow import EMPHASES
 from infoflow.charts.palette import PALETTES
 from infoflow.metrics import METRICS
 from infoflow.ui import texts
-from infoflow.ui.cache import HERE, Place
+from infoflow.ui.cache import HERE, Machine, Place
 
 MAX_CHARACTERS = 20_000
+WHERE = ("here", "on NDIF")
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
 WINDOW = 48
 """so many positions are drawn at first; a slider chooses which"""
@@ -40,9 +41,16 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
+KEPT = ("prompt", "model", "run_by", "metric", "sources", "emphasis", "colours", "hide_first", "panel", "device", "dtype")
+"""what a reader has chosen on one page and finds again when they come back: Streamlit forgets widgets that are not drawn"""
+
+
 def page(title: str, intro: str) -> None:
     """Title and one line of help, the same on every page. Each page calls it first, since a link can open it alone."""
     st.set_page_config(page_title=f"{title} · infoflow", page_icon=ICON, layout="wide")
+    for key in KEPT:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
     st.header(title, anchor=False)
     st.caption(intro)
 
@@ -107,13 +115,19 @@ def _question() -> Question:
 def place() -> Place:
     """Where models run, chosen in the sidebar; a key stays in this browser's session."""
     with st.sidebar:
-        where = _choice("Models run", ["here", "on NDIF"], "here", "where", texts.WHERE)
-        if where == "here":
-            return HERE
-        typed = st.text_input("NDIF key", type="password", key="ndif_key", autocomplete="off", help=texts.KEY)
-        host = remote.connection().host
-        st.caption(f"Runs go to {host}. Type the model's name as it is on the hub.")
-        return Place(host, typed.strip() or _owners_key())
+        where = _choice("Models run", WHERE, WHERE[0], "where", texts.WHERE)
+        if where == WHERE[0]:
+            return place_here()
+        typed = st.text_input("NDIF key", type="password", key="ndif_key", autocomplete="off", help=texts.KEY).strip()
+        host, owners = remote.named_host(), _owners_key()
+        whose = "your key, for this session" if typed else "the key of whoever runs this app" if owners else "no key yet"
+        st.caption(f"Runs go to {host} with {whose}. Type the model's name as it is on the hub.")
+        return Place(host, typed or owners)
+
+
+def place_here() -> Place:
+    """This machine, with the device and type of weights chosen on the Models page."""
+    return Place(device=st.session_state.get("device", "auto"), dtype=st.session_state.get("dtype", "auto"))
 
 
 def _owners_key() -> str:
@@ -126,7 +140,7 @@ def _owners_key() -> str:
 
 
 def model_name() -> str:
-    """Which model the Models page is about: one of the catalogue, or any name or folder."""
+    """Which model the Models page is about: a row of the table, or any name or folder."""
     named = {m.name: m.title for m in MODELS}
     chosen = st.selectbox(
         "Model", list(named), key="models_name", accept_new_options=True, format_func=lambda n: named.get(n, n), help=texts.MODEL
@@ -134,16 +148,44 @@ def model_name() -> str:
     return chosen or "demo"
 
 
-def use_model(name: str) -> None:
-    """Go to the first page with this model."""
-    st.session_state["model"] = name
-    st.switch_page("pages/information_flow.py")
+def pick(table: str, names: Sequence[str]) -> None:
+    """A row of a table was chosen: its model becomes the one the Models page is about."""
+    rows = st.session_state[table].selection.rows
+    if rows:
+        st.session_state["models_name"] = names[rows[0]]
 
 
+def loading(devices: Mapping[str, str]) -> None:
+    """Device and type of the weights, for what is loaded from now on in this session."""
+    titles = {"auto": f"auto: {next(iter(devices.values()))}", **devices}
+    st.selectbox("Device", list(titles), format_func=titles.__getitem__, key="device", help=texts.DEVICE)
+    st.selectbox("Weights as", ["auto", *DTYPES], key="dtype", help=texts.DTYPE)
+
+
+def bytes_per_parameter(machine: Machine) -> int:
+    """Of weights held as chosen."""
+    dtype = st.session_state.get("dtype", "auto")
+    return 4 if (machine.suited if dtype == "auto" else dtype) == "float32" else 2
+
+
+def search() -> str:
+    """Words to search the hub for."""
+    return st.text_input("Search the Hugging Face hub", key="hub_search", placeholder="e.g. pythia", help=texts.SEARCH).strip()
+
+
+def use(model: str, where: str) -> None:
+    """The first page will be about this model, there."""
+    st.session_state["model"], st.session_state["where"] = model, where
+
+
+DTYPES = ("float32", "bfloat16", "float16")
 MODEL_COLUMNS = {
-    "parameters": st.column_config.NumberColumn("parameters (M)", format="%d"),
-    "needs": st.column_config.TextColumn("needs", help="Memory of the weights in float32."),
+    "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
+    "needs": st.column_config.TextColumn("needs", help="Memory of the weights, held as chosen below."),
     "fits here": st.column_config.CheckboxColumn("fits here", help="Beside what is in use now."),
+    "on NDIF": st.column_config.TextColumn("on NDIF", help=texts.LEVELS),
+    "downloads": st.column_config.NumberColumn("downloads", format="compact"),
+    "in the table": st.column_config.CheckboxColumn("known family", help=texts.KNOWN_FAMILY),
 }
 
 

@@ -22,10 +22,12 @@ def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T
     `{page}_shown` and `{page}_cancelled`.
     """
     with st.container():  # messages that come and go must not move what follows
-        return _last_good(f"{page}_shown", f"{page}_cancelled", asked, work)
+        return _last_good(page, asked, work)
 
 
-def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+def _last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+    shown, cancelled = f"{page}_shown", f"{page}_cancelled"
+
     def cancel() -> None:
         st.session_state[cancelled] = asked
 
@@ -35,7 +37,8 @@ def _last_good(shown: str, cancelled: str, asked: Question, work: Callable[[Ques
     else:
         with blocks.reporting_errors():
             try:
-                result = jobs.run(lambda job: work(asked, job), on_cancel=cancel)
+                title = f"{page.replace('_', ' ').capitalize()} of “{shortened(asked.prompt)}” on {asked.model}"
+                result = jobs.run(lambda job: work(asked, job), on_cancel=cancel, name=page, keep=asked, title=title)
                 st.session_state[shown] = asked
                 return asked, result
             except TooLarge as error:
@@ -59,6 +62,12 @@ def _offer_smaller(asked: Question, error: TooLarge) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for kind, cost in offers:
             st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=inputs.run_by, args=(kind,), help=f"Takes {cost}.")
+
+
+def shortened(prompt: str, most: int = 40) -> str:
+    """A prompt as a title has room for."""
+    one_line = " ".join(prompt.split())
+    return one_line if len(one_line) <= most else one_line[: most - 1] + "…"
 
 
 def some_left(flow: Flow, hide: Sequence[str], scope: str) -> tuple[int, ...]:

@@ -61,15 +61,33 @@ BADGE = """The self-test: a short prompt decomposed on this model, and held agai
 
 BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 
-MODELS_INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Any other
-model of the hub, or a local folder, can be typed."""
+MODELS_INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Click a
+row, or type any other model of the hub or a local folder."""
 
-MODELS_NDIF = """Choose “on NDIF” in the sidebar to see what the hosted service has up."""
+LEVELS = """Whether the hosted service has the model: **in memory** (answers at once), **warm** (on its way), **cold** (is loaded
+when asked for). Empty: not listed there. Asked again after twenty seconds."""
+
+KNOWN_FAMILY = """Families whose layout is known. Others are tried, and judged by their numbers."""
+
+DEVICE = """What models that are loaded from now on compute on. auto: the fastest device here that can be trusted."""
+
+DTYPE = """How weights are held. auto: bfloat16 on a GPU that computes with it (compute capability 8.0 or more), float32
+elsewhere. Half precision takes half the memory; the decomposition's own arithmetic is float32 whatever this is."""
+
+SEARCH = """Text-generation models with safetensors weights, the most downloaded first. Click a row to choose one."""
+
+NO_FOLDERS = """Local folders are off on this app, since others can reach it. Whoever runs it can set INFOFLOW_LOCAL_FOLDERS=1."""
+
+NEVER = (
+    """Code from model repositories is never run (`trust_remote_code` stays off), and pickled weights (.bin) are never read."""
+)
 
 LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. At most two
 models are held; the one unused longest gives way."""
 
-USE = """Opens the Information flow page with this model; prompt and view stay."""
+USE_HERE = """Opens the Information flow page with this model on this machine; prompt and view stay."""
+
+USE_THERE = """Opens the Information flow page with this model on the hosted service; prompt and view stay."""
 
 WHERE = """**here**: on the machine that serves this page. **on NDIF**: on the hosted service of the National Deep Inference
 Fabric, which runs models that do not fit here; only names, prompts and results travel."""
@@ -78,7 +96,8 @@ KEY = """Kept for this browser's session alone: it is in no cache, address, log 
 
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
 
-MODEL = """The bundled model, a Hugging Face name, or a local folder: type it and press Enter."""
+MODEL = """The bundled model, a Hugging Face name (with @branch or @commit for a revision), or a local folder: type it and press
+Enter."""
 
 FLOW_INTRO = """Every bar is one position's residual stream after one layer, split exactly into what each source token
 contributed. Read from the bottom (embeddings) to the top (output); colours are those of the tokens along the bottom."""

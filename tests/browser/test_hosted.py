@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from tests import tiny
 from tests.browser.conftest import Visitor, serve
-from tests.test_remote import KEY, Service, start_service
+from tests.loopback import KEY, Service, start_service
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,84 @@
+"""Which models there are: the catalogue, what is in memory, on the hosted service and on the hub, as tables for a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from infoflow import budget
+from infoflow.architectures import FAMILIES
+from infoflow.catalog import MODELS, Entry
+from infoflow.remote import Deployment
+
+if TYPE_CHECKING:
+    import infoflow.hub
+
+
+@dataclass(frozen=True)
+class Held:
+    """A model in memory."""
+
+    name: str
+    dtype: str
+    device: str
+    bytes: int
+    verdict: str
+
+
+def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per_parameter: int = 4) -> pd.DataFrame:
+    """The catalogue and whatever else is in memory: name, family, parameters (millions), needs, fits here, in memory, on NDIF,
+    self-test, note.
+
+    `up` is what the service has, None where that is not known; `free` bytes of memory are left, and weights take
+    `per_parameter` bytes each.
+    """
+    rows: list[tuple[Any, ...]] = []
+    states = {d.name: _level(d) for d in up or ()}
+    entries = list(MODELS) + [Entry(n, n, "", 0, "") for n in dict.fromkeys(h.name for h in held) if n not in _CATALOGUE]
+    for entry in entries:
+        here = [h for h in held if h.name == entry.name]
+        needs = entry.parameters * 1_000_000 * per_parameter
+        there = "unknown" if up is None else states.get(entry.name, "")
+        rows.append((
+            entry.name, entry.family, entry.parameters or None, budget.in_words(needs) if needs else "",
+            bool(here) or needs < free, ", ".join(f"{h.dtype} on {h.device}, {budget.in_words(h.bytes)}" for h in here),
+            "" if entry.name == "demo" else there, ", ".join(dict.fromkeys(h.verdict for h in here)), entry.note,
+        ))  # fmt: skip
+    columns = ["name", "family", "parameters", "needs", "fits here", "in memory", "on NDIF", "self-test", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_CATALOGUE = {entry.name for entry in MODELS}
+
+
+def _level(found: Deployment) -> str:
+    return {"HOT": "in memory", "WARM": "warm"}.get(found.level, found.level.lower())
+
+
+def deployed(listed: Sequence[Deployment]) -> pd.DataFrame:
+    """What the hosted service lists: model, revision, state, and whether it is in memory there."""
+    rows = [(d.name, d.revision, d.state.lower(), _level(d)) for d in listed]
+    return pd.DataFrame(rows, columns=["model", "revision", "state", "level"])
+
+
+def versions(found: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Versions of packages: package, here, there."""
+    return pd.DataFrame([(name, *both) for name, both in found.items()], columns=["package", "here", "there"])
+
+
+def found_on_hub(found: "Sequence[infoflow.hub.Found]", free: int, per_parameter: int = 4) -> pd.DataFrame:
+    """What a search gave: name, family, supported, parameters (millions), fits here, gated, downloads."""
+    rows = [
+        (
+            f.name,
+            f.family,
+            f.family in FAMILIES,
+            f.parameters or None,
+            bool(f.parameters) and f.parameters * 1_000_000 * per_parameter < free,
+            f.gated,
+            f.downloads,
+        )
+        for f in found
+    ]
+    return pd.DataFrame(rows, columns=["name", "family", "in the table", "parameters", "fits here", "gated", "downloads"])
