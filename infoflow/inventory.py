@@ -28,7 +28,7 @@ class Held:
 
 def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per_parameter: int = 4) -> pd.DataFrame:
     """The catalogue and whatever else is in memory: name, family, parameters (millions), needs, fits here, in memory, on NDIF,
-    self-test, note.
+    self-test.
 
     `up` is what the service has, None where that is not known; `free` bytes of memory are left, and weights take
     `per_parameter` bytes each.
@@ -43,9 +43,9 @@ def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per
         rows.append((
             entry.name, entry.family, entry.parameters or None, budget.in_words(needs) if needs else "",
             bool(here) or needs < free, ", ".join(f"{h.dtype} on {h.device}, {budget.in_words(h.bytes)}" for h in here),
-            "" if entry.name == "demo" else there, ", ".join(dict.fromkeys(h.verdict for h in here)), entry.note,
+            "" if entry.name == "demo" else there, ", ".join(dict.fromkeys(h.verdict for h in here)),
         ))  # fmt: skip
-    columns = ["name", "family", "parameters", "needs", "fits here", "in memory", "on NDIF", "self-test", "note"]
+    columns = ["name", "family", "parameters", "needs", "fits here", "in memory", "on NDIF", "self-test"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -8,9 +8,10 @@ from infoflow.analyses.flow_trace import split
 from infoflow.charts import flow as charts
 from infoflow.ui import blocks, cache, groups, inputs, panels, runs, texts
 
-inputs.page("Information flow", texts.FLOW_INTRO)
+NAME = "Information flow"
+inputs.page(NAME, texts.FLOW_INTRO)
 asked = inputs.question()
-result = runs.last_good("flow", asked, lambda q, job: cache.flow(q.place, q.model, q.prompt, q.sources, job))
+result = runs.last_good("flow", NAME, asked, lambda q, job: cache.flow(q.place, q.model, q.prompt, q.sources, job))
 
 
 @st.fragment

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import streamlit as st
+from huggingface_hub import constants
 from streamlit import dataframe_util
 from streamlit.testing.v1 import AppTest
 
@@ -17,10 +18,11 @@ from infoflow.errors import BadPrompt
 from infoflow.selftest import Check
 from infoflow.ui import cache, jobs
 from infoflow.ui.inputs import WINDOW
+from tests import tiny
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("pages/*.py"))
-FLOW = str(ROOT / "pages/information_flow.py")
+FLOW, MODELS_PAGE = str(ROOT / "pages/information_flow.py"), str(ROOT / "pages/models.py")
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +132,49 @@ def test_an_unknown_model_gets_a_sentence_and_the_last_picture_stays(name: str, 
     (error,) = errors(app)
     assert "folder" in error
     assert grid_spec(app) == before
+
+
+def test_folders_are_off_where_others_can_reach_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny.hf_model("llama").save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    monkeypatch.setattr("infoflow.ui.inputs.MODELS", (*MODELS, Entry(str(tmp_path), "tiny", "", 0, "")))
+    app = opened()
+    app.selectbox(key="model").set_value(str(tmp_path))
+    assert errors(ask(app, "hello")) == []
+    monkeypatch.delenv("INFOFLOW_LOCAL_FOLDERS")  # and the app listens to no address of this machine alone
+    cache.model.clear()
+    app = opened()
+    app.selectbox(key="model").set_value(str(tmp_path))
+    assert errors(ask(app, "hello there"))[0].startswith("Give a name on the hub")
+    assert "Local folders are off" in captions(opened(MODELS_PAGE))
+
+
+def test_models_are_loaded_used_and_unloaded() -> None:
+    cache.unload("demo")
+    app = opened(MODELS_PAGE)
+    assert app.dataframe[0].value.set_index("name").loc["demo", "in memory"] == ""
+    button(app, "Load here").click().run()
+    assert "demo is in memory. exact" in app.success[0].value.replace("\\", "")
+    row = app.dataframe[0].value.set_index("name").loc["demo"]
+    assert row["in memory"] == "float32 on cpu, 20 MB" and row["self-test"] == "exact" and row["fits here"]
+    assert not app.dataframe[0].value.set_index("name").loc["meta-llama/Llama-3.1-405B", "fits here"]
+    button(app, "Unload").click().run()
+    assert app.dataframe[0].value.set_index("name").loc["demo", "in memory"] == ""
+    app.selectbox(key="dtype").set_value("float16").run()
+    button(app, "Load here").click().run()
+    assert app.dataframe[0].value.set_index("name").loc["demo", "in memory"] == "float16 on cpu, 10 MB"
+    button(app, "Unload").click().run()
+
+
+def test_a_model_that_can_not_be_loaded_gets_a_sentence_on_the_models_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    app = opened(MODELS_PAGE)
+    app.selectbox(key="models_name").set_value("Qwen/Qwen3-0.6B").run()
+    assert "about 1.5 GB" in captions(app)
+    button(app, "Load here").click().run()
+    assert "can't be reached from here" in errors(app)[0]
+    app.text_input(key="hub_search").set_value("pythia").run()
+    assert "can't be searched from here" in errors(app)[0]
 
 
 @pytest.mark.parametrize(

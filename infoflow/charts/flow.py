@@ -301,7 +301,7 @@ def cell_bars(
     )
     return (
         alt.layer(bars, above, below)
-        .properties(height=20 * max(1, len(shown)))
+        .properties(height=20 * max(1, len(shown)) + 16)
         .configure(view=_NO_FRAME, background="transparent")
     )
 

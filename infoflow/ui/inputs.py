@@ -41,7 +41,20 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-KEPT = ("prompt", "model", "run_by", "metric", "sources", "emphasis", "colours", "hide_first", "panel", "device", "dtype")
+KEPT = (
+    "prompt",
+    "model",
+    "run_by",
+    "metric",
+    "sources",
+    "emphasis",
+    "colours",
+    "hide_first",
+    "panel",
+    "device",
+    "dtype",
+    "ndif_key",
+)
 """what a reader has chosen on one page and finds again when they come back: Streamlit forgets widgets that are not drawn"""
 
 
@@ -181,6 +194,8 @@ def use(model: str, where: str) -> None:
 DTYPES = ("float32", "bfloat16", "float16")
 MODEL_COLUMNS = {
     "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
+    "name": st.column_config.TextColumn("name", width=200),
+    "in memory": st.column_config.TextColumn("in memory", width=170),
     "needs": st.column_config.TextColumn("needs", help="Memory of the weights, held as chosen below."),
     "fits here": st.column_config.CheckboxColumn("fits here", help="Beside what is in use now."),
     "on NDIF": st.column_config.TextColumn("on NDIF", help=texts.LEVELS),

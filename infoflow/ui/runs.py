@@ -15,17 +15,18 @@ from infoflow.ui.inputs import Question
 T = TypeVar("T")
 
 
-def last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+def last_good(page: str, name: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
     """`work(asked)`; on a bad input or Cancel its message is shown and the page keeps what it showed before.
 
-    Gives the question that is shown with its result; None only when there is nothing to show yet. Kept in the session:
+    `name` is what the page is called. Gives the question that is shown with its result; None only when there is nothing to
+    show yet. Kept in the session:
     `{page}_shown` and `{page}_cancelled`.
     """
     with st.container():  # messages that come and go must not move what follows
-        return _last_good(page, asked, work)
+        return _last_good(page, name, asked, work)
 
 
-def _last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+def _last_good(page: str, name: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
     shown, cancelled = f"{page}_shown", f"{page}_cancelled"
 
     def cancel() -> None:
@@ -37,7 +38,7 @@ def _last_good(page: str, asked: Question, work: Callable[[Question, jobs.Job], 
     else:
         with blocks.reporting_errors():
             try:
-                title = f"{page.replace('_', ' ').capitalize()} of “{shortened(asked.prompt)}” on {asked.model}"
+                title = f"{name} of “{shortened(asked.prompt)}” on {asked.model}"
                 result = jobs.run(lambda job: work(asked, job), on_cancel=cancel, name=page, keep=asked, title=title)
                 st.session_state[shown] = asked
                 return asked, result

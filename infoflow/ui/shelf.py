@@ -4,12 +4,16 @@ import pandas as pd
 import streamlit as st
 
 from infoflow import budget, inventory, remote
+from infoflow.catalog import MODELS
 from infoflow.ui import blocks, cache, inputs, jobs, texts
 
 
-@st.fragment(run_every=1.0)
 def runs() -> None:
     """What was begun in this session and how far it is; it goes on while this page is open."""
+    st.fragment(_runs, run_every=1.0 if any(work.running for work in jobs.begun()) else None)()
+
+
+def _runs() -> None:
     works = jobs.begun()
     if not works:
         st.caption("Nothing has been run in this session yet.")
@@ -45,20 +49,24 @@ def table(rows: pd.DataFrame, key: str) -> None:
 
 def actions(name: str, place: cache.Place) -> None:
     """Load, with progress and Cancel; unload; use, here or there."""
-    in_memory = any(held == name for held, *_ in cache.in_memory())
     with st.container(horizontal=True, vertical_alignment="center"):
         load = st.button("Load here", icon=":material/memory:", help=texts.LOAD)
-        st.button("Unload", disabled=not in_memory, on_click=cache.unload, args=(name,), icon=":material/eject:")
+        unload = st.empty()
         here = st.button("Use here", type="primary", help=texts.USE_HERE, on_click=inputs.use, args=(name, inputs.WHERE[0]))
         there = st.button(
             "Use on NDIF", help=texts.USE_THERE, disabled=name == "demo", on_click=inputs.use, args=(name, inputs.WHERE[1])
         )
-    if here or there:
-        st.switch_page("pages/information_flow.py")
     if load:
         with blocks.reporting_errors():
             found = jobs.run(lambda job: cache.loaded(place, name, job), on_cancel=lambda: None, name="load")
             st.success(blocks.plain(f"{name} is in memory. {found.tested.verdict}: {found.tested.reason}"))
+    in_memory = any(held == name for held, *_ in cache.in_memory())  # after the loading, which changes it
+    unload.button("Unload", disabled=not in_memory, on_click=cache.unload, args=(name,), icon=":material/eject:")
+    note = next((m.note for m in MODELS if m.name == name), "")
+    if note:
+        st.caption(note)
+    if here or there:
+        st.switch_page("pages/information_flow.py")
 
 
 def memory(machine: cache.Machine) -> None:
@@ -75,11 +83,12 @@ def service(host: str, found: cache.Service) -> None:
     if found.failure:
         st.info(blocks.plain(f"Not known now: {found.failure}"), icon=":material/cloud_off:")
         return
-    left, right = st.columns([2.4, 1], gap="large")
+    left, right = st.columns([1.6, 1], gap="large")
     with left:
         if found.models:
             st.dataframe(inventory.deployed(found.models), hide_index=True, width="stretch")
-        st.caption(blocks.plain(f"{len(found.models)} models, as {host} lists them; asked again after twenty seconds."))
+        many = f"{len(found.models)} model{'' if len(found.models) == 1 else 's'}"
+        st.caption(blocks.plain(f"{many}, as {host} lists them; asked again after twenty seconds."))
     with right:
         if found.versions:
             st.dataframe(inventory.versions(found.versions), hide_index=True, width="stretch")

@@ -68,7 +68,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     assert "The run was stopped" in me.text() and "Below is the last good run: abc def" in me.text()
 
     me.page.goto(f"{me.address}/models?where=on+NDIF")
-    me.page.get_by_text("1 models, as").wait_for(timeout=60_000)
+    me.page.get_by_text("1 model, as").wait_for(timeout=60_000)
 
     service.process.kill()
     service.process.wait()
