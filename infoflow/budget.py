@@ -52,7 +52,7 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.seconds is None:
-            return f"at most {in_words(self.bytes)} to bring back"
+            return f"about {in_words(self.bytes)} to bring back"
         return f"about {in_words(self.bytes)} of memory and {_seconds(self.seconds)}"
 
 
@@ -68,7 +68,7 @@ def estimate(model: "infoflow.model.Model", n_tokens: int, n_sources: int | None
     S += s.biased
     gram = 2 * s.layers * T * S * S
     if model.connection is not None:  # packed: symmetric, and zero for later sources
-        return Estimate(n_tokens=T, n_sources=S, bytes=gram * _FLOAT // 2, seconds=None)
+        return Estimate(n_tokens=T, n_sources=S, bytes=2 * s.layers * T * (S + 1) * (S + 2) * _FLOAT // 6, seconds=None)
     head_width, kv_width = s.heads * s.d_head, s.kv_heads * s.d_head
     attention = min(
         rows * (2 * s.d_model + 3 * head_width + kv_width) + T * S * (head_width + kv_width), chunk_bytes(model) // _FLOAT
@@ -139,9 +139,16 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
             f"{apart}; the limit is {limit}. Shorten it, group it (for example into '{min(32, limit)} spans'), or set "
             f"INFOFLOW_MAX_TOKENS to {n_sources} or more (memory grows with the square of the number of sources)."
         )
-    if model.connection is not None:
-        return  # it is the service's memory
-    needed, allowed = estimate(model, n_tokens, n_sources), memory_limit(model)
+    needed = estimate(model, n_tokens, n_sources)
+    if model.connection is not None:  # it is the service's memory; what comes back must fit through the wire
+        taken = model.connection.limit
+        if needed.bytes > taken:
+            raise TooLarge(
+                f"{n_tokens} tokens in {n_sources} sources would bring {in_words(needed.bytes)} back; {in_words(taken)} are "
+                "taken from a service. Group them, for example into '32 spans'."
+            )
+        return
+    allowed = memory_limit(model)
     if needed.bytes > allowed:
         fits = fewer_sources(model, n_tokens, n_sources)
         advice = f"Group it into {fits} spans or fewer" if fits else "Shorten it"

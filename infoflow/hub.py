@@ -68,6 +68,7 @@ def search(text: str, most: int = 20) -> list[Found]:
     """
     wanted: Any = ["downloads", "gated", "safetensors", "config"]
     try:
+        httpx2.head(constants.ENDPOINT, timeout=_PATIENCE / 2)  # the search itself would try again for half a minute
         listed = list(
             huggingface_hub.HfApi().list_models(
                 search=text, pipeline_tag="text-generation", filter="safetensors", sort="downloads", limit=most, expand=wanted

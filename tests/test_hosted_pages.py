@@ -13,6 +13,7 @@ from infoflow.ui import cache
 from tests.loopback import KEY, OTHER, Service
 from tests.test_pages import FLOW, ROOT, ask, button, captions, errors, grid_spec, opened
 
+pytestmark = pytest.mark.slow
 Visit = Callable[..., AppTest]
 
 
@@ -41,7 +42,7 @@ def visit(folders: dict[str, Path], hosted: object, monkeypatch: pytest.MonkeyPa
 
 def test_a_hosted_run_is_shown_like_a_local_one(visit: Visit, service: Service) -> None:
     app = ask(visit(service), "abc def")
-    assert errors(app) == [] and "8 tokens, each a source: at most 1 MB to bring back" in captions(app)
+    assert errors(app) == [] and "8 tokens, each a source: about 1 MB to bring back" in captions(app)
     assert KEY not in str(app.get("vega_lite_chart")[0].proto.spec) + captions(app)
     assert "your key, for this session" in captions(app)
 
@@ -107,8 +108,9 @@ def test_a_service_of_another_version_is_told(visit: Visit, start: Callable[...,
 
 def test_a_result_beyond_the_limit_is_told(visit: Visit, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(visit(service), "ab")
-    monkeypatch.setattr(remote, "LARGEST", 1000)
-    assert "larger than 1 MB" in errors(ask(app, "abcdefgh"))[0]
+    monkeypatch.setattr(remote, "LARGEST", 3000)
+    assert "larger than 1 MB" in errors(ask(app, "abc"))[0]
+    assert "would bring 1 MB back" in errors(ask(app, "abcdefgh" * 5))[0]
 
 
 def test_a_service_that_dies_is_told_and_runs_here_go_on(visit: Visit, start: Callable[..., Service]) -> None:

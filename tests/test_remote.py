@@ -23,6 +23,7 @@ def test_every_analysis_gives_the_numbers_of_the_same_weights_here(family: str, 
     assert largest_difference(tiny.model(family), hosted(family, service)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_nnsights_own_simulation_gives_the_same_numbers(family: str, folders: dict[str, Path]) -> None:
     command = [sys.executable, "-m", "tests.simulate", str(folders[family])]
@@ -35,6 +36,16 @@ def test_groups_travel_packed_and_come_back_whole(service: Service, hosted) -> N
     theirs = infoflow.decompose(hosted("qwen2", service), PROMPT, sources="words")
     ours = infoflow.decompose(tiny.model("qwen2"), PROMPT, sources="words")
     np.testing.assert_allclose(theirs.gram, ours.gram, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sources", ["tokens", "16 spans"])
+def test_what_comes_back_is_what_was_estimated(sources: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("qwen2", service)
+    ids = [1 + i for i in range(48)]
+    infoflow.decompose(model, ids, sources=sources)
+    cost = infoflow.estimate(model, 48, 48 if sources == "tokens" else 16)
+    assert cost.seconds is None
+    assert service.received()[-1]["sent"] / 2 < cost.bytes < service.received()[-1]["sent"] * 2
 
 
 def test_the_status_line_tells_what_the_run_is_doing(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
@@ -129,6 +140,7 @@ def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> No
     assert infoflow.decompose(model, "ab").max_error < 1e-5
 
 
+@pytest.mark.slow
 def test_a_client_too_old_and_a_model_not_served_are_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
     newer = start("--min-nnsight=99.0")
     with pytest.raises(RemoteRunError, match="newer nnsight"):
@@ -143,6 +155,7 @@ def test_a_model_that_is_not_served_is_told(service: Service, hosted) -> None:  
     assert told.value.kind == "not up"
 
 
+@pytest.mark.slow
 def test_a_service_that_dies_or_is_not_there_is_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
     dying = start()
     model = hosted("llama", dying)
@@ -156,20 +169,23 @@ def test_a_service_that_dies_or_is_not_there_is_told(start, hosted) -> None:  # 
         remote.deployments(remote.Connection(dying.host))
 
 
+@pytest.mark.slow
 def test_results_above_the_limit_come_by_download(start, hosted) -> None:  # type: ignore[no-untyped-def]
     model = hosted("llama", start("--max-inline=10"))
     assert infoflow.decompose(model, "ab").max_error < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inline", ["10", "100000000"])
 def test_a_result_that_is_too_large_is_not_taken(inline: str, start, hosted) -> None:  # type: ignore[no-untyped-def]
     service = start(f"--max-inline={inline}")
-    model = hosted("llama", service).through(remote.Connection(service.host, limit=1000))
+    model = hosted("llama", service).through(remote.Connection(service.host, limit=3000))
     with pytest.raises(RemoteRunError, match="result is larger than") as told:
         infoflow.decompose(model, "abcdef")
     assert told.value.kind == "too large"
 
 
+@pytest.mark.slow
 def test_versions_are_compared_and_an_old_service_is_told(service: Service, start, hosted) -> None:  # type: ignore[no-untyped-def]
     found = remote.versions(remote.Connection(service.host))
     assert all(here == there for here, there in found.values()) and remote.mismatch(found) == ""

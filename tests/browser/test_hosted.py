@@ -57,7 +57,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.page.get_by_role("button", name="Run", exact=True).click()
     me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
     me.settle()
-    assert "exact" in me.text() and "8 tokens, each a source: at most" in me.text()
+    assert "exact" in me.text() and "8 tokens, each a source: about" in me.text()
     assert KEY not in me.page.url
 
     service.fault("silent")
@@ -67,8 +67,18 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.settle()
     assert "The run was stopped" in me.text() and "Below is the last good run: abc def" in me.text()
 
-    me.page.goto(f"{me.address}/models?where=on+NDIF")
+    me.page.get_by_role("textbox", name="Prompt").fill("seen from another page")
+    me.page.get_by_role("button", name="Run", exact=True).click()
+    me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
+    me.page.get_by_role("link", name="Models").click()
+    me.page.get_by_text("Information flow of “seen from another page”").wait_for(timeout=60_000)
+    me.page.get_by_text("Done in").wait_for(timeout=60_000)
     me.page.get_by_text("1 model, as").wait_for(timeout=60_000)
+    runs = len(service.received())
+    me.page.get_by_role("link", name="Information flow").click()
+    me.settle()
+    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "seen from another page"
+    assert "23 tokens, each a source" in me.text() and len(service.received()) == runs
 
     service.process.kill()
     service.process.wait()
