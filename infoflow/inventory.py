@@ -20,6 +20,9 @@ class Held:
     """A model in memory."""
 
     name: str
+    family: str
+    parameters: int
+    """in millions"""
     dtype: str
     device: str
     bytes: int
@@ -35,13 +38,14 @@ def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per
     """
     rows: list[tuple[Any, ...]] = []
     states = {d.name: _level(d) for d in up or ()}
-    entries = list(MODELS) + [Entry(n, n, "", 0, "") for n in dict.fromkeys(h.name for h in held) if n not in _CATALOGUE]
+    others = {h.name: Entry(h.name, h.name, h.family, h.parameters, "") for h in held if h.name not in _CATALOGUE}
+    entries = [*MODELS, *others.values()]
     for entry in entries:
         here = [h for h in held if h.name == entry.name]
         needs = entry.parameters * 1_000_000 * per_parameter
         there = "unknown" if up is None else states.get(entry.name, "")
         rows.append((
-            entry.name, entry.family, entry.parameters or None, budget.in_words(needs) if needs else "",
+            entry.name, entry.family, entry.parameters, budget.in_words(needs),
             bool(here) or needs < free, ", ".join(f"{h.dtype} on {h.device}, {budget.in_words(h.bytes)}" for h in here),
             "" if entry.name == "demo" else there, ", ".join(dict.fromkeys(h.verdict for h in here)),
         ))  # fmt: skip

@@ -87,6 +87,16 @@ class Model:
         return len(self._hf.get_submodule(self.architecture.layers))
 
     @property
+    def family(self) -> str:
+        """The kind of model, as transformers names it."""
+        return str(self._hf.config.model_type)
+
+    @property
+    def parameters(self) -> int:
+        """In millions."""
+        return round(self._hf.num_parameters() / 1e6)
+
+    @property
     def dtype(self) -> str:
         """How the weights are stored; "hosted" where only the service knows before a run."""
         if self.connection is not None:

@@ -29,7 +29,9 @@ def _runs() -> None:
 def held() -> list[inventory.Held]:
     """The models in memory now."""
     return [
-        inventory.Held(m.name, m.dtype, str(m.device), m.bytes, m.tested.verdict if m.tested else "not tested")
+        inventory.Held(
+            m.name, m.family, m.parameters, m.dtype, str(m.device), m.bytes, m.tested.verdict if m.tested else "not tested"
+        )
         for m in cache.in_memory().values()
     ]
 

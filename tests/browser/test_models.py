@@ -1,0 +1,72 @@
+"""The Models page as its reader meets it: search, download with progress, stop, load, use. The hub is on loopback."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from playwright.sync_api import Browser
+from safetensors.torch import load_file, save_file
+
+from tests import hub_server, tiny
+from tests.browser.conftest import Visitor, serve
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hub_server.Hub]:
+    folder = tmp_path_factory.mktemp("llama")
+    tiny.hf_model("llama").save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    weights = folder / "model.safetensors"
+    save_file({**load_file(weights), "padding": torch.zeros(2_000_000)}, weights, metadata={"format": "pt"})
+    with hub_server.serve() as running:
+        running.folders["tiny/llama"] = folder
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hub_app(hub: hub_server.Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    place = tmp_path_factory.mktemp("app")
+    nowhere = {"HF_ENDPOINT": hub.address, "HF_HOME": str(place / "cache"), "NDIF_HOST": "http://127.0.0.1:9"}
+    yield from serve(place, [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"], nowhere)
+
+
+def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_server.Hub) -> None:
+    context = browser.new_context(viewport={"width": 1300, "height": 1100})
+    me = Visitor(context.new_page(), hub_app)
+    me.open()
+    me.choose("distance")
+    me.page.get_by_role("link", name="Models").click()
+    me.page.get_by_text("can't be reached from here").wait_for(timeout=60_000)
+    me.settle()
+    table = me.page.locator('[data-testid="stDataFrame"]').first.bounding_box()
+    me.page.mouse.click(table["x"] + 17, table["y"] + 36 * 1.5)  # the first row's box, in a table that is a canvas
+    me.settle()
+    assert "ships with the app" in me.text()
+    me.page.mouse.click(table["x"] + 17, table["y"] + 36 * 2.5)
+    me.settle()
+    assert me.page.get_by_role("combobox", name="Model").input_value() == "GPT-2 (124 M)" and "about 0.5 GB" in me.text()
+    me.page.get_by_role("textbox", name="Search the Hugging Face hub").fill("llama")
+    me.page.get_by_role("textbox", name="Search the Hugging Face hub").press("Enter")
+    me.settle()
+    assert me.page.locator('[data-testid="stDataFrame"]').count() == 2
+
+    box = me.page.get_by_role("combobox", name="Model")
+    box.fill("tiny/llama")
+    box.press("Enter")
+    me.settle()
+    hub.pause = 0.2
+    me.page.get_by_role("button", name="Load here").click()
+    me.page.get_by_text("Downloading 1 MB of 8 MB").wait_for(timeout=60_000)
+    me.page.get_by_role("button", name="Cancel").click()
+    me.settle()
+    hub.pause = 0.0
+    assert "tiny/llama is in memory" not in me.text()
+    me.page.get_by_role("button", name="Load here").click()
+    me.page.get_by_text("tiny/llama is in memory. exact").wait_for(timeout=60_000)
+    me.page.get_by_role("button", name="Use here").click()
+    me.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
+    me.settle()
+    assert "tokens in" in me.text() or "each a source" in me.text()
+    assert me.page.get_by_role("radio", name="distance").is_checked() and "model=tiny%2Fllama" in me.page.url
+    context.close()
