@@ -5,6 +5,7 @@
     infoflow.check(model)                                 is it exact on this model?
     flow  = infoflow.decompose(model, "The capital of France is")
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
+    lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -19,6 +20,7 @@ _HOME = {
     "load_model": "model", "wrap_model": "model", "Model": "model",
     "estimate": "budget", "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
     "Attribution": "analyses.attribution", "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
+    "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",

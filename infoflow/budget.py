@@ -180,6 +180,31 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
         )
 
 
+def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
+    """Memory of `logit_lens` beyond the weights: every row's residual, (1 + L or 2 L) T d_model numbers, the model's logits
+    T V, and each row's logits at some positions at a time."""
+    s = model.sizes()
+    rows = 1 + s.layers * (1 + mids)
+    at_once = max(1, chunk_bytes(model) // (16 * s.vocabulary))
+    return _FLOAT * (
+        rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + (rows + 6) * min(at_once, n_tokens) * s.vocabulary
+    )
+
+
+def check_lens(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> None:
+    """Refuse a lens that does not fit in memory.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    needed, allowed = lens_bytes(model, n_tokens, mids), memory_limit(model)
+    if model.connection is None and needed > allowed:
+        raise TooLarge(
+            f"Reading {n_tokens} tokens at every layer needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten "
+            "the prompt, or set INFOFLOW_MAX_MEMORY_MB to more."
+        )
+
+
 def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> int:
     """The largest number of equal spans, halving from `n_sources`, that is within both limits; 0 if none is."""
     allowed, spans = memory_limit(model), min(n_sources, max_tokens())

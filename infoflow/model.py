@@ -150,6 +150,8 @@ class Model:
             n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
             d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
             residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
+            logit_scale=float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0)),
+            softcap=float(getattr(config, "final_logit_softcapping", None) or 0.0),
             biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
             sparse=sparse_layers(self._hf, row),
             remote=self.connection is not None,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from infoflow.analyses.flow import Flow, Prediction, Provenance
+from infoflow.analyses.flow import Flow, Prediction
 from infoflow.errors import InfoflowError
+from infoflow.provenance import Provenance
 
 _ARRAYS = ("source_of", "embedding_norm", "error", "source_logits")
 

@@ -15,7 +15,10 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     logit = infoflow.attribute(model, PROMPT, 65)
     rival = infoflow.attribute(model, PROMPT, 65, against=66)
     carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
+    lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     return {
+        "lens": lens.logits, "entropy": lens.entropy, "kl": lens.kl, "target_probs": lens.target_probs, "gained": lens.gained,
+        "ranks": lens.target_ranks,
         "gram": flow.gram, "source_logits": flow.source_logits, "embedding_norm": flow.embedding_norm,
         "probability": [t.probability for t in flow.top], "words": words.gram,
         "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,

@@ -25,10 +25,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from infoflow import __version__, budget, metrics
+from infoflow import budget, metrics
 from infoflow.analyses.flow_trace import packed_entries, split
 from infoflow.catalog import STAGES
 from infoflow.errors import BadPrompt
+from infoflow.provenance import Provenance
 from infoflow.tokens import BIAS, Labels, Token, check_labels, groups_of, label, sources_of, unique
 
 if TYPE_CHECKING:
@@ -36,19 +37,6 @@ if TYPE_CHECKING:
 
 METHOD = 1
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What was run, so that a number can be made again."""
-
-    model: str
-    revision: str
-    dtype: str
-    prompt: str
-    sources: str
-    infoflow: str = __version__
-    method: int = METHOD
 
 
 @dataclass(frozen=True)
@@ -339,6 +327,7 @@ def _assemble(
             dtype=raw["dtype"],
             prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
             sources=sources if isinstance(sources, str) else "custom",
+            method=METHOD,
         ),
     )
 
