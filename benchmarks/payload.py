@@ -47,6 +47,8 @@ def analyses(model: "infoflow.Model", ids: list[int]) -> dict[str, Callable[[], 
         "decompose": lambda: infoflow.decompose(model, ids),
         "decompose in 16 spans": lambda: infoflow.decompose(model, ids, sources="16 spans"),
         "attribute": lambda: infoflow.attribute(model, ids, 65),
+        "logit lens": lambda: infoflow.logit_lens(model, ids, targets=[65], mids=False),
+        "logit lens, with rows after attention": lambda: infoflow.logit_lens(model, ids, targets=[65]),
         "carriers": lambda: infoflow.carriers(model, ids, model.n_layers - 1, last, 1),
     }
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import pandas as pd
 
 from infoflow.analyses.flow import Flow
 from infoflow.errors import InfoflowError
+from infoflow.provenance import Provenance
 
 FORMATS = ("json", "csv", "parquet", "html", "png", "svg")
 
@@ -37,6 +39,14 @@ def as_dict(flow: Flow) -> dict[str, Any]:
 
 def as_json(flow: Flow) -> bytes:
     return json.dumps(as_dict(flow), ensure_ascii=False, indent=1).encode()
+
+
+def frame_json(frame: pd.DataFrame, provenance: Provenance) -> bytes:
+    """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
+    rows = json.loads(frame.to_json(orient="values", double_precision=8))
+    return json.dumps(
+        {"provenance": asdict(provenance), "columns": list(frame.columns), "rows": rows}, ensure_ascii=False
+    ).encode()
 
 
 def as_csv(flow: Flow, metric: str = "norm") -> bytes:

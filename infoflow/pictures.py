@@ -12,6 +12,7 @@ from infoflow import tables
 from infoflow.analyses.flow import Flow
 from infoflow.charts import flow as charts
 from infoflow.charts.palette import ink, source_colours
+from infoflow.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,12 @@ def flow_grid(
 
 def identity(flow: Flow) -> str:
     """A short name for a model, prompt and grouping, the same in every process: for widgets that belong to them."""
-    of = (flow.provenance.model, flow.provenance.revision, flow.token_ids, flow.source_labels)
-    return hashlib.sha256(repr(of).encode()).hexdigest()[:12]
+    return identity_of(flow.provenance, flow.token_ids, flow.source_labels)
+
+
+def identity_of(made: Provenance, *of: tuple[int | str, ...]) -> str:
+    """The same of any result, by what was run and the tokens it is about."""
+    return hashlib.sha256(repr((made.model, made.revision, *of)).encode()).hexdigest()[:12]
 
 
 def background(dark: bool = False) -> str:

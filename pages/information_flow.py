@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from infoflow import pictures, tables
+from infoflow import export, pictures, tables
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.flow_trace import split
 from infoflow.charts import flow as charts
@@ -50,7 +50,7 @@ def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
             if clicked.cell is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
             blocks.details(grouped, chosen, view.metric, hidden, traced, logits, grid.colours, dark)
-        blocks.downloads(grouped, grid, dark)
+        blocks.downloads(grid.chart, grid.frame, lambda: export.as_json(grouped), dark)
 
 
 if result is not None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import infoflow
-from infoflow import budget
+from infoflow import budget, export, lens_tables
+from infoflow.charts import lens as charts
 from infoflow.errors import BadPrompt, TooLarge
 from tests import tiny
 
@@ -131,6 +132,40 @@ def test_the_shipped_model_turns_to_paris_in_its_last_layer(demo: "infoflow.Mode
     assert len(frame) == len(lens.rows) * len(lens.tokens) * 5
     last = frame[(frame.row == lens.rows[-1]) & (frame.position == 5) & (frame.place == 0)].iloc[0]
     assert last.predicted == " Paris" and last.prob == pytest.approx(float(probability[-1]))
+
+
+def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris"])
+    for colour in lens_tables.COLOURS:
+        cells = lens_tables.grid(lens, colour)
+        assert len(cells) == len(lens.rows) * len(lens.tokens) and cells["strength"].between(0, 1).all()
+    assert cells[cells["order"] == len(lens.rows) - 1]["final"].all()
+    assert len(lens_tables.grid(lens, "rank", mids=False)) == (1 + lens.n_layers) * len(lens.tokens)
+    likely = lens_tables.likeliest(lens, len(lens.rows) - 1, 5)
+    assert likely["token"][0] == "Paris" and likely["probability"].is_monotonic_decreasing
+    jump = lens_tables.moved(lens, len(lens.rows) - 2, 5)  # the last layer's attention brings the answer
+    assert jump["token"][0] == "Paris" and jump["change"][0] > 0.5 and jump["rank"][0].endswith("→ 1")
+    assert jump["change"].abs().is_monotonic_decreasing and (jump["change"] < 0).any()
+    lines = lens_tables.trajectories(lens, 5)
+    assert set(lines.loc[lines["followed"], "token"]) == {"Paris"} and lines.loc[lines["followed"], "rank"].notna().all()
+    assert lines["id"].nunique() == 4 and lines.loc[~lines["followed"], "rank"].isna().all()
+    trusted = lens_tables.reliability(lens)
+    assert trusted["agrees"].iloc[-1] == 1 and trusted["kl"].iloc[-1] == pytest.approx(0, abs=1e-6)
+    assert "fewer than half" in lens_tables.hint(lens) and "MLP" in lens_tables.hint(lens)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$ back`tick`', "日本 😀"])
+def test_charts_of_the_lens_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, prompt, targets=[5])
+    last = len(lens.tokens) - 1
+    for chart in (
+        charts.table(lens_tables.grid(lens, "probability"), "probability", dark),
+        charts.trajectories(lens_tables.trajectories(lens, last), "rank", dark),
+        charts.trajectories(lens_tables.trajectories(lens, last), "probability", dark),
+        charts.reliability(lens_tables.reliability(lens), dark),
+    ):
+        assert export.chart_svg(chart, "#ffffff").startswith(b"<svg")
 
 
 def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def logit_lens(
         logits=values["logits"],
         probs=np.exp(values["logits"] - log_sum),
         entropy=values["entropy"],
-        kl=values["kl"],
+        kl=np.maximum(values["kl"], 0.0),  # rounding can take it below
         targets=tuple(wanted),
         target_logits=values["target_logits"],
         target_probs=np.exp(values["target_logits"] - log_sum),

@@ -22,6 +22,8 @@ class Ink:
     bias: str
     rest: str
     accent: str
+    final: str
+    """outline of what is already the final answer"""
 
 
 LIGHT = Ink(
@@ -34,6 +36,7 @@ LIGHT = Ink(
     bias="#8f877b",
     rest="#b9b4a9",
     accent="#3d6f8e",
+    final="#c8553d",
 )
 DARK = Ink(
     text="#e6e2da",
@@ -45,6 +48,7 @@ DARK = Ink(
     bias="#8a8378",
     rest="#6b675f",
     accent="#7fb4d0",
+    final="#e0795f",
 )
 
 
@@ -60,6 +64,18 @@ def signs(dark: bool) -> tuple[str, str]:
 def signed_ramp(dark: bool) -> tuple[str, str, str]:
     """From lowering through nothing to raising, as a ground for text."""
     return ("#8a3f70", "#2a2825", "#1f6f56") if dark else ("#dc8fbf", "#f6f4ee", "#74c4a5")
+
+
+def ramp(dark: bool) -> list[str]:
+    """From little to much, grey-blue: a ground for text, which turns to the first colour where the ground is strong."""
+    if dark:
+        return "#21252a #2c414e #3f6579 #618fa6 #9bbecd #c3dae2".split()
+    return "#f7f6f1 #dfe6e6 #b3cbd0 #749fb0 #3f6c86 #1b3a52".split()
+
+
+def series(n: int) -> list[str]:
+    """Colours of a few lines, told apart by every kind of colour vision; they repeat after eight."""
+    return [_OKABE_ITO[i % len(_OKABE_ITO)] for i in range(n)]
 
 
 def oklch(lightness: float, chroma: float, hue: float) -> str:

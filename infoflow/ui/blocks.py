@@ -163,16 +163,16 @@ def details(
         st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
 
 
-def downloads(flow: Flow, grid: pictures.Grid, dark: bool) -> None:
+def downloads(chart: Any, frame: pd.DataFrame, as_json: Callable[[], bytes], dark: bool) -> None:
     """The picture as it is shown and the numbers behind it."""
-    paper, chart, frame = pictures.background(dark), grid.chart, grid.frame
+    paper = pictures.background(dark)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Download**", width="content")
         _button("PNG", "image/png", lambda: export.chart_png(chart, paper))
         _button("SVG", "image/svg+xml", lambda: export.chart_svg(chart, paper))
         _button("HTML", "text/html", lambda: export.chart_html(chart, paper))
         _button("CSV", "text/csv", lambda: frame.to_csv(index=False).encode())
-        _button("JSON", "application/json", lambda: export.as_json(flow))
+        _button("JSON", "application/json", as_json)
     with st.expander(f"Table ({len(frame):,} rows)"):
         st.dataframe(frame.head(TABLE_ROWS), hide_index=True, height=320)
         if len(frame) > TABLE_ROWS:

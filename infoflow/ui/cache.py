@@ -11,6 +11,7 @@ from infoflow import budget, remote, samples
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
+from infoflow.analyses.logit_lens import Lens, logit_lens
 from infoflow.errors import InfoflowError, UnsupportedModel
 from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
@@ -260,6 +261,36 @@ def attribution(
     wanted = found.token_id_near(target)
     rival = None if against is None else found.token_id_near(against)
     return _attribution(place.host, found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
+
+
+@st.cache_data(max_entries=32, max_size="500MB", ttl=24 * 3600, show_spinner=False)
+def _lens(
+    where: str,
+    name: str,
+    revision: str,
+    dtype: str,
+    prompt: str,
+    targets: tuple[int, ...],
+    mids: bool,
+    _model: "infoflow.model.Model",
+    _job: jobs.Job,
+) -> Lens:
+    def report(done: int, total: int) -> None:
+        _job.say(f"Layer {done} of {total}", done / total)
+
+    return logit_lens(_model, prompt, targets=targets, mids=mids, on_progress=report)
+
+
+def lens(place: Place, name: str, prompt: str, targets: tuple[int | str, ...], mids: bool, job: jobs.Job) -> tuple[Lens, Check]:
+    """Every row of a run read through the unembedding, with the self-test's verdict. Typed targets may leave out their leading
+    space.
+
+    Raises:
+        InfoflowError: what `loaded` and `logit_lens` raise; Cancelled when the job is stopped.
+    """
+    found = loaded(place, name, job)
+    wanted = tuple(found.token_id_near(t) for t in targets)
+    return _lens(place.host, found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
 
 
 @st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)

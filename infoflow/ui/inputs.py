@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
@@ -19,6 +20,8 @@ from infoflow.ui.cache import HERE, Machine, Place
 MAX_CHARACTERS = 20_000
 WHERE = ("here", "on NDIF")
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
+LENS_WINDOW = 24
+"""so many columns of the lens have room for their words"""
 WINDOW = 48
 """so many positions are drawn at first; a slider chooses which"""
 ICON = str(Path(__file__).with_name("icon.png"))
@@ -34,6 +37,17 @@ class Question:
     sources: str = "tokens"
     """what is kept apart in the run itself"""
     place: Place = HERE
+    can_group: ClassVar[bool] = True
+    """whether a prompt that is too large can be run in fewer sources"""
+
+
+@dataclass(frozen=True)
+class Reading(Question):
+    """What the logit lens is about."""
+
+    follow: tuple[int | str, ...] = ()
+    mids: bool = True
+    can_group: ClassVar[bool] = False
 
 
 def dark() -> bool:
@@ -54,6 +68,8 @@ KEPT = (
     "device",
     "dtype",
     "ndif_key",
+    "lens_colour",
+    "lens_follow",
 )
 """what a reader has chosen on one page and finds again when they come back: Streamlit forgets widgets that are not drawn"""
 
@@ -84,20 +100,21 @@ def _run_again() -> None:
         del st.session_state[key]
 
 
-def question() -> Question:
-    """Model, presets and prompt. Running is submitting the form: the button, or Ctrl+Enter in the box."""
+def question(apart: bool = True) -> Question:
+    """Model, presets and prompt. Running is submitting the form: the button, or Ctrl+Enter in the box. `apart`: what the run
+    keeps apart is asked too."""
     with st.container():  # what comes and goes in here must not move what follows: moved widgets are made anew
-        return _question()
+        return _question(apart)
 
 
-def _question() -> Question:
+def _question(apart: bool) -> Question:
     st.session_state.setdefault("prompt", st.query_params.get("prompt") or PRESETS[0].prompt)
     current = preset_of(st.session_state["prompt"])
     st.session_state["preset"] = current.title if current else None
     titles = [p.title for p in PRESETS]
     st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
     with st.form("ask", border=False):
-        left, middle, apart, right = st.columns([5, 1.9, 1.1, 0.9], vertical_alignment="bottom")
+        left, middle, *kinds, right = st.columns([5, 1.9, *([1.1] if apart else []), 0.9], vertical_alignment="bottom")
         prompt = left.text_area(
             "Prompt",
             key="prompt",
@@ -117,7 +134,9 @@ def _question() -> Question:
             bind="query-params",
             help=texts.MODEL,
         )
-        sources = apart.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=texts.RUN_BY)
+        sources = RUN_BY[0]
+        for kind in kinds:
+            sources = kind.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=texts.RUN_BY)
         submit_help = "Ctrl+Enter in the prompt box does the same."
         right.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=_run_again)
     if current is not None:
@@ -290,6 +309,44 @@ def token(label: str, titles: dict[int, str], key: str, help_text: str, optional
         accept_new_options=True,
         placeholder="nothing" if optional else "a token",
         help=help_text,
+    )
+
+
+@dataclass(frozen=True)
+class LensView:
+    """How the lens is looked at; `follow` and, on the hosted service, `mids` are part of what is run."""
+
+    colour: str
+    follow: tuple[int | str, ...]
+    mids: bool
+
+
+def lens_view(colours: Sequence[str], hosted: bool) -> LensView:
+    """The row of controls above the lens."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        colour = _choice("Colour", colours, colours[0], "lens_colour", texts.LENS_COLOUR)
+        follow = st.multiselect(
+            "Follow tokens", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=texts.LENS_FOLLOW,
+            width=320, bind="query-params",
+        )  # fmt: skip
+        mids = st.toggle("Rows after attention", value=not hosted, key=f"lens_mids_{hosted}", help=texts.LENS_MIDS)
+    return LensView(colour, tuple(follow), mids)
+
+
+def lens_positions(n: int) -> tuple[int, int]:
+    """First and last position shown, where there are too many to name at once."""
+    if n <= LENS_WINDOW:
+        return 0, n - 1
+    low, high = st.slider(
+        "Positions", 0, n - 1, (n - LENS_WINDOW, n - 1), key=f"lens_positions_{n}", help="Which positions the table shows."
+    )
+    return int(low), int(high)
+
+
+def trajectory(followed: bool) -> str:
+    """What the lines show; ranks are known of followed tokens alone."""
+    return _choice(
+        "Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", texts.LENS_LINES
     )
 
 

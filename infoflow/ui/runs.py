@@ -13,9 +13,10 @@ from infoflow.ui import blocks, cache, inputs, jobs
 from infoflow.ui.inputs import Question
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Question)
 
 
-def last_good(page: str, name: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+def last_good(page: str, name: str, asked: Q, work: Callable[[Q, jobs.Job], T]) -> tuple[Q, T] | None:
     """`work(asked)`; on a bad input or Cancel its message is shown and the page keeps what it showed before.
 
     `name` is what the page is called. Gives the question that is shown with its result; None only when there is nothing to
@@ -26,13 +27,13 @@ def last_good(page: str, name: str, asked: Question, work: Callable[[Question, j
         return _last_good(page, name, asked, work)
 
 
-def _last_good(page: str, name: str, asked: Question, work: Callable[[Question, jobs.Job], T]) -> tuple[Question, T] | None:
+def _last_good(page: str, name: str, asked: Q, work: Callable[[Q, jobs.Job], T]) -> tuple[Q, T] | None:
     shown, cancelled = f"{page}_shown", f"{page}_cancelled"
 
     def cancel() -> None:
         st.session_state[cancelled] = asked
 
-    last: Question | None = st.session_state.get(shown)
+    last: Q | None = st.session_state.get(shown)
     if st.session_state.get(cancelled) == asked:
         st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
     else:
@@ -43,6 +44,8 @@ def _last_good(page: str, name: str, asked: Question, work: Callable[[Question, 
                 st.session_state[shown] = asked
                 return asked, result
             except TooLarge as error:
+                if not asked.can_group:
+                    raise
                 _offer_smaller(asked, error)
     if last is None:
         return None

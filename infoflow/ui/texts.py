@@ -109,3 +109,30 @@ FLOW_HOW = """One normal run of the model gives attention patterns, MLP gates an
 everything that is left is linear, so the residual stream is a sum of one vector per source token, carried along exactly.
 What a bar shows is the *linear share traced to* a token: it does not say why a head attended where it did, and how the
 MLP's gate is held fixed is a choice (the identity rule of relevance propagation). The code that made the numbers:"""
+
+LENS_INTRO = """What the model would say if it stopped here: every residual read through the final norm and the unembedding. Rows
+go from the embeddings (bottom) to the output (top); each cell names the likeliest next token."""
+
+LENS_USE = """Outlined: already the final answer. Hover for the five likeliest, click a cell for its details. Columns are the
+prompt's tokens; each cell predicts the token after it."""
+
+LENS_COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: darker is surer. **rank** of the
+followed token: darker is nearer the top. **KL to output**: darker is closer to what the model says in the end."""
+
+LENS_FOLLOW = """Tokens whose probability and rank are followed through the layers: type any text that is one token here. The
+first one's rank can colour the table."""
+
+LENS_MIDS = """Rows after attention, before the MLP. On the hosted service they are read only when this is on: they double what is
+brought back."""
+
+LENS_LINES = """Ranks are known of followed tokens; 1 is the likeliest."""
+
+LENS_MOVED = """The tokens whose probability the block that leads to this row raised or lowered most, with their ranks before and
+after."""
+
+LENS_TRUST = """The rows are not made to be read this way, and early ones often can't be: bars show at how many positions a row
+names the final token, the line how much is lost by taking its distribution for the output's."""
+
+LENS_HOW = """The residual of each row goes through the model's own final norm (its scale computed anew for that row) and its own
+unembedding, is scaled and softly capped where the family does that, and becomes probabilities. The top row is the model's
+output itself. The code that made the numbers:"""

@@ -1,0 +1,155 @@
+"""The logit lens: a table of predictions by row and position, tokens through the layers, how far rows can be trusted."""
+
+import json
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from infoflow.charts.palette import ink, ramp, series
+
+_NO_FRAME = alt.ViewConfig(stroke="transparent")
+_ROW, _WIDE = 21, 960
+
+
+def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart:
+    """One cell per row of the stream and position, the output on top; outlined where it already says the final answer.
+
+    Columns: order, row, where, position, label, text, value, strength, final, likely, entropy, kl.
+    """
+    page = ink(dark)
+    rows = cells.drop_duplicates("order").sort_values("order")
+    columns = cells.drop_duplicates("position").sort_values("position")
+    names = _labels(rows["order"].tolist(), rows["row"].tolist())
+    tokens = _labels(columns["position"].tolist(), columns["label"].tolist())
+    y = alt.Y(
+        "order:O",
+        sort="descending",
+        title=None,
+        axis=alt.Axis(labelExpr=names, ticks=False, domain=False, labelColor=page.muted, labelFontSize=10, labelOverlap=False),
+        scale=alt.Scale(paddingInner=0.09),
+    )
+    x = alt.X(
+        "position:O",
+        title=None,
+        axis=alt.Axis(
+            labelExpr=tokens, labelAngle=-60, labelLimit=90, ticks=False, domain=False, labelColor=page.text, labelOverlap=False
+        ),
+        scale=alt.Scale(paddingInner=0.05),
+    )
+    picked = alt.selection_point(name="cell", fields=["order", "position"], empty=False)
+    tips = [
+        alt.Tooltip("where:N", title="row"),
+        alt.Tooltip("label:N", title="position"),
+        alt.Tooltip("likely:N", title="likeliest"),
+        alt.Tooltip("value:Q", title=title, format=".3~g"),
+        alt.Tooltip("entropy:Q", format=".2f"),
+        alt.Tooltip("kl:Q", title="KL to output", format=".2f"),
+    ]
+    base = alt.Chart(cells).encode(x=x, y=y)
+    ground = base.mark_rect(cornerRadius=1.5).encode(
+        color=alt.Color("strength:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=ramp(dark))),
+        stroke=alt.when(picked)
+        .then(alt.value(page.text))
+        .when("datum.final")
+        .then(alt.value(page.final))
+        .otherwise(alt.value(None)),
+        strokeWidth=alt.when(picked).then(alt.value(2.2)).otherwise(alt.value(1.2)),
+        tooltip=tips,
+    )
+    dark_ground = "datum.strength > 0.45"
+    text = base.mark_text(fontSize=9.5, limit=max(16, _WIDE / len(columns) - 3), clip=True).encode(
+        text="text:N", color=alt.condition(dark_ground, alt.value(ramp(dark)[0]), alt.value(page.text)), tooltip=tips
+    )
+    return (
+        alt.layer(ground.add_params(picked), text)
+        .properties(height=_ROW * len(rows) + 80, width="container")
+        .configure(view=_NO_FRAME, background="transparent", autosize=alt.AutoSizeParams(type="fit", contains="padding"))
+    )
+
+
+def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = False) -> alt.LayerChart:
+    """Tokens through the rows of the stream. Columns: order, row, token, followed, and `value` (probability, or rank)."""
+    page = ink(dark)
+    shown = table[table[value].notna()]
+    rows = shown.drop_duplicates("order").sort_values("order")
+    tokens = list(dict.fromkeys(shown["token"]))
+    colour = alt.Color("token:N", legend=None, scale=alt.Scale(domain=tokens, range=series(len(tokens))))
+    x = alt.X(
+        "order:O",
+        title=None,
+        axis=alt.Axis(
+            labelExpr=_labels(rows["order"].tolist(), rows["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
+            labelColor=page.muted, labelOverlap=True,
+        ),
+    )  # fmt: skip
+    ranks = value == "rank"
+    scale = alt.Scale(type="log", reverse=True, nice=False) if ranks else alt.Scale(domain=[0, 1])
+    y = alt.Y(
+        f"{value}:Q",
+        title="rank" if ranks else None,
+        scale=scale,
+        axis=alt.Axis(
+            format="~s" if ranks else "%", tickCount=4, gridColor=page.line, labelColor=page.muted, titleColor=page.muted,
+            domain=False,
+        ),
+    )  # fmt: skip
+    tips = [alt.Tooltip("token:N"), alt.Tooltip("row:N"), alt.Tooltip("probability:Q", format=".2%"), alt.Tooltip("rank:Q")]
+    base = alt.Chart(shown).encode(x=x, y=y, color=colour, tooltip=tips)
+    lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22)).encode(
+        strokeDash=alt.condition("datum.followed", alt.value([1, 0]), alt.value([4, 3]))
+    )
+    ends = shown[shown["order"] == shown["order"].max()].sort_values(value, ascending=not ranks)
+    names = (
+        alt.Chart(_apart(ends, value, ranks)).mark_text(align="left", dx=10, fontSize=11)
+        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="token:N", color=colour)
+    )  # fmt: skip
+    return (
+        alt.layer(lines, names)
+        .properties(height=230, width="container", padding={"left": 5, "right": 70, "top": 5, "bottom": 5})
+        .configure(view=_NO_FRAME, background="transparent")
+    )
+
+
+def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
+    """How far rows agree with the output. Columns: order, row, kl, agrees."""
+    page = ink(dark)
+    x = alt.X(
+        "order:O",
+        title=None,
+        axis=alt.Axis(
+            labelExpr=_labels(table["order"].tolist(), table["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
+            labelColor=page.muted, labelOverlap=True,
+        ),
+    )  # fmt: skip
+    axis: dict[str, Any] = {"tickCount": 4, "labelColor": page.muted, "titleColor": page.muted, "domain": False, "grid": False}
+    tips = [alt.Tooltip("row:N"), alt.Tooltip("agrees:Q", format=".0%"), alt.Tooltip("kl:Q", title="KL to output", format=".2f")]
+    base = alt.Chart(table).encode(x=x, tooltip=tips)
+    share = base.mark_bar(color=page.accent, opacity=0.35).encode(
+        y=alt.Y("agrees:Q", title="names the final token", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", **axis))
+    )
+    loss = base.mark_line(color=page.text, strokeWidth=1.6, point=alt.OverlayMarkDef(size=16, color=page.text)).encode(
+        y=alt.Y("kl:Q", title="mean KL to output (nats)", axis=alt.Axis(orient="right", **axis))
+    )
+    return (
+        alt.layer(share, loss)
+        .resolve_scale(y="independent")
+        .properties(height=210, width="container")
+        .configure(view=_NO_FRAME, background="transparent")
+    )
+
+
+def _labels(keys: list[int], names: list[str]) -> str:
+    """A Vega expression that gives the name of an axis value: names may repeat, values don't."""
+    return f"{json.dumps({str(k): n for k, n in zip(keys, names, strict=True)})}[datum.value]"
+
+
+def _apart(ends: pd.DataFrame, value: str, ranks: bool) -> pd.DataFrame:
+    """Where the names at the lines' ends go so that they do not lie on each other: at least 7 % of the height apart."""
+    if ranks or ends.empty:
+        return ends.assign(at=ends[value])
+    at: list[float] = []
+    for wanted in ends[value]:
+        at.append(max(float(wanted), at[-1] + 0.07) if at else float(wanted))
+    over = max(0.0, at[-1] - 1.0)
+    return ends.assign(at=[max(0.0, a - over) for a in at])
