@@ -8,10 +8,10 @@ from infoflow.catalog import ROW_NAMES
 from infoflow.tables import visible
 
 COLOURS = {
-    "probability": "of the likeliest token; darker is likelier",
-    "entropy": "of the distribution, in nats; darker is surer",
-    "rank": "of the followed token; darkest is the likeliest",
-    "KL to output": "what is lost by taking the row's distribution for the output's, in nats; darker is closer",
+    "probability": "of the likeliest token; stronger is likelier",
+    "entropy": "of the distribution, in nats; stronger is surer",
+    "rank": "of the followed token; the strongest is rank 1",
+    "KL to output": "what is lost by taking the row's distribution for the output's, in nats; stronger is closer",
 }
 """what the cells of the table can be coloured by"""
 LEAST = 1e-4
@@ -34,7 +34,7 @@ def row_title(row: str) -> str:
 
 
 def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True) -> pd.DataFrame:
-    """One cell per row and position: row, order, position, label, text, value, strength (0 to 1, dark at 1), final (whether it
+    """One cell per row and position: row, order, position, label, text, value, strength (0 to 1), final (whether it
     says the final answer), and what a tooltip tells.
 
     `followed` is the number, among the targets, of the token whose rank is shown.

@@ -166,4 +166,4 @@ def rows_of(n_layers: int, mids: bool) -> tuple[str, ...]:
 
 def _name(model: "infoflow.model.Model", token_id: int) -> str:
     token = model.text_of(token_id)
-    return token.name or token.text or UNDECODABLE
+    return label(token) if token.name else token.text or UNDECODABLE

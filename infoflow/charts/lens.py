@@ -74,7 +74,7 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
     shown = table[table[value].notna()]
     rows = shown.drop_duplicates("order").sort_values("order")
     tokens = list(dict.fromkeys(shown["token"]))
-    colour = alt.Color("token:N", legend=None, scale=alt.Scale(domain=tokens, range=series(len(tokens))))
+    colour = alt.Color("token:N", legend=None, scale=alt.Scale(domain=tokens, range=series(len(tokens), dark)))
     x = alt.X(
         "order:O",
         title=None,

@@ -73,9 +73,10 @@ def ramp(dark: bool) -> list[str]:
     return "#f7f6f1 #dfe6e6 #b3cbd0 #749fb0 #3f6c86 #1b3a52".split()
 
 
-def series(n: int) -> list[str]:
+def series(n: int, dark: bool) -> list[str]:
     """Colours of a few lines, told apart by every kind of colour vision; they repeat after eight."""
-    return [_OKABE_ITO[i % len(_OKABE_ITO)] for i in range(n)]
+    of = _OKABE_ITO if not dark else [*_OKABE_ITO[4:5], *_OKABE_ITO[1:4], *_OKABE_ITO[5:], *_OKABE_ITO[:1]]
+    return [of[i % len(of)] for i in range(n)]
 
 
 def oklch(lightness: float, chroma: float, hue: float) -> str:

@@ -116,8 +116,8 @@ go from the embeddings (bottom) to the output (top); each cell names the likelie
 LENS_USE = """Outlined: already the final answer. Hover for the five likeliest, click a cell for its details. Columns are the
 prompt's tokens; each cell predicts the token after it."""
 
-LENS_COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: darker is surer. **rank** of the
-followed token: darker is nearer the top. **KL to output**: darker is closer to what the model says in the end."""
+LENS_COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: stronger is surer. **rank** of the
+followed token: stronger is nearer the top. **KL to output**: stronger is closer to what the model says in the end."""
 
 LENS_FOLLOW = """Tokens whose probability and rank are followed through the layers: type any text that is one token here. The
 first one's rank can colour the table."""
