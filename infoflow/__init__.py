@@ -5,6 +5,7 @@
     infoflow.check(model)                                 is it exact on this model?
     flow  = infoflow.decompose(model, "The capital of France is")
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
+    attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
 
@@ -20,6 +21,7 @@ _HOME = {
     "load_model": "model", "wrap_model": "model", "Model": "model",
     "estimate": "budget", "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
     "Attribution": "analyses.attribution", "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
+    "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",

@@ -180,6 +180,29 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
         )
 
 
+def attention_bytes(model: "infoflow.model.Model", n_tokens: int) -> int:
+    """Memory of `attention` beyond the weights: the patterns of all heads, L H T^2 numbers, twice where they come packed."""
+    s = model.sizes()
+    kept = s.layers * s.heads * n_tokens**2
+    return _FLOAT * (kept * (2 if model.connection is not None else 1) + 3 * s.heads * n_tokens**2 + n_tokens * s.vocabulary)
+
+
+def check_attention(model: "infoflow.model.Model", n_tokens: int) -> None:
+    """Refuse patterns that do not fit in memory, or through the wire.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    needed, allowed = attention_bytes(model, n_tokens), memory_limit(model)
+    if model.connection is not None:
+        allowed = min(allowed, 4 * model.connection.limit)  # half of each pattern travels, once
+    if needed > allowed:
+        raise TooLarge(
+            f"The patterns of {n_tokens} tokens need about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
+            "prompt, or set INFOFLOW_MAX_MEMORY_MB to more."
+        )
+
+
 def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
     """Memory of `logit_lens` beyond the weights: every row's residual, (1 + L or 2 L) T d_model numbers, the model's logits
     T V, and each row's logits at some positions at a time."""

@@ -190,7 +190,11 @@ def normed(rows, norm, part, pairs):
 
 def values_of(rows, seen, arch, part, pairs):
     """W_V norm(rows) of every key/value head, side by side; v's bias on the bias source's rows."""
-    inner = linear(seen["value"], normed(rows, seen["read"], part, pairs), part, pairs)
+    return of_values(linear(seen["value"], normed(rows, seen["read"], part, pairs), part, pairs), arch)
+
+
+def of_values(inner, arch):
+    """The values among what the projection gives, [rows, key/value heads x d_head]: a fused one holds queries and keys too."""
     width = arch.n_heads * arch.d_head
     if arch.fused == "blocks":  # [all queries | all keys | all values]
         return inner[:, width + arch.n_kv_heads * arch.d_head :]

@@ -1,0 +1,156 @@
+"""Where does each head look, and what does it fetch from there? Patterns of every head, as the model computed them.
+
+Beside the pattern A[l, h, i, j] stand the length of the value it weighs, |v_j|, and of what that value writes, |W_O^h v_j|: a
+head can look hard at a token (a sink) and fetch next to nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from infoflow import budget, heads
+from infoflow.analyses.attention_trace import patterns
+from infoflow.errors import BadPrompt
+from infoflow.provenance import Provenance
+from infoflow.tokens import groups_of, label, unique
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+WEIGHTINGS = ("pattern", "value-weighted", "contribution")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Patterns of every head on one prompt. Rows are destinations (queries), columns sources (keys)."""
+
+    tokens: tuple[str, ...]
+    """labels of the prompt's tokens, unique"""
+    prompt_ids: tuple[int, ...]
+    word_labels: tuple[str, ...]
+    """the word each token belongs to, unique"""
+    pattern: Float[np.ndarray, "layer head dest src"]
+    """rows sum to 1, but in families with a sink in the softmax: `missing`"""
+    value_norm: Float[np.ndarray, "layer head src"]
+    """|v_j|, in units of the head"""
+    write_norm: Float[np.ndarray, "layer head src"]
+    """|W_O^h v_j|, in units of the residual stream, before any norm after attention"""
+    scores: heads.HeadScores
+    """of this prompt"""
+    provenance: Provenance
+
+    @property
+    def missing(self) -> Float[np.ndarray, "layer head dest"]:
+        """What each row lacks of 1: the share of a sink that is no token."""
+        return 1 - self.pattern.sum(-1)
+
+    def weighted(self, weighting: str = "pattern") -> Float[np.ndarray, "layer head dest src"]:
+        """A, or A |v_j| ("value-weighted"), or A |W_O^h v_j| ("contribution").
+
+        Raises:
+            BadPrompt: another word.
+        """
+        if weighting not in WEIGHTINGS:
+            raise BadPrompt(f"There is no weighting '{weighting}'. Use one of: {', '.join(WEIGHTINGS)}.")
+        if weighting == "pattern":
+            return self.pattern
+        return self.pattern * (self.value_norm if weighting == "value-weighted" else self.write_norm)[:, :, None]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per layer, head, destination and source at or before it: layer, head, dest, src, dest_token, src_token, weight,
+        value_norm, write_norm."""
+        n_layers, n_heads, n, _ = self.pattern.shape
+        dest, src = np.tril_indices(n)
+        layer, head = (a.ravel() for a in np.indices((n_layers, n_heads)))
+        layer, head = np.repeat(layer, len(dest)), np.repeat(head, len(dest))
+        dest, src = np.tile(dest, n_layers * n_heads), np.tile(src, n_layers * n_heads)
+        names = np.array(self.tokens, dtype=object)
+        return pd.DataFrame({
+            "layer": layer, "head": head, "dest": dest, "src": src, "dest_token": names[dest], "src_token": names[src],
+            "weight": self.pattern[layer, head, dest, src], "value_norm": self.value_norm[layer, head, src],
+            "write_norm": self.write_norm[layer, head, src],
+        })  # fmt: skip
+
+
+def attention(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    interventions: Sequence[Any] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Attention:
+    """The attention pattern of every head, with the lengths of values and of what they write.
+
+    `on_progress(done, total)` is called after each layer; raising in it stops the run.
+
+    Raises:
+        BadPrompt: an empty prompt.
+        TooLarge: patterns that do not fit in memory.
+        RemoteRunError: a service whose attention gives no patterns; never zeros instead.
+    """
+    if interventions:
+        raise BadPrompt("Interventions are not part of this version; run without them.")
+    tokens = model.encode(prompt)
+    n, ids = len(tokens), tuple(t.id for t in tokens)
+    budget.check_attention(model, n)
+    plan = model.plan()
+    raw = model.run(ids, patterns, plan, n, on_progress)
+    pattern = raw["pattern"]
+    if plan.remote:
+        queries, keys = torch.tril_indices(n, n)
+        whole = pattern.new_zeros(*pattern.shape[:2], n, n)
+        whole[:, :, queries, keys] = pattern
+        pattern = whole
+    return Attention(
+        tokens=unique([label(t) for t in tokens]),
+        prompt_ids=ids,
+        word_labels=groups_of("words", tokens),
+        pattern=pattern.numpy(),
+        value_norm=raw["value_norm"].numpy(),
+        write_norm=raw["write_norm"].numpy(),
+        scores=heads.score(pattern.numpy(), ids),
+        provenance=Provenance(
+            model=model.name,
+            revision=model.revision,
+            dtype=raw["dtype"],
+            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
+        ),
+    )
+
+
+def calibrate(
+    model: "infoflow.model.Model",
+    length: int = 20,
+    samples: int = 4,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> heads.HeadScores:
+    """Head scores on random tokens said twice, the mean over `samples` sequences of 2 x `length` tokens after the prompt's
+    usual first token.
+
+    Nothing but the repetition tells what comes next, so that a head which scores here does so by what it is and not by what
+    a prompt happens to hold. Source: Olsson et al. (2022).
+
+    Raises:
+        BadPrompt: fewer than two tokens or no sample.
+        TooLarge: patterns that do not fit in memory.
+    """
+    if length < 2 or samples < 1:
+        raise BadPrompt("Calibration needs at least two tokens and one sample.")
+    vocabulary = model.sizes().vocabulary
+    draw = np.random.default_rng(seed)
+    first = [t.id for t in model.encode("a")][:1] if len(model.encode("a")) > 1 else []
+    usual = [i for i in range(vocabulary) if i not in first]
+    found = []
+    for sample in range(samples):
+        once = draw.choice(usual, size=length, replace=len(usual) < length).tolist()
+        found.append(attention(model, [*first, *once, *once]).scores)
+        if on_progress is not None:
+            on_progress(sample + 1, samples)
+    previous, duplicate, induction = (sum(f.eligible[kind] for f in found) for kind in range(3))
+    mean = np.stack([f.scores for f in found]).mean(0)
+    return replace(found[0], scores=mean, eligible=(previous, duplicate, induction), basis="random tokens said twice")
