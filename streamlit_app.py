@@ -4,6 +4,7 @@ import streamlit as st
 
 PAGES = [
     st.Page("pages/information_flow.py", title="Information flow", default=True),
+    st.Page("pages/attention.py", title="Attention"),
     st.Page("pages/logit_lens.py", title="Logit lens"),
     st.Page("pages/models.py", title="Models"),
 ]

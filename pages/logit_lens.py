@@ -24,7 +24,7 @@ def picture(lens: Lens, view: inputs.LensView) -> None:
     if view.colour == "rank" and not lens.targets:
         st.info("Type a token to follow: its rank then colours the table. Until then colours are probabilities.")
     colour = "probability" if view.colour == "rank" and not lens.targets else view.colour
-    first, last = inputs.lens_positions(len(lens.tokens))
+    first, last = inputs.tokens_shown(len(lens.tokens), inputs.LENS_WINDOW, "lens_positions")
     cells = lens_tables.grid(lens, colour, 0, view.mids)
     shown = cells[cells["position"].between(first, last)]
     left, right = st.columns([3.2, 1], gap="medium")

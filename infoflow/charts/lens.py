@@ -1,11 +1,11 @@
 """The logit lens: a table of predictions by row and position, tokens through the layers, how far rows can be trusted."""
 
-import json
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp, series
 
 _NO_FRAME = alt.ViewConfig(stroke="transparent")
@@ -20,8 +20,8 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
     page = ink(dark)
     rows = cells.drop_duplicates("order").sort_values("order")
     columns = cells.drop_duplicates("position").sort_values("position")
-    names = _labels(rows["order"].tolist(), rows["row"].tolist())
-    tokens = _labels(columns["position"].tolist(), columns["label"].tolist())
+    names = by_value(rows["order"].tolist(), rows["row"].tolist())
+    tokens = by_value(columns["position"].tolist(), columns["label"].tolist())
     y = alt.Y(
         "order:O",
         sort="descending",
@@ -79,7 +79,7 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
         "order:O",
         title=None,
         axis=alt.Axis(
-            labelExpr=_labels(rows["order"].tolist(), rows["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
+            labelExpr=by_value(rows["order"].tolist(), rows["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
             labelColor=page.muted, labelOverlap=True,
         ),
     )  # fmt: skip
@@ -118,7 +118,7 @@ def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
         "order:O",
         title=None,
         axis=alt.Axis(
-            labelExpr=_labels(table["order"].tolist(), table["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
+            labelExpr=by_value(table["order"].tolist(), table["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
             labelColor=page.muted, labelOverlap=True,
         ),
     )  # fmt: skip
@@ -137,11 +137,6 @@ def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
         .properties(height=210, width="container")
         .configure(view=_NO_FRAME, background="transparent")
     )
-
-
-def _labels(keys: list[int], names: list[str]) -> str:
-    """A Vega expression that gives the name of an axis value: names may repeat, values don't."""
-    return f"{json.dumps({str(k): n for k, n in zip(keys, names, strict=True)})}[datum.value]"
 
 
 def _apart(ends: pd.DataFrame, value: str, ranks: bool) -> pd.DataFrame:

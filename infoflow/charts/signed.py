@@ -11,7 +11,7 @@ _NO_FRAME = alt.ViewConfig(stroke="transparent")
 _LINE, _GLYPH = 26, 8.2
 
 
-def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bool = False) -> alt.LayerChart:
+def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bool = False, form: str = "+.3f") -> alt.LayerChart:
     """One bar per source, in reading order. Columns: label (unique), and `value`."""
     page, (up, down) = ink(dark), signs(dark)
     shown = table.assign(order=range(len(table)))
@@ -21,11 +21,12 @@ def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bo
         title=None,
         axis=alt.Axis(labelAngle=-55, labelLimit=90, ticks=False, domain=False, labelColor=page.text, labelOverlap=False),
     )
-    y_axis = alt.Axis(tickCount=4, gridColor=page.line, labelColor=page.muted, titleColor=page.muted, domain=False)
+    percent: dict[str, Any] = {"format": "%"} if form.endswith("%") else {}
+    y_axis = alt.Axis(**percent, tickCount=4, gridColor=page.line, labelColor=page.muted, titleColor=page.muted, domain=False)
     base = alt.Chart(shown).encode(x=x, y=alt.Y(f"{value}:Q", title=title or None, axis=y_axis))
     bars = base.mark_bar().encode(
         color=alt.condition(f"datum['{value}'] >= 0", alt.value(up), alt.value(down)),
-        tooltip=[alt.Tooltip("label:N", title="source"), alt.Tooltip(f"{value}:Q", format="+.3f")],
+        tooltip=[alt.Tooltip("label:N", title="source"), alt.Tooltip(f"{value}:Q", format=form)],
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=page.muted).encode(y="zero:Q")
     return alt.layer(bars, zero).properties(height=190, width="container").configure(view=_NO_FRAME, background="transparent")

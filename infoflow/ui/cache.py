@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from infoflow import budget, remote, samples
+from infoflow.analyses.attention import Attention, attention, calibrate
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
 from infoflow.analyses.logit_lens import Lens, logit_lens
 from infoflow.errors import InfoflowError, UnsupportedModel
+from infoflow.heads import HeadScores
 from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
 from infoflow.ui import jobs
@@ -291,6 +293,44 @@ def lens(place: Place, name: str, prompt: str, targets: tuple[int | str, ...], m
     found = loaded(place, name, job)
     wanted = tuple(found.token_id_near(t) for t in targets)
     return _lens(place.host, found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
+
+
+@st.cache_data(max_entries=16, max_size="500MB", ttl=24 * 3600, show_spinner=False)
+def _attention(
+    where: str, name: str, revision: str, dtype: str, prompt: str, _model: "infoflow.model.Model", _job: jobs.Job
+) -> Attention:
+    def report(done: int, total: int) -> None:
+        _job.say(f"Layer {done} of {total}", done / total)
+
+    return attention(_model, prompt, on_progress=report)
+
+
+def patterns(place: Place, name: str, prompt: str, job: jobs.Job) -> Attention:
+    """Every head's pattern on a prompt.
+
+    Raises:
+        InfoflowError: what `loaded` and `attention` raise; Cancelled when the job is stopped.
+    """
+    found = loaded(place, name, job)
+    return _attention(place.host, found.name, found.revision, found.dtype, prompt, found, job)
+
+
+@st.cache_data(max_entries=32, ttl=24 * 3600, show_spinner=False)
+def _calibrated(where: str, name: str, revision: str, dtype: str, _model: "infoflow.model.Model", _job: jobs.Job) -> HeadScores:
+    def report(done: int, total: int) -> None:
+        _job.say(f"Random tokens, {done} of {total}", done / total)
+
+    return calibrate(_model, on_progress=report)
+
+
+def calibrated(place: Place, name: str, job: jobs.Job) -> HeadScores:
+    """Scores of every head on random tokens said twice.
+
+    Raises:
+        InfoflowError: what `loaded` and `calibrate` raise; Cancelled when the job is stopped.
+    """
+    found = loaded(place, name, job)
+    return _calibrated(place.host, found.name, found.revision, found.dtype, found, job)
 
 
 @st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
@@ -17,11 +17,12 @@ from infoflow.metrics import METRICS
 from infoflow.ui import texts
 from infoflow.ui.cache import HERE, Machine, Place
 
+T = TypeVar("T")
 MAX_CHARACTERS = 20_000
 WHERE = ("here", "on NDIF")
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
-LENS_WINDOW = 24
-"""so many columns of the lens have room for their words"""
+LENS_WINDOW, MAP_WINDOW = 24, 64
+"""so many columns of the lens have room for their words, so many tokens of an attention map for their squares"""
 WINDOW = 48
 """so many positions are drawn at first; a slider chooses which"""
 ICON = str(Path(__file__).with_name("icon.png"))
@@ -48,6 +49,17 @@ class Reading(Question):
     follow: tuple[int | str, ...] = ()
     mids: bool = True
     can_group: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Looking(Question):
+    """What a page is about that has no sources to group."""
+
+    can_group: ClassVar[bool] = False
+
+    @staticmethod
+    def at(asked: Question) -> "Looking":
+        return Looking(asked.model, asked.prompt, place=asked.place)
 
 
 def dark() -> bool:
@@ -210,6 +222,7 @@ def use(model: str, where: str) -> None:
     st.session_state["model"], st.session_state["where"] = model, where
 
 
+WEIGHT_COLUMN = {"weight": st.column_config.NumberColumn("weight", format="%.3f")}
 DTYPES = ("float32", "bfloat16", "float16")
 MODEL_COLUMNS = {
     "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
@@ -240,10 +253,17 @@ class View:
     palette: str
 
 
+def _unless_kept(key: str, default: T) -> T | None:
+    """A default, but for what the session holds already: Streamlit wants one or the other."""
+    return None if key in st.session_state else default
+
+
 def _choice(label: str, options: Sequence[str], default: str, key: str, help_text: str) -> str:
     """One of a few, as a row of buttons whose choice is in the URL."""
     return (
-        st.segmented_control(label, options, default=default, required=True, key=key, bind="query-params", help=help_text)
+        st.segmented_control(
+            label, options, default=_unless_kept(key, default), required=True, key=key, bind="query-params", help=help_text
+        )
         or default
     )
 
@@ -257,7 +277,13 @@ def view(apart: bool) -> View:
             grouping = _choice("Sources", ["tokens", "words", "custom"], "words", "sources", texts.SOURCES)
         emphasis = _choice("Emphasis", EMPHASES, "both", "emphasis", texts.EMPHASIS)
         palette = _choice("Colours", PALETTES, "hue", "colours", texts.COLOURS)
-        hide_first = st.toggle("Hide first token", value=True, key="hide_first", bind="query-params", help=texts.HIDE_FIRST)
+        hide_first = st.toggle(
+            "Hide first token",
+            value="hide_first" not in st.session_state,
+            key="hide_first",
+            bind="query-params",
+            help=texts.HIDE_FIRST,
+        )
     return View(metric, grouping, hide_first, emphasis, palette)
 
 
@@ -294,7 +320,9 @@ def position_range(n: int) -> tuple[int, int] | None:
 
 def panel(titles: Sequence[str]) -> str:
     """Which question the part under the picture answers."""
-    chosen = st.segmented_control("Ask of this run", titles, default=titles[0], required=True, key="panel", bind="query-params")
+    chosen = st.segmented_control(
+        "Ask of this run", titles, default=_unless_kept("panel", titles[0]), required=True, key="panel", bind="query-params"
+    )
     return chosen or titles[0]
 
 
@@ -333,21 +361,74 @@ def lens_view(colours: Sequence[str], hosted: bool) -> LensView:
     return LensView(colour, tuple(follow), mids)
 
 
-def lens_positions(n: int) -> tuple[int, int]:
-    """First and last position shown, where there are too many to name at once."""
-    if n <= LENS_WINDOW:
-        return 0, n - 1
-    low, high = st.slider(
-        "Positions", 0, n - 1, (n - LENS_WINDOW, n - 1), key=f"lens_positions_{n}", help="Which positions the table shows."
-    )
-    return int(low), int(high)
-
-
 def trajectory(followed: bool) -> str:
     """What the lines show; ranks are known of followed tokens alone."""
     return _choice(
         "Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", texts.LENS_LINES
     )
+
+
+@dataclass(frozen=True)
+class MapView:
+    """Which attention is looked at: nothing in here runs the model."""
+
+    level: str
+    layer: int
+    head: int
+    weighting: str
+    sinks: str
+
+
+def map_view(levels: Sequence[str], weightings: Sequence[str], sinks: Sequence[str], n_layers: int, n_heads: int) -> MapView:
+    """The row of controls above the attention map. Layer and head are in the URL: a link and every page look at the same."""
+    for key, n in (("layer", n_layers), ("head", n_heads)):
+        if not 0 <= int(st.session_state.get(key, 0)) < n:
+            st.session_state[key] = 0  # of a larger model
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        level = _choice("Show", levels, levels[0], "attn_level", texts.ATTN_LEVEL)
+        layer = st.selectbox("Layer", range(n_layers), key="layer", disabled=level == levels[2], bind="query-params", width=90)
+        head = st.selectbox("Head", range(n_heads), key="head", disabled=level != levels[0], bind="query-params", width=90)
+        weighting = _choice("Weights", weightings, weightings[0], "attn_weights", texts.ATTN_WEIGHTS)
+        sink = _choice("First token", sinks, sinks[0], "attn_sinks", texts.ATTN_SINKS)
+    return MapView(level, int(layer), int(head), weighting, sink)
+
+
+def pick_head(chart: str) -> None:
+    """A head of the overview was clicked: it is the one looked at, here and elsewhere."""
+    found = next(iter(st.session_state[chart].selection.get("head") or []), None)
+    if found:
+        st.session_state.update(layer=int(found["layer"]), head=int(found["head"]), attn_level="one head")
+
+
+def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
+    """What the overview is coloured by, what scores rest on, and above which a head is named."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        metric = st.selectbox("All heads by", list(metrics), key="attn_metric", help=texts.ATTN_METRIC, width=150)
+        basis = _choice("Kinds from", ["this prompt", "random tokens"], "this prompt", "attn_basis", texts.ATTN_BASIS)
+        threshold = st.slider(
+            "Named above",
+            0.05,
+            0.95,
+            _unless_kept("attn_threshold", 0.4),
+            0.05,
+            key="attn_threshold",
+            help=texts.ATTN_THRESHOLD,
+            width=170,
+        )
+    return metric, basis, float(threshold)
+
+
+def least_weight() -> float:
+    """Which arcs are drawn."""
+    return float(st.slider("Arcs of at least", 0.0, 0.5, 0.05, 0.01, key="attn_least", help=texts.ATTN_ARCS))
+
+
+def tokens_shown(n: int, most: int, key: str) -> tuple[int, int]:
+    """First and last token of a picture that has room for so many."""
+    if n <= most:
+        return 0, n - 1
+    low, high = st.slider("Tokens", 0, n - 1, (n - most, n - 1), key=f"{key}_{n}", help="Which tokens the pictures show.")
+    return int(low), int(high)
 
 
 def reset_view(scope: str) -> str:

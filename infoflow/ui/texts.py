@@ -136,3 +136,33 @@ names the final token, the line how much is lost by taking its distribution for 
 LENS_HOW = """The residual of each row goes through the model's own final norm (its scale computed anew for that row) and its own
 unembedding, is scaled and softly capped where the family does that, and becomes probabilities. The top row is the model's
 output itself. The code that made the numbers:"""
+
+ATTN_INTRO = """Where each head looks: rows are positions, columns the tokens they read from, as the model computed it.
+What a head looks at hard need not matter: compare the lengths of what it fetches."""
+
+ATTN_LEVEL = """A single head, the mean over a layer's heads, or over all heads. Means hide what single heads do."""
+
+ATTN_WEIGHTS = """**pattern**: the softmaxed weights A. **value-weighted**: A·|v|, what is fetched. **contribution**:
+A·|W_O v|, what that writes into the residual stream."""
+
+ATTN_SINKS = """Many heads park their attention on the first token. **shown**: as it is. **masked**: its column is
+emptied. **renormalised**: emptied, and each row scaled to what it summed to before. Its share is stated either way."""
+
+ATTN_METRIC = """What the map of all heads is coloured by. Letters: P previous token, D duplicate token, I induction."""
+
+ATTN_BASIS = """**this prompt**: what heads did here; scores need repeated tokens. **random tokens**: what they do on
+random tokens said twice, where nothing but the repetition helps: the usual calibration. It runs the model."""
+
+ATTN_THRESHOLD = """A head is named by its largest score if that is above this; else it is diffuse."""
+
+ATTN_ARCS = """Weights below this are left out of the arcs; nothing is computed anew."""
+
+ATTN_USE = """Hover for weights. Colour follows the square root, so that small weights show. Click a head in the map of
+all heads to look at it."""
+
+ATTN_KINDS = """previous: mean of A[i, i−1]. duplicate: where a token occurred before, the largest A[i, j] on such a j.
+induction: the largest A[i, j+1] there, on what came after it. Means over the positions where they apply."""
+
+ATTN_HOW = """Patterns are read from the model's own attention modules (eager, so that they exist), values from its
+value projections; |W_O v| sends each head's values alone through the output projection. The code that made the
+numbers:"""
