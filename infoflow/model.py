@@ -10,7 +10,7 @@ import copy
 import functools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,8 @@ from nnsight import TransformersModel
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow import budget, devices, hub, remote, remote_run
+from infoflow import budget, devices, hub, progress, remote, remote_run
+from infoflow.architectures import Architecture
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.frozen import reconstruction_error
 from infoflow.layouts import modules_of, rows_that_fit, sparse_layers
@@ -36,6 +37,7 @@ from infoflow.tokens import UNDECODABLE, Token
 from infoflow.weights import DEMO, fingerprint
 
 transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_tqdm_hook(progress.bar)
 
 
 class Model:
@@ -68,7 +70,9 @@ class Model:
         hf_model.eval()
         if getattr(hf_model.config, "_attn_implementation", "eager") != "eager":
             hf_model.set_attn_implementation("eager")  # the others return no pattern
-        self._settled = False
+        self._settling = False
+        self._layout: dict[str, Architecture] = {}
+        """the row that was settled on; one for all who use this model"""
         self.lock = threading.RLock()
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
@@ -121,22 +125,29 @@ class Model:
         if len(self.candidates) == 1:
             return  # without the lock, which a run may hold for long
         with self.lock if self.connection is None else contextlib.nullcontext():  # there a run may queue for long
-            if self._settled:
-                return
-            self._settled = True
-            errors: list[float] = []
-            for row in self.candidates:
-                self.architecture = row
+            if self._settling:
+                return  # asked by the runs below
+            if "row" not in self._layout:
+                self._settling = True
                 try:
-                    ids = [i % self._hf.get_input_embeddings().num_embeddings for i in (5, 9, 7, 5, 3)]
-                    error = float(self.run(ids, reconstruction_error, self.plan(), len(ids)))
-                except (RemoteRunError, Cancelled):  # says nothing of the layout: ask again next time
-                    self._settled = False
-                    raise
-                except Exception:  # noqa: BLE001  shapes that don't fit fail in many ways: not this row
-                    error = float("inf")
-                errors.append(error if error == error else float("inf"))
-            self.architecture = self.candidates[errors.index(min(errors))]
+                    self._layout["row"] = self._best_candidate()
+                finally:
+                    self._settling = False
+            self.architecture = self._layout["row"]
+
+    def _best_candidate(self) -> Architecture:
+        ids = [i % self._hf.get_input_embeddings().num_embeddings for i in (5, 9, 7, 5, 3)]
+        errors: list[float] = []
+        for row in self.candidates:
+            self.architecture = row
+            try:
+                error = float(self.run(ids, reconstruction_error, self.plan(), len(ids)))
+            except Exception as failed:  # noqa: BLE001  shapes that don't fit fail in many ways, here and there
+                if isinstance(failed, Cancelled) or (isinstance(failed, RemoteRunError) and failed.kind != "server"):
+                    raise  # it says nothing of the layout: ask again next time
+                error = float("inf")
+            errors.append(error if error == error else float("inf"))
+        return self.candidates[errors.index(min(errors))]
 
     def plan(self) -> SimpleNamespace:
         """The architecture's row with what a block needs to know of this model, as plain values."""
@@ -388,7 +399,7 @@ def load_model(
             found = hub.fetch(name, revision, True, accept, on_progress)
             accept(found.folder)  # it may have been here already
         told("Reading the weights", 0.0)
-        with _loading_told(told):
+        with progress.told_to(told):
             hf_model: Any = AutoModelForCausalLM.from_pretrained(
                 found.folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
             )
@@ -440,37 +451,6 @@ def _in_words(name: str) -> Iterator[None]:
         raise UnsupportedModel(
             f"'{name}' can't be loaded: {reason[:300]} Only models of transformers with safetensors weights are read."
         ) from error
-
-
-_told: contextvars.ContextVar[Callable[[str, float], None] | None] = contextvars.ContextVar("_told", default=None)
-"""who is told of the loading in this thread"""
-
-
-@contextlib.contextmanager
-def _loading_told(on_progress: Callable[[str, float], None]) -> Iterator[None]:
-    token = _told.set(on_progress)
-    try:
-        yield
-    finally:
-        _told.reset(token)
-
-
-def _bar(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Stands where transformers makes its progress bars: that of the loading loop tells of it, and can be stopped."""
-    told = _told.get()
-    if told is None or kwargs.get("desc") != "Loading weights" or not args:
-        return make(*args, **kwargs)
-    things: Collection[Any] = args[0]
-
-    def steps() -> Iterator[Any]:
-        for i, thing in enumerate(things):
-            told("Reading the weights", i / len(things))
-            yield thing
-
-    return steps()
-
-
-transformers.utils.logging.set_tqdm_hook(_bar)
 
 
 def _hosted(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,20 @@ def test_what_comes_back_is_what_was_estimated(sources: str, service: Service, h
     cost = infoflow.estimate(model, 48, 48 if sources == "tokens" else 16)
     assert cost.seconds is None
     assert service.received()[-1]["sent"] / 2 < cost.bytes < service.received()[-1]["sent"] * 2
+
+
+def test_a_failed_run_settles_no_layout(service: Service, hosted, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """A family without a row is tried layout by layout; a service that fails meanwhile says nothing of the layout."""
+    model = hosted("llama", service)
+    other = replace(model.architecture, mlp_norm="input_layernorm")
+    model.candidates = (other, model.architecture)
+    service.fault("busy")
+    with pytest.raises(RemoteRunError, match="busy"):
+        infoflow.decompose(model, "ab")
+    assert infoflow.decompose(model, "ab").max_error < 1e-5 and model.architecture == model.candidates[1]
+    runs = len(service.received())
+    again = model.through(remote.Connection(service.host, OTHER))  # another visitor does not settle it anew
+    assert infoflow.decompose(again, "ab").max_error < 1e-5 and len(service.received()) == runs + 1
 
 
 def test_the_status_line_tells_what_the_run_is_doing(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]

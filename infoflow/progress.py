@@ -1,0 +1,34 @@
+"""How far the reading of weights is: transformers' own progress bar, turned into calls that can stop it."""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+_told: contextvars.ContextVar[Callable[[str, float], None] | None] = contextvars.ContextVar("_told", default=None)
+"""who is told of the loading in this thread"""
+
+
+@contextlib.contextmanager
+def told_to(on_progress: Callable[[str, float], None]) -> Iterator[None]:
+    """What is loaded in here is told of to this function."""
+    token = _told.set(on_progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def bar(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Stands where transformers makes its progress bars: that of the loading loop tells of it, and can be stopped."""
+    told = _told.get()
+    if told is None or kwargs.get("desc") != "Loading weights" or not args:
+        return make(*args, **kwargs)
+    things: Collection[Any] = args[0]
+
+    def steps() -> Iterator[Any]:
+        for i, thing in enumerate(things):
+            told("Reading the weights", i / len(things))
+            yield thing
+
+    return steps()

@@ -1,0 +1,45 @@
+"""The logit lens and attention pages as their reader meets them: pin a token, click a cell, click a head; light and dark."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import Visitor
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., Visitor]) -> None:
+    me = visitor(scheme=scheme).open("/logit_lens")
+    me.page.get_by_text("Factual recall", exact=True).click()
+    me.settle()
+    box = me.page.get_by_role("combobox", name="Follow tokens")
+    box.fill("Paris")
+    box.press("Enter")
+    box.press("Escape")
+    me.settle()
+    assert "lens_follow=Paris" in me.page.url
+    me.page.get_by_role("radio", name="rank", exact=True).first.click()  # the lines below can show ranks too
+    me.settle()
+    assert "Colour: rank of" in me.text()
+    me.click_grid(0.5, 0.5)
+    assert "position 2" in me.text() or "position 3" in me.text()
+    assert "Moved by this block" in me.text() and "Tokens through the layers" in me.text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, visitor: Callable[..., Visitor]) -> None:
+    me = visitor(scheme=scheme).open("/attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&layer=5&head=2")
+    assert "Layer 5, head 2" in me.text()
+    heads = me.page.locator('[data-testid="stVegaLiteChart"]').nth(1)
+    box = heads.bounding_box()
+    me.page.mouse.click(box["x"] + box["width"] * 0.52, box["y"] + box["height"] * 0.33)
+    me.settle()
+    assert "Layer 5, head 2" not in me.text() and "layer=" in me.page.url
+    chosen = me.page.url
+    me.page.get_by_text("Arcs between tokens").click()
+    me.page.get_by_text("All heads of layer").click()
+    me.settle()
+    me.choose("random tokens")
+    assert "random tokens said twice" in me.text()
+    layer = next(part for part in chosen.split("?")[1].split("&") if part.startswith("layer="))
+    assert layer in me.page.url
