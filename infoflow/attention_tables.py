@@ -62,19 +62,22 @@ def matrix(weights: Float[np.ndarray, "dest src"], tokens: Sequence[str]) -> pd.
     )
 
 
+def measure(attn: Attention, metric: str, layer: slice = slice(None), head: slice = slice(None)) -> np.ndarray:
+    """One of `HEAD_METRICS`, but for the kind, of some heads: [layer, head]."""
+    pattern = attn.pattern[layer, head]
+    if metric == "value norm":
+        return np.asarray((pattern * attn.value_norm[layer, head][:, :, None]).sum(-1).mean(-1))
+    of = {"entropy": heads.entropy, "concentration": heads.concentration, "sink share": heads.sink_share}
+    return of[metric](pattern)
+
+
 def head_map(attn: Attention, metric: str, scores: heads.HeadScores, threshold: float) -> pd.DataFrame:
     """Every head with a number and its kind: layer, head, value, kind, and the three scores."""
     n_layers, n_heads = attn.pattern.shape[:2]
     layer, head = (a.ravel() for a in np.indices((n_layers, n_heads)))
-    values = {
-        "kind": np.where(np.isnan(scores.scores), 0.0, scores.scores).max(0),
-        "entropy": heads.entropy(attn.pattern),
-        "concentration": heads.concentration(attn.pattern),
-        "value norm": attn.weighted("value-weighted").sum(-1).mean(-1),
-        "sink share": heads.sink_share(attn.pattern),
-    }
+    value = np.where(np.isnan(scores.scores), 0.0, scores.scores).max(0) if metric == "kind" else measure(attn, metric)
     table = pd.DataFrame(
-        {"layer": layer, "head": head, "value": values[metric].ravel().astype(float), "kind": scores.labels(threshold).ravel()}
+        {"layer": layer, "head": head, "value": value.ravel().astype(float), "kind": scores.labels(threshold).ravel()}
     )
     for kind, of in zip(heads.KINDS, scores.scores, strict=True):
         table[kind] = of.ravel()
@@ -83,13 +86,13 @@ def head_map(attn: Attention, metric: str, scores: heads.HeadScores, threshold: 
 
 def inspector(attn: Attention, layer: int, head: int, scores: heads.HeadScores, threshold: float) -> pd.DataFrame:
     """One head in numbers: measure, value."""
-    one = head_map(attn, "kind", scores, threshold).set_index(["layer", "head"]).loc[(layer, head)]
-    rows: list[tuple[str, str]] = [("kind", str(one["kind"]))]
-    for kind, n in zip(heads.KINDS, scores.eligible, strict=True):
-        rows.append((kind, f"{one[kind]:.2f} (mean of {n})" if n else "no token occurs twice" if kind != heads.KINDS[0] else "–"))
-    for metric in ("entropy", "concentration", "value norm", "sink share"):
-        value = head_map(attn, metric, scores, threshold).set_index(["layer", "head"]).loc[(layer, head), "value"]
-        rows.append((metric, f"{value:.2f}"))
+    rows: list[tuple[str, str]] = [("kind", str(scores.labels(threshold)[layer, head]))]
+    for kind, of, n in zip(heads.KINDS, scores.scores, scores.eligible, strict=True):
+        none = "no token occurs twice" if kind != heads.KINDS[0] else "–"
+        rows.append((kind, f"{of[layer, head]:.2f} (mean of {n})" if n else none))
+    for metric in list(HEAD_METRICS)[1:]:
+        value = measure(attn, metric, slice(layer, layer + 1), slice(head, head + 1))
+        rows.append((metric, f"{float(value[0, 0]):.2f}"))
     return pd.DataFrame(rows, columns=["measure", "value"])
 
 

@@ -58,26 +58,25 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         key="attn_words",
         alt="What the last token attends to",
     )
-    with st.expander(f"All heads of layer {view.layer}, and the mean of every layer"):
-        inside = slice(first, last + 1)
+    more = inputs.more_maps()
+    if "all heads" in more:
+        st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")
+        inside = slice(max(first, last - inputs.SMALL_WINDOW + 1), last + 1)
         weights = attn.weighted(view.weighting)[:, :, inside, inside]
         kept = weights if view.sinks == tables.SINKS[0] else heads.without_sinks(weights, [0], view.sinks == tables.SINKS[2])
         names = [f"head {h}" for h in range(n_heads)]
-        st.altair_chart(
-            charts.small_maps(kept[view.layer], names, min(8, n_heads), dark), key="attn_small", alt="Maps of all heads"
-        )
+        st.altair_chart(charts.small_maps(kept[view.layer], names, 8, dark), key="attn_small", alt="Maps of all heads")
         means = [f"layer {i}: mean of {n_heads} maps" for i in range(n_layers)]
-        st.altair_chart(
-            charts.small_maps(kept.mean(1), means, min(6, n_layers), dark), key="attn_means", alt="Means of all layers"
-        )
-        st.caption("Each map is coloured from its own largest weight.")
-    with st.expander("Arcs between tokens, and the largest pairs"):
-        table = tables.matrix(part, tokens)
-        colours = source_colours(tokens, dark=dark)
+        st.altair_chart(charts.small_maps(kept.mean(1), means, 6, dark), key="attn_means", alt="Means of all layers")
+        st.caption(texts.ATTN_SMALL)
+    table = tables.matrix(part, tokens)
+    if "arcs" in more:
         least = inputs.least_weight() * max(float(part.max()), 1e-12)
-        st.altair_chart(charts.arcs(table, list(tokens), colours, least, dark), key="attn_arcs", alt=f"Arcs, {found.title}")
+        arcs = charts.arcs(table, list(tokens), source_colours(tokens, dark=dark), least, dark)
+        st.altair_chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}")
+    if "largest pairs" in more:
         st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=inputs.WEIGHT_COLUMN)
-    blocks.downloads(chart, attn.to_frame(), lambda: export.frame_json(attn.to_frame(), attn.provenance), dark)
+    blocks.downloads(chart, table, lambda: export.frame_json(table, attn.provenance), dark)
 
 
 if result is not None:

@@ -56,6 +56,8 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for weights in ("value-weighted", "contribution"):
         choose(app, "Weights", weights)
         assert errors(app) == []
+    next(g for g in app.button_group if g.label == "Also show").set_value(["all heads", "arcs", "largest pairs"]).run()
+    assert errors(app) == [] and rows_of(app, "Maps of all heads") and rows_of(app, "Arcs")
     for metric in attention_tables.HEAD_METRICS:
         app.selectbox(key="attn_metric").set_value(metric).run()
         assert errors(app) == []

@@ -26,9 +26,9 @@ def visit(folders: dict[str, Path], hosted: object, monkeypatch: pytest.MonkeyPa
     st.cache_data.clear()
     cache.hosted.clear()
 
-    def _visit(service: Service, key: str = KEY, family: str = "llama") -> AppTest:
+    def _visit(service: Service, key: str = KEY, family: str = "llama", page: str = FLOW) -> AppTest:
         monkeypatch.setenv("NDIF_HOST", service.host)
-        app = opened(FLOW)
+        app = opened(page)
         next(g for g in app.button_group if g.label == "Models run").set_value("on NDIF").run()
         if key:
             app.text_input(key="ndif_key").set_value(key)
@@ -45,6 +45,14 @@ def test_a_hosted_run_is_shown_like_a_local_one(visit: Visit, service: Service) 
     assert errors(app) == [] and "8 tokens, each a source: about 1 MB to bring back" in captions(app)
     assert KEY not in str(app.get("vega_lite_chart")[0].proto.spec) + captions(app)
     assert "your key, for this session" in captions(app)
+
+
+@pytest.mark.parametrize("name", ["attention", "logit_lens"])
+def test_every_page_runs_there(name: str, visit: Visit, service: Service) -> None:
+    app = ask(visit(service, page=str(ROOT / f"pages/{name}.py")), "abc def")
+    assert errors(app) == [] and "Below is the last good run" not in captions(app)
+    service.fault("busy")
+    assert "busy or restarting" in errors(ask(app, "abc defg"))[0] and "Below is the last good run: abc def" in captions(app)
 
 
 FAILURES = [

@@ -94,7 +94,9 @@ def overview(table: pd.DataFrame, title: str, chosen: tuple[int, int], dark: boo
 
 
 def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = False) -> alt.LayerChart:
-    """Maps side by side, each from its own largest weight: [map, dest, src] with a name each."""
+    """Maps side by side, each from its own largest weight: [map, dest, src] with a name each. Weights below a hundredth of it
+    are left out."""
+    columns = min(columns, len(maps))
     page = ink(dark)
     n = maps.shape[-1]
     dest, src = np.tril_indices(n)
@@ -113,7 +115,7 @@ def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = Fa
     xs = alt.Scale(domain=[0, columns * step], nice=False)
     ys = alt.Scale(domain=[-n / 6, rows * (step + n / 6)], nice=False, reverse=True)
     cells = (
-        alt.Chart(drawn[drawn["share"] > 0.02])
+        alt.Chart(drawn[drawn["share"] >= 0.1])
         .mark_rect()
         .encode(
             x=alt.X("x:Q", scale=xs, axis=None), x2="x2:Q", y=alt.Y("y:Q", scale=ys, axis=None), y2="y2:Q",

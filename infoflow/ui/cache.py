@@ -265,7 +265,7 @@ def attribution(
     return _attribution(place.host, found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
 
 
-@st.cache_data(max_entries=32, max_size="500MB", ttl=24 * 3600, show_spinner=False)
+@st.cache_data(max_entries=32, max_size="200MB", ttl=24 * 3600, show_spinner=False)
 def _lens(
     where: str,
     name: str,
@@ -295,7 +295,7 @@ def lens(place: Place, name: str, prompt: str, targets: tuple[int | str, ...], m
     return _lens(place.host, found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
 
 
-@st.cache_data(max_entries=16, max_size="500MB", ttl=24 * 3600, show_spinner=False)
+@st.cache_data(max_entries=16, max_size="300MB", ttl=24 * 3600, show_spinner=False)
 def _attention(
     where: str, name: str, revision: str, dtype: str, prompt: str, _model: "infoflow.model.Model", _job: jobs.Job
 ) -> Attention:

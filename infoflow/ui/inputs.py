@@ -21,8 +21,8 @@ T = TypeVar("T")
 MAX_CHARACTERS = 20_000
 WHERE = ("here", "on NDIF")
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
-LENS_WINDOW, MAP_WINDOW = 24, 64
-"""so many columns of the lens have room for their words, so many tokens of an attention map for their squares"""
+LENS_WINDOW, MAP_WINDOW, SMALL_WINDOW = 24, 64, 32
+"""so many columns of the lens have room for their words, so many tokens of an attention map, and of a small one, for squares"""
 WINDOW = 48
 """so many positions are drawn at first; a slider chooses which"""
 ICON = str(Path(__file__).with_name("icon.png"))
@@ -416,6 +416,16 @@ def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
             width=170,
         )
     return metric, basis, float(threshold)
+
+
+def more_maps() -> list[str]:
+    """Pictures that are drawn on request: many marks, or of one question alone."""
+    options = ["all heads", "arcs", "largest pairs"]
+    return list(
+        st.segmented_control(
+            "Also show", options, selection_mode="multi", key="attn_more", bind="query-params", help=texts.ATTN_MORE
+        )
+    )
 
 
 def least_weight() -> float:

@@ -36,9 +36,10 @@ def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, vis
     me.settle()
     assert "Layer 5, head 2" not in me.text() and "layer=" in me.page.url
     chosen = me.page.url
-    me.page.get_by_text("Arcs between tokens").click()
-    me.page.get_by_text("All heads of layer").click()
-    me.settle()
+    for picture in ("all heads", "arcs"):
+        me.page.get_by_role("button", name=picture, exact=True).click()
+        me.settle()
+    assert me.page.locator('[data-testid="stVegaLiteChart"]').count() == 6
     me.choose("random tokens")
     assert "random tokens said twice" in me.text()
     layer = next(part for part in chosen.split("?")[1].split("&") if part.startswith("layer="))
