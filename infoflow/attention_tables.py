@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from infoflow import heads
-from infoflow.analyses.attention import Attention
+from infoflow.analyses.attention import WEIGHTINGS, Attention
 
 LEVELS = ("one head", "layer mean", "mean of all")
 SINKS = ("shown", "masked", "renormalised")
@@ -51,6 +51,11 @@ def view(attn: Attention, level: str, layer: int, head: int, weighting: str, sin
     if sinks != SINKS[0]:
         chosen = heads.without_sinks(chosen, [0], renormalise=sinks == SINKS[2])
     return View(chosen.mean((0, 1)), title, sink, float(missing.mean()))
+
+
+def weightings(attn: Attention, level: str, layer: int, head: int, sinks: str) -> np.ndarray:
+    """The same map by each of `WEIGHTINGS`: [weighting, dest, src]."""
+    return np.stack([view(attn, level, layer, head, weighting, sinks).weights for weighting in WEIGHTINGS])
 
 
 def matrix(weights: Float[np.ndarray, "dest src"], tokens: Sequence[str]) -> pd.DataFrame:

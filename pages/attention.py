@@ -69,6 +69,12 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         means = [f"layer {i}: mean of {n_heads} maps" for i in range(n_layers)]
         st.altair_chart(charts.small_maps(kept.mean(1), means, 6, dark), key="attn_means", alt="Means of all layers")
         st.caption(texts.ATTN_SMALL)
+    if "weightings" in more:
+        st.markdown(f"**The same by all three weightings**: {found.title.lower()}")
+        each = tables.weightings(attn, view.level, view.layer, view.head, view.sinks)[:, first : last + 1, first : last + 1]
+        three = charts.small_maps(each, list(WEIGHTINGS), 3, dark)
+        st.altair_chart(three, key="attn_three", alt="Pattern, value-weighted and contribution side by side")
+        st.caption(texts.ATTN_SMALL)
     table = tables.matrix(part, tokens)
     if "arcs" in more:
         least = inputs.least_weight() * max(float(part.max()), 1e-12)

@@ -56,7 +56,9 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for weights in ("value-weighted", "contribution"):
         choose(app, "Weights", weights)
         assert errors(app) == []
-    next(g for g in app.button_group if g.label == "Also show").set_value(["all heads", "arcs", "largest pairs"]).run()
+    next(g for g in app.button_group if g.label == "Also show").set_value(
+        ["weightings", "all heads", "arcs", "largest pairs"]
+    ).run()
     assert errors(app) == [] and rows_of(app, "Maps of all heads") and rows_of(app, "Arcs")
     for metric in attention_tables.HEAD_METRICS:
         app.selectbox(key="attn_metric").set_value(metric).run()
@@ -92,6 +94,8 @@ def test_views_are_what_they_say(demo: "infoflow.Model") -> None:
     np.testing.assert_allclose(mean.weights, attn.weighted("contribution")[4].mean(0), rtol=1e-5)
     every = attention_tables.view(attn, "mean of all", 0, 0, "pattern", "shown")
     np.testing.assert_allclose(every.weights, attn.pattern.mean((0, 1)), rtol=1e-5)
+    three = attention_tables.weightings(attn, "one head", 4, 5, "shown")
+    np.testing.assert_allclose(three[2], attn.weighted("contribution")[4, 5], rtol=1e-5)
     words = attention_tables.attended(one.weights, attn.word_labels)
     assert words["share"].sum() == pytest.approx(1) and len(words) <= len(set(attn.word_labels))
     pairs = attention_tables.pairs(attn.pattern[5, 2], attn.tokens)

@@ -420,7 +420,7 @@ def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
 
 def more_maps() -> list[str]:
     """Pictures that are drawn on request: many marks, or of one question alone."""
-    options = ["all heads", "arcs", "largest pairs"]
+    options = ["weightings", "all heads", "arcs", "largest pairs"]
     return list(
         st.segmented_control(
             "Also show", options, selection_mode="multi", key="attn_more", bind="query-params", help=texts.ATTN_MORE

@@ -155,11 +155,12 @@ random tokens said twice, where nothing but the repetition helps: the usual cali
 
 ATTN_THRESHOLD = """A head is named by its largest score if that is above this; else it is diffuse."""
 
-ATTN_MORE = """**all heads**: the maps of all heads of this layer, and the mean of every layer. **arcs**: the map as arcs over
-the prompt; for one head, a layer's mean, or the mean of all. **largest pairs**: a table."""
+ATTN_MORE = """**weightings**: pattern, value-weighted and contribution side by side. **all heads**: the maps of all
+heads of this layer, and the mean of every layer. **arcs**: the map as arcs over the prompt; for one head, a layer's
+mean, or the mean of all. **largest pairs**: a table."""
 
-ATTN_SMALL = """Each map is coloured from its own largest weight; weights below one hundredth of it are left out, and at most the
-last 32 tokens are shown."""
+ATTN_SMALL = """Each map is coloured from its own largest weight; weights below one hundredth of it are left out, and of many
+heads at most the last 32 tokens are shown."""
 
 ATTN_ARCS = """Weights below this are left out of the arcs; nothing is computed anew."""
 
