@@ -68,7 +68,8 @@ def actions(name: str, place: cache.Place) -> None:
     if note:
         st.caption(note)
     if here or there:
-        st.switch_page("pages/information_flow.py")
+        # with parameters of our own: it refuses to clear those that widgets are bound to
+        st.switch_page("pages/information_flow.py", query_params={"model": name})
 
 
 def memory(machine: cache.Machine) -> None:
