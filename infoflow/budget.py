@@ -208,10 +208,8 @@ def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
     T V, and each row's logits at some positions at a time."""
     s = model.sizes()
     rows = 1 + s.layers * (1 + mids)
-    at_once = max(1, chunk_bytes(model) // (16 * s.vocabulary))
-    return _FLOAT * (
-        rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + (rows + 6) * min(at_once, n_tokens) * s.vocabulary
-    )
+    at_once = min(n_tokens, max(1, chunk_bytes(model) // (32 * s.vocabulary)))
+    return _FLOAT * (rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + 8 * at_once * s.vocabulary)
 
 
 def check_lens(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 from infoflow.analyses.logit_lens import Lens
 from infoflow.catalog import ROW_NAMES
 from infoflow.tables import visible
+from infoflow.tokens import unique
 
 COLOURS = {
     "probability": "of the likeliest token; stronger is likelier",
@@ -100,12 +101,13 @@ def trajectories(lens: Lens, position: int, mids: bool = True) -> pd.DataFrame:
     for n, answer in enumerate(lens.answers[position].tolist()):
         if answer not in lens.targets:
             parts.append((answer, lens.answer_probs[:, position, n], np.full(len(lens.rows), np.nan)))
+    names = unique([visible(lens.names[token]) for token, *_ in parts])  # " a" and "a" are two tokens, and two lines
     keep = [i for i, row in enumerate(lens.rows) if mids or not row.endswith(".mid")]
     return pd.concat([
         pd.DataFrame({
-            "order": keep, "row": [row_label(lens.rows[i]) for i in keep], "token": visible(lens.names[token]), "id": token,
+            "order": keep, "row": [row_label(lens.rows[i]) for i in keep], "token": name, "id": token,
             "probability": probability[keep], "rank": rank[keep], "followed": token in lens.targets,
-        }) for token, probability, rank in parts
+        }) for name, (token, probability, rank) in zip(names, parts, strict=True)
     ], ignore_index=True)  # fmt: skip
 
 

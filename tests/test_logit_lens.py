@@ -149,6 +149,9 @@ def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
     lines = lens_tables.trajectories(lens, 5)
     assert set(lines.loc[lines["followed"], "token"]) == {"Paris"} and lines.loc[lines["followed"], "rank"].notna().all()
     assert lines["id"].nunique() == 4 and lines.loc[~lines["followed"], "rank"].isna().all()
+    both = infoflow.logit_lens(demo, "The capital of France is", targets=[demo.token_id(" a"), demo.token_id("a")])
+    lines = lens_tables.trajectories(both, 5)  # tokens are told apart by id, not by what they look like
+    assert lines.groupby("token")["id"].nunique().max() == 1 and lines["token"].nunique() == lines["id"].nunique()
     trusted = lens_tables.reliability(lens)
     assert trusted["agrees"].iloc[-1] == 1 and trusted["kl"].iloc[-1] == pytest.approx(0, abs=1e-6)
     assert "fewer than half" in lens_tables.hint(lens) and "MLP" in lens_tables.hint(lens)

@@ -75,14 +75,7 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
     rows = shown.drop_duplicates("order").sort_values("order")
     tokens = list(dict.fromkeys(shown["token"]))
     colour = alt.Color("token:N", legend=None, scale=alt.Scale(domain=tokens, range=series(len(tokens), dark)))
-    x = alt.X(
-        "order:O",
-        title=None,
-        axis=alt.Axis(
-            labelExpr=by_value(rows["order"].tolist(), rows["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
-            labelColor=page.muted, labelOverlap=True,
-        ),
-    )  # fmt: skip
+    x = _across(rows, page.muted)
     ranks = value == "rank"
     scale = alt.Scale(type="log", reverse=True, nice=False) if ranks else alt.Scale(domain=[0, 1])
     y = alt.Y(
@@ -114,14 +107,7 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
 def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
     """How far rows agree with the output. Columns: order, row, kl, agrees."""
     page = ink(dark)
-    x = alt.X(
-        "order:O",
-        title=None,
-        axis=alt.Axis(
-            labelExpr=by_value(table["order"].tolist(), table["row"].tolist()), labelAngle=-60, ticks=False, domain=False,
-            labelColor=page.muted, labelOverlap=True,
-        ),
-    )  # fmt: skip
+    x = _across(table, page.muted)
     axis: dict[str, Any] = {"tickCount": 4, "labelColor": page.muted, "titleColor": page.muted, "domain": False, "grid": False}
     tips = [alt.Tooltip("row:N"), alt.Tooltip("agrees:Q", format=".0%"), alt.Tooltip("kl:Q", title="KL to output", format=".2f")]
     base = alt.Chart(table).encode(x=x, tooltip=tips)
@@ -137,6 +123,13 @@ def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
         .properties(height=210, width="container")
         .configure(view=_NO_FRAME, background="transparent")
     )
+
+
+def _across(rows: pd.DataFrame, colour: str) -> alt.X:
+    """The rows of the stream from left to right. Columns: order, row."""
+    names = by_value(rows["order"].tolist(), rows["row"].tolist())
+    axis = alt.Axis(labelExpr=names, labelAngle=-60, ticks=False, domain=False, labelColor=colour, labelOverlap=True)
+    return alt.X("order:O", title=None, axis=axis)
 
 
 def _apart(ends: pd.DataFrame, value: str, ranks: bool) -> pd.DataFrame:

@@ -183,6 +183,11 @@ def loaded(place: Place, name: str, job: jobs.Job) -> "infoflow.model.Model":
     return found
 
 
+def _where(place: Place, found: "infoflow.model.Model") -> str:
+    """The service, or the device here, that numbers come from."""
+    return place.host or str(found.device)
+
+
 @st.cache_data(max_entries=64, max_size="1GB", ttl=24 * 3600, show_spinner=False)
 def _flow(
     where: str,
@@ -217,7 +222,7 @@ def flow(place: Place, name: str, prompt: str, sources: str, job: jobs.Job) -> R
     if stored is not None:
         return Run(stored, judge(stored), None)
     found = loaded(place, name, job)
-    result, cost = _flow(place.host, found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
+    result, cost = _flow(_where(place, found), found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
     return Run(result, found.tested, cost)
 
 
@@ -262,7 +267,9 @@ def attribution(
     found = loaded(place, name, job)
     wanted = found.token_id_near(target)
     rival = None if against is None else found.token_id_near(against)
-    return _attribution(place.host, found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job)
+    return _attribution(
+        _where(place, found), found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job
+    )
 
 
 @st.cache_data(max_entries=32, max_size="200MB", ttl=24 * 3600, show_spinner=False)
@@ -292,7 +299,7 @@ def lens(place: Place, name: str, prompt: str, targets: tuple[int | str, ...], m
     """
     found = loaded(place, name, job)
     wanted = tuple(found.token_id_near(t) for t in targets)
-    return _lens(place.host, found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
+    return _lens(_where(place, found), found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
 
 
 @st.cache_data(max_entries=16, max_size="300MB", ttl=24 * 3600, show_spinner=False)
@@ -312,7 +319,7 @@ def patterns(place: Place, name: str, prompt: str, job: jobs.Job) -> Attention:
         InfoflowError: what `loaded` and `attention` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _attention(place.host, found.name, found.revision, found.dtype, prompt, found, job)
+    return _attention(_where(place, found), found.name, found.revision, found.dtype, prompt, found, job)
 
 
 @st.cache_data(max_entries=32, ttl=24 * 3600, show_spinner=False)
@@ -330,7 +337,7 @@ def calibrated(place: Place, name: str, job: jobs.Job) -> HeadScores:
         InfoflowError: what `loaded` and `calibrate` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _calibrated(place.host, found.name, found.revision, found.dtype, found, job)
+    return _calibrated(_where(place, found), found.name, found.revision, found.dtype, found, job)
 
 
 @st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)
@@ -362,4 +369,4 @@ def who_carried(
         InfoflowError: what `loaded` and `carriers` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _carriers(place.host, found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)
+    return _carriers(_where(place, found), found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)

@@ -82,6 +82,15 @@ KEPT = (
     "ndif_key",
     "lens_colour",
     "lens_follow",
+    "layer",
+    "head",
+    "attn_level",
+    "attn_weights",
+    "attn_sinks",
+    "attn_metric",
+    "attn_basis",
+    "attn_threshold",
+    "attn_more",
 )
 """what a reader has chosen on one page and finds again when they come back: Streamlit forgets widgets that are not drawn"""
 
