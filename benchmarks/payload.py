@@ -50,6 +50,7 @@ def analyses(model: "infoflow.Model", ids: list[int]) -> dict[str, Callable[[], 
         "attention": lambda: infoflow.attention(model, ids),
         "logit lens": lambda: infoflow.logit_lens(model, ids, targets=[65], mids=False),
         "logit lens, with rows after attention": lambda: infoflow.logit_lens(model, ids, targets=[65]),
+        "generate 20 tokens": lambda: infoflow.generate(model, ids, 20),
         "carriers": lambda: infoflow.carriers(model, ids, model.n_layers - 1, last, 1),
     }
 

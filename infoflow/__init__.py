@@ -7,6 +7,7 @@
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
+    gen   = infoflow.generate(model, "The old wizard walked", max_new_tokens=20)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -23,6 +24,7 @@ _HOME = {
     "Attribution": "analyses.attribution", "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
+    "generate": "analyses.generation", "Generation": "analyses.generation",
     "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",

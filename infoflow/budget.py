@@ -203,6 +203,28 @@ def check_attention(model: "infoflow.model.Model", n_tokens: int) -> None:
         )
 
 
+def generation_bytes(model: "infoflow.model.Model", n_prompt: int, n_new: int) -> int:
+    """Memory of `generate` beyond the weights: an attribution over prompt and output whose backward passes run together, each
+    step's patterns L H N T and logits N V, and the keys and values of the run before it, 2 L T d."""
+    s, n = model.sizes(), n_prompt + n_new
+    more = s.layers * n * (s.heads * n_new + 2 * s.kv_heads * s.d_head) + 2 * n_new * s.vocabulary
+    return attribution_bytes(model, n) + _FLOAT * more + chunk_bytes(model)
+
+
+def check_generation(model: "infoflow.model.Model", n_prompt: int, n_new: int) -> None:
+    """Refuse a continuation whose reading does not fit in memory.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    needed, allowed = generation_bytes(model, n_prompt, n_new), memory_limit(model)
+    if model.connection is None and needed > allowed:
+        raise TooLarge(
+            f"Writing {n_new} tokens after {n_prompt} and reading them needs about {in_words(needed)}; {in_words(allowed)} are "
+            "allowed. Shorten the prompt, ask for fewer tokens, or set INFOFLOW_MAX_MEMORY_MB to more."
+        )
+
+
 def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
     """Memory of `logit_lens` beyond the weights: every row's residual, (1 + L or 2 L) T d_model numbers, the model's logits
     T V, and each row's logits at some positions at a time."""

@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import copy
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +29,13 @@ from nnsight import TransformersModel
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from infoflow import budget, devices, hub, progress, remote, remote_run
+from infoflow import budget, decoding, devices, hub, progress, remote, remote_run
 from infoflow.architectures import Architecture
-from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge, UnsupportedModel
+from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.frozen import reconstruction_error
 from infoflow.layouts import modules_of, rows_that_fit, sparse_layers
-from infoflow.tokens import UNDECODABLE, Token
+from infoflow.tokens import UNDECODABLE, Token, label
+from infoflow.vocabulary import Turn, Vocabulary
 from infoflow.weights import DEMO, fingerprint
 
 transformers.utils.logging.disable_progress_bar()
@@ -61,6 +63,8 @@ class Model:
         self.name = name
         self.revision = revision
         self.tokenizer = tokenizer
+        rows, longest = hf_model.get_input_embeddings().num_embeddings, getattr(hf_model.config, "max_position_embeddings", None)
+        self._vocabulary = Vocabulary(tokenizer, rows, longest)
         if connection is None and any(p.is_meta for p in hf_model.parameters()):
             raise UnsupportedModel(
                 "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
@@ -218,61 +222,41 @@ class Model:
             BadPrompt: an empty or blank prompt, or an id the model has no embedding for.
             TooLarge: more tokens than the model has positions for.
         """
-        if isinstance(prompt, str):
-            if not prompt.strip():
-                raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
-            ids = list(self.tokenizer(prompt)["input_ids"])
-        else:
-            ids = [int(i) for i in prompt]
-        self._check_ids(ids)
-        if not ids:
-            raise BadPrompt("The prompt has no tokens. Type a few words.")
-        longest = getattr(self._hf.config, "max_position_embeddings", None)
-        if longest and len(ids) > longest:
-            raise TooLarge(f"The prompt has {len(ids)} tokens; this model reads at most {longest}. Shorten it.")
-        return self._tokens(ids)
+        return self._vocabulary.encode(prompt)
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        rows = self._hf.get_input_embeddings().num_embeddings
-        unknown = [i for i in ids if not 0 <= i < rows]
-        if unknown:
-            raise BadPrompt(f"There is no token {unknown[0]}; this model's tokens are numbered 0 to {rows - 1}.")
+    @property
+    def longest(self) -> int | None:
+        """The most tokens it reads, where that is known."""
+        return self._vocabulary.longest
 
-    def _tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
-        """Token texts by decoding ever longer prefixes: right for every tokenizer, also where one character spans tokens."""
-        special = set(self.tokenizer.all_special_ids)
-        tokens: list[Token] = []
-        waiting: list[int] = []
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer says how a conversation is written; base models' mostly do not."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
 
-        def flush(text: str) -> None:
-            alone = len(waiting) == 1
-            tokens.extend(Token(i, text, part=0 if alone else n + 1) for n, i in enumerate(waiting))
-            waiting.clear()
+    @property
+    def is_instruct(self) -> bool:
+        """Whether the model was made to be talked to: it has a chat template, and its name says so. Many base models carry the
+        template of their chat siblings."""
+        words = set(re.split(r"[^a-z]+", self.name.lower()))
+        return self.has_chat_template and bool(words & {"instruct", "chat", "it", "assistant"})
 
-        for token_id in ids:
-            if token_id in special:
-                if waiting:
-                    flush(UNDECODABLE)
-                tokens.append(Token(token_id, "", name=str(self.tokenizer.convert_ids_to_tokens(token_id))))
-                continue
-            waiting.append(token_id)
-            text = self._decode(waiting)
-            if not text.endswith(UNDECODABLE):
-                flush(text)
-        if waiting:
-            flush(UNDECODABLE)
-        return tuple(tokens)
+    def chat(self, turns: Sequence[Turn], answer_next: bool = True) -> tuple[int, ...]:
+        """Token ids of a conversation in the model's own chat template; with `answer_next`, up to where its answer begins.
 
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        first = self.tokenizer.convert_ids_to_tokens(ids[0]) or ""
-        if first.startswith("▁") and not text.startswith(" "):
-            text = " " + text  # SentencePiece drops the space of a first word
-        return text
+        Raises:
+            BadPrompt: no turn, no chat template, or a conversation that the template refuses.
+        """
+        return self._vocabulary.chat(turns, answer_next)
 
     def text_of(self, token_id: int) -> Token:
         """One token of the vocabulary, as a prediction names it."""
-        return self._tokens([int(token_id)])[0]
+        return self._vocabulary.tokens([int(token_id)])[0]
+
+    def name_of(self, token_id: int) -> str:
+        """A token's text, with its leading space; a special token's label."""
+        token = self.text_of(token_id)
+        return label(token) if token.name else token.text or UNDECODABLE
 
     def token_id(self, token: str | int) -> int:
         """The id of a token: of a text that is one token, or an id as it is.
@@ -280,15 +264,7 @@ class Model:
         Raises:
             BadPrompt: the text is several tokens, which it names, or there is no such id.
         """
-        if not isinstance(token, str):
-            self._check_ids([int(token)])
-            return int(token)
-        text = token
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if len(ids) != 1:
-            pieces = " | ".join(t.text or t.name for t in self._tokens(ids)) or "nothing"
-            raise BadPrompt(f"'{text}' is {len(ids)} tokens here ({pieces}); choose a single one. A leading space matters.")
-        return int(ids[0])
+        return self._vocabulary.token_id(token)
 
     def token_id_near(self, token: str | int) -> int:
         """`token_id` of what a reader typed: with the leading space that most words have, if that is a token; else as it is.
@@ -296,12 +272,7 @@ class Model:
         Raises:
             BadPrompt: neither is a single token.
         """
-        if isinstance(token, str) and token[:1].strip():
-            try:
-                return self.token_id(" " + token)
-            except BadPrompt:
-                return self.token_id(token)
-        return self.token_id(token)
+        return self._vocabulary.token_id_near(token)
 
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
@@ -330,6 +301,39 @@ class Model:
         ):
             result = nnsight.save(block(traced, tracer, *args))
         return result  # noqa: RET504  nnsight needs the name
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        on_token: Callable[[int], None] | None = None,
+    ) -> tuple[int, ...]:
+        """The ids that the model adds to `ids`, up to and with an id that ends its text.
+
+        At temperature 0 always the likeliest; else samples of softmax(logits / temperature) within top-p. A seed gives the
+        same tokens again on the same machine. `on_token` is told each id as it comes; a hosted model tells all at its end.
+        """
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
+        arguments = decoding.options(max_new_tokens, pad)
+        told = on_token or (lambda token_id: None)
+        if self.connection is not None:
+            arguments |= decoding.sampled(temperature, top_p) if temperature else {}
+            new = remote_run.generate(self._traced, ids, arguments, seed if temperature else None, self.connection)
+            for token_id in new:
+                told(token_id)
+            return tuple(new)
+        sampler = decoding.Sampler(temperature, top_p, seed) if temperature else None
+        prompt = torch.tensor([list(ids)], device=self.device)
+        with self.lock:
+            return tuple(decoding.continue_here(self._hf, prompt, arguments, sampler, told))
+
+    @property
+    def ends(self) -> set[int]:
+        """Ids after which the model stops."""
+        return decoding.ends_of(self._hf, self.tokenizer)
 
 
 def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:

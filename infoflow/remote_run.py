@@ -44,9 +44,23 @@ def run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequen
     Raises:
         RemoteRunError: every failure, in words; its `kind` names the cause, `details` holds what the server said.
     """
+    return _twice(lambda: _run(traced, ids, block, args, to), to)
+
+
+def generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> list[int]:
+    """The ids that the hosted model adds to `ids`; `seed` where it samples.
+
+    Raises:
+        RemoteRunError: as `run`.
+    """
+    found = _twice(lambda: _generate(traced, ids, arguments, seed, to), to)
+    return [int(i) for i in found[0, len(ids) :]]
+
+
+def _twice(work: Callable[[], Any], to: Connection) -> Any:
     for attempt in (1, 2):
         try:
-            return _run(traced, ids, block, args, to)
+            return work()
         except InfoflowError:
             raise  # told already, or abandoned by the reader
         except Exception as error:  # noqa: BLE001  the client raises a dozen kinds; all are told in words
@@ -60,12 +74,25 @@ def run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequen
 
 def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
     prompt = torch.tensor([list(ids)])
+    with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
+        result = nnsight.save(block(traced, tracer, *args))
+    return result  # noqa: RET504  nnsight needs the name
+
+
+def _generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> Any:
+    prompt = torch.tensor([list(ids)])
+    with torch.no_grad(), traced.generate(prompt, backend=_backend(traced, to), **arguments) as tracer:
+        if seed is not None:
+            torch.manual_seed(seed)
+        result = nnsight.save(tracer.result)
+    return result  # noqa: RET504  nnsight needs the name
+
+
+def _backend(traced: Any, to: Connection) -> "_Backend":
     backend = _Backend(traced.to_model_key(), host=to.host, api_key=to.key, env=traced._remoteable_get_env())
     backend.api_key = to.key  # an empty key stays empty: never the one of this machine's owner
     backend.display = _Watch(to)
-    with torch.no_grad(), traced.trace(prompt, backend=backend) as tracer:
-        result = nnsight.save(block(traced, tracer, *args))
-    return result  # noqa: RET504  nnsight needs the name
+    return backend
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -17,7 +17,9 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     attn = infoflow.attention(model, PROMPT)
+    gen = infoflow.generate(model, PROMPT, 4)
     return {
+        "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
         "pattern": attn.pattern, "value_norm": attn.value_norm, "write_norm": attn.write_norm,
         "calibrated": infoflow.calibrate(model, 5, 2).scores,
         "lens": lens.logits, "entropy": lens.entropy, "kl": lens.kl, "target_probs": lens.target_probs, "gained": lens.gained,

@@ -21,10 +21,16 @@ def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connecti
     return result  # noqa: RET504  nnsight needs the name
 
 
+def _simulated_text(traced: Any, ids: Any, arguments: Any, seed: Any, to: remote.Connection) -> Any:
+    with torch.no_grad(), traced.generate(torch.tensor([list(ids)]), remote="local", **arguments) as tracer:
+        result = nnsight.save(tracer.result)
+    return result  # noqa: RET504  nnsight needs the name
+
+
 def main(folder: str) -> None:
     here = infoflow.load_model(folder)
     there = Model(here._hf, here.tokenizer, here.name, here.revision, remote.Connection("http://simulated"), here._traced)
-    remote_run._run = _simulated
+    remote_run._run, remote_run._generate = _simulated, _simulated_text
     print(largest_difference(here, there))
 
 

@@ -18,20 +18,22 @@ from infoflow.frozen import (
 )  # fmt: skip
 
 
-def attribute_block(nn, tracer, arch, n, position, ids, centred, folded, report):
-    """The whole of it, inside a trace. One row per position for the tokens together, and one for the biases."""
+def frozen_stream(nn, arch, n, collect, report, steps):
+    """The residual of every position as a linear function of the embeddings, with a graph to go backward on.
+
+    One row per position for the tokens together, and one for the biases. `collect(seen, z, written, pairs)` is called for
+    each layer; `report` hears of `steps` steps, of which the layers are the first.
+    """
     layers = nn.get(arch.layers)
     pairs = None
-    here = every = slice(None)
+    every = slice(None)
     embeddings = rows = torch.empty(0)
-    heads, writes = [], []
     for index in range(len(layers)):
         given = layers[index].input
         if index == 0:
             pairs = pairs_of([0] * n, arch.biased, given.device)
-            here = slice(pairs["start"][position], pairs["start"][position] + pairs["size"][position])
         seen = capture(layers[index], given, index, arch, pairs)
-        with torch.enable_grad():  # 2.
+        with torch.enable_grad():
             if index == 0:
                 embeddings = seen["pre"].detach().clone().requires_grad_()
                 rows = embeddings.new_zeros(len(pairs["pos"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
@@ -40,10 +42,28 @@ def attribute_block(nn, tracer, arch, n, position, ids, centred, folded, report)
             rows = rows + attention_writes(z, seen, arch, every, pairs)
             written = mlp_writes(before if arch.parallel else rows, seen, arch, every, pairs)
             rows = rows + written
-        heads.append(({"output": seen["output"], "add": seen["add"]}, z[here].detach()))
-        writes.append(written[here].detach().sum(0))
+        collect(seen, z.detach(), written.detach(), pairs)
         if report is not None:
-            report(index + 1, len(layers))
+            report(index + 1, steps)
+    return embeddings, rows, pairs
+
+
+def rows_at(pairs, position):
+    """The rows of one position."""
+    return slice(pairs["start"][position], pairs["start"][position] + pairs["size"][position])
+
+
+def attribute_block(nn, tracer, arch, n, position, ids, centred, folded, report):
+    """The whole of it, inside a trace."""
+    heads, writes = [], []
+
+    def collect(seen, z, written, pairs):
+        here = rows_at(pairs, position)
+        heads.append(({"output": seen["output"], "add": seen["add"]}, z[here]))
+        writes.append(written[here].sum(0))
+
+    embeddings, rows, pairs = frozen_stream(nn, arch, n, collect, report, len(nn.get(arch.layers)))  # 2.
+    here = rows_at(pairs, position)
     norm = final_norm(nn, arch, pairs)
     head = nn.get(arch.unembed)
     dtype, logits = head.input.dtype, head.output[0, position].float()

@@ -23,7 +23,7 @@ from infoflow import budget
 from infoflow.analyses.logit_lens_trace import read_off
 from infoflow.errors import BadPrompt
 from infoflow.provenance import Provenance
-from infoflow.tokens import UNDECODABLE, label, unique
+from infoflow.tokens import label, unique
 
 if TYPE_CHECKING:
     import infoflow.model
@@ -148,7 +148,7 @@ def logit_lens(
         rank_before=values["rank_before"],
         rank_after=values["rank_after"],
         max_error=float(values["off"].max()),
-        names={i: _name(model, i) for i in occurring},
+        names={i: model.name_of(i) for i in occurring},
         provenance=Provenance(
             model=model.name,
             revision=model.revision,
@@ -162,8 +162,3 @@ def rows_of(n_layers: int, mids: bool) -> tuple[str, ...]:
     """Names of the rows, from the embeddings to the output."""
     stages = ("mid", "post") if mids else ("post",)
     return ("embed", *(f"L{layer}.{stage}" for layer in range(n_layers) for stage in stages))
-
-
-def _name(model: "infoflow.model.Model", token_id: int) -> str:
-    token = model.text_of(token_id)
-    return label(token) if token.name else token.text or UNDECODABLE

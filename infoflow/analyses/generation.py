@@ -1,0 +1,189 @@
+"""What did the model write, and from what? A continuation, with where heads looked and what raised each token of it.
+
+1. The model continues the prompt, one token after another (`decoding.py`).
+2. One pass over prompt and output, as they now stand, gives for every step the pattern of every head at the position that
+   the token was read off: the prompt's last for the first token, the token before for each later one. A model that reads
+   only backwards looked just so when it wrote them.
+3. With patterns, gates and norm scales of that pass held fixed, the logit of each token written is a sum over the tokens
+   before it, as in `attribution.py`: by_source[t, s] = e_s . d logit_t / d e_s.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from infoflow import budget, decoding
+from infoflow.analyses.generation_trace import forced
+from infoflow.errors import BadPrompt, TooLarge
+from infoflow.provenance import Provenance
+from infoflow.tokens import Token, groups_of, label, unique
+
+if TYPE_CHECKING:
+    import infoflow.model
+
+LENGTH, END = "length", "end"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A prompt, what the model added to it, and what each step of that rested on. A step is one token written."""
+
+    pieces: tuple[Token, ...]
+    """tokens of prompt and output"""
+    n_prompt: int
+    stopped: str
+    """why it ended: "length", or "end" where the model ended its text by itself"""
+    pattern: Float[np.ndarray, "layer head step source"]
+    """weights of the position that the step's token was read off; a source is any token but the last, 0 where it came later"""
+    by_source: Float[np.ndarray, "step source"]
+    """what each token adds to the logit of the token written; with `bias` they sum to `total`"""
+    bias: Float[np.ndarray, " step"]
+    """what the weights' biases add to it along all paths"""
+    total: Float[np.ndarray, " step"]
+    """that logit, before any scale or soft cap"""
+    token_ids: Int[np.ndarray, "step k"]
+    """the likeliest at each step, in order"""
+    logits: Float[np.ndarray, "step k"]
+    probs: Float[np.ndarray, "step k"]
+    prob: Float[np.ndarray, " step"]
+    """of the token written"""
+    rank: Int[np.ndarray, " step"]
+    """how many tokens were likelier than the one written"""
+    max_error: float
+    """largest |sum of parts - logit| over the steps, relative to the larger of |logit| and 1"""
+    names: dict[int, str]
+    """text of every token in `token_ids`"""
+    how: str
+    """greedy, or how it was sampled"""
+    provenance: Provenance
+
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        return tuple(t.id for t in self.pieces[: self.n_prompt])
+
+    @property
+    def output_ids(self) -> tuple[int, ...]:
+        return tuple(t.id for t in self.pieces[self.n_prompt :])
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.pieces) - self.n_prompt
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """labels of prompt and output, unique"""
+        return unique([label(t) for t in self.pieces])
+
+    @property
+    def word_labels(self) -> tuple[str, ...]:
+        """the word each token of prompt and output belongs to, unique"""
+        return groups_of("words", self.pieces)
+
+    @property
+    def text(self) -> str:
+        """What the model added, without special tokens."""
+        return text_of(self.pieces[self.n_prompt :])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per step and token before it: step, written, prob, rank, source, token, of ("prompt" or "output"),
+        attention (mean over all heads), logit (its contribution)."""
+        mean = self.pattern.mean((0, 1))
+        step, source = np.nonzero(np.arange(mean.shape[1])[None] < self.n_prompt + np.arange(self.n_steps)[:, None])
+        names = np.array(self.tokens, dtype=object)
+        return pd.DataFrame({
+            "step": step, "written": names[self.n_prompt + step], "prob": self.prob[step], "rank": self.rank[step],
+            "source": source, "token": names[source], "of": np.where(source < self.n_prompt, "prompt", "output"),
+            "attention": mean[step, source], "logit": self.by_source[step, source],
+        })  # fmt: skip
+
+
+def text_of(tokens: Sequence[Token]) -> str:
+    """Running text of tokens; a character that several tokens make counts once."""
+    return "".join(t.text for t in tokens if t.part <= 1)
+
+
+def generate(
+    model: "infoflow.model.Model",
+    prompt: str | Sequence[int],
+    max_new_tokens: int = 20,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    chat: bool = False,
+    k: int = 5,
+    on_token: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Generation:
+    """The model's continuation, with the attention and the attribution of every step.
+
+    At temperature 0 always the likeliest token; else samples of softmax(logits / temperature) within `top_p`, the same
+    again for the same `seed`. `chat` puts the prompt into the model's chat template as what a user said. `on_token` is
+    told the whole text so far with each token (a hosted model's at its end), `on_progress(done, total)` the pass that
+    follows; raising in either stops the run.
+
+    Raises:
+        BadPrompt: an empty prompt, no new token, no chat template, a temperature or top-p that makes no sense.
+        TooLarge: more tokens than the model has positions for, or than fit in memory.
+    """
+    if max_new_tokens < 1:
+        raise BadPrompt(f"{max_new_tokens} new tokens were asked for; ask for 1 or more.")
+    if k < 1:
+        raise BadPrompt(f"k is {k}; at least the likeliest token is needed.")
+    wrong = decoding.check_choices(temperature, top_p)
+    if wrong:
+        raise BadPrompt(wrong)
+    if chat:
+        if not isinstance(prompt, str):
+            raise BadPrompt("A chat template is for text; token ids run as they are.")
+        if not prompt.strip():
+            raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
+        ids = model.chat([("user", prompt)])
+    else:
+        ids = tuple(t.id for t in model.encode(prompt))
+    n, longest = len(ids), model.longest
+    if longest and n + max_new_tokens > longest:
+        raise TooLarge(
+            f"The prompt has {n} tokens and {max_new_tokens} are to come; this model reads at most {longest}. Shorten it."
+        )
+    budget.check_generation(model, n, max_new_tokens)
+    written: list[int] = []
+
+    def tell(token_id: int) -> None:
+        written.append(token_id)
+        if on_token is not None:
+            on_token(text_of(model.encode(written)))
+
+    new = model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
+    pieces = model.encode((*ids, *new))
+    arguments = (n + len(new) - 1, n - 1, list(new), min(k, model.sizes().vocabulary), on_progress)
+    raw = model.run((*ids, *new)[:-1], forced, model.plan(), *arguments)
+    values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
+    bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
+    off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))
+    return Generation(
+        pieces=pieces,
+        n_prompt=n,
+        stopped=END if len(new) < max_new_tokens or new[-1] in model.ends else LENGTH,
+        pattern=values["pattern"],
+        by_source=values["by_source"],
+        bias=bias,
+        total=values["total"],
+        token_ids=values["top"],
+        logits=values["top_logits"],
+        probs=np.exp(values["top_logits"] - values["log_sum"][:, None]),
+        prob=np.exp(values["chosen"] - values["log_sum"]),
+        rank=values["rank"],
+        max_error=float(off.max()),
+        names={int(i): model.name_of(int(i)) for i in np.unique(values["top"])},
+        how=f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy",
+        provenance=Provenance(
+            model=model.name,
+            revision=model.revision,
+            dtype=raw["dtype"],
+            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
+        ),
+    )
