@@ -6,6 +6,7 @@ PAGES = [
     st.Page("pages/information_flow.py", title="Information flow", default=True),
     st.Page("pages/attention.py", title="Attention"),
     st.Page("pages/logit_lens.py", title="Logit lens"),
+    st.Page("pages/generation.py", title="Generation"),
     st.Page("pages/models.py", title="Models"),
 ]
 st.navigation(PAGES).run()

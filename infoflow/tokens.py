@@ -54,6 +54,28 @@ def label(token: Token, limit: int = 16) -> str:
     return text + str(token.part).translate(_SUBSCRIPTS) if token.part else text
 
 
+_CLEAN = {
+    "Ġ": " ", "▁": " ", "Ċ": "\\n", "\n": "\\n", "</s>": "[EOS]", "<unk>": "[UNK]", "<|begin_of_text|>": "[BOS]",
+    "<|end_of_text|>": "[EOS]",
+}  # fmt: skip
+
+
+def clean_label(piece: str) -> str:
+    """A tokenizer's piece as a picture of a text has room for it, by a fixed table: Ġ and ▁ are spaces, Ċ a written \\n,
+    </s> and <|end_of_text|> [EOS], <|begin_of_text|> [BOS], <unk> [UNK]; byte pieces <0xNN> go; spaces at the ends go;
+    what is left empty is [EMPTY]."""
+    for found, shown in _CLEAN.items():
+        piece = piece.replace(found, shown)
+    return re.sub(r"<0x[0-9A-Fa-f]{2}>", "", piece).strip() or "[EMPTY]"
+
+
+def clean(token: Token) -> str:
+    """The same of a token: its special name or its text; a piece of a character keeps its number."""
+    if token.text == UNDECODABLE or token.part:
+        return label(token)
+    return printable(clean_label(token.name or token.text))
+
+
 def unique(labels: Sequence[str]) -> tuple[str, ...]:
     """Labels with repeated ones numbered (`the`, `the·2`), so that each names one thing."""
     seen: dict[str, int] = {}

@@ -9,7 +9,7 @@ from infoflow.analyses.attention_trace import patterns
 from infoflow.charts import attention as charts
 from infoflow.charts import signed
 from infoflow.charts.palette import source_colours
-from infoflow.ui import blocks, cache, inputs, jobs, runs, texts
+from infoflow.ui import blocks, cache, inputs, jobs, runs, texts, views
 
 NAME = "Attention"
 inputs.page(NAME, texts.ATTN_INTRO)
@@ -24,8 +24,8 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
     """The map, all heads, and what follows from the chosen one: reruns alone."""
     dark, scope = inputs.dark(), pictures.identity_of(attn.provenance, attn.prompt_ids)
     n_layers, n_heads, n, _ = attn.pattern.shape
-    view = inputs.map_view(tables.LEVELS, WEIGHTINGS, tables.SINKS, n_layers, n_heads)
-    first, last = inputs.tokens_shown(n, inputs.MAP_WINDOW, "attn_tokens")
+    view = views.map_view(tables.LEVELS, WEIGHTINGS, tables.SINKS, n_layers, n_heads)
+    first, last = views.tokens_shown(n, views.MAP_WINDOW, "attn_tokens")
     found = tables.view(attn, view.level, view.layer, view.head, view.weighting, view.sinks)
     part, tokens = found.weights[first : last + 1, first : last + 1], attn.tokens[first : last + 1]
     left, right = st.columns([1.5, 1], gap="large")
@@ -37,7 +37,7 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         none = f" {found.missing:.0%} lies on a sink that is no token." if found.missing > 1e-3 else ""
         st.caption(f"{sink}{none} {texts.ATTN_USE}")
     with right:
-        metric, basis, threshold = inputs.scores_view(tables.HEAD_METRICS)
+        metric, basis, threshold = views.scores_view(tables.HEAD_METRICS)
         scores = attn.scores
         if basis != "this prompt":
             with blocks.reporting_errors():
@@ -46,7 +46,7 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         every = charts.overview(tables.head_map(attn, metric, scores, threshold), metric, (view.layer, view.head), dark)
         key = f"attn_heads_{scope}"
         st.altair_chart(
-            every, key=key, on_select=lambda: inputs.pick_head(key), selection_mode="head", alt=f"All heads by {metric}"
+            every, key=key, on_select=lambda: views.pick_head(key), selection_mode="head", alt=f"All heads by {metric}"
         )
         st.caption(f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. P previous token, D duplicate token, I induction.")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=texts.ATTN_KINDS)
@@ -58,10 +58,10 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         key="attn_words",
         alt="What the last token attends to",
     )
-    more = inputs.more_maps()
+    more = views.more_maps()
     if "all heads" in more:
         st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")
-        inside = slice(max(first, last - inputs.SMALL_WINDOW + 1), last + 1)
+        inside = slice(max(first, last - views.SMALL_WINDOW + 1), last + 1)
         weights = attn.weighted(view.weighting)[:, :, inside, inside]
         kept = weights if view.sinks == tables.SINKS[0] else heads.without_sinks(weights, [0], view.sinks == tables.SINKS[2])
         names = [f"head {h}" for h in range(n_heads)]
@@ -77,11 +77,11 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
         st.caption(texts.ATTN_SMALL)
     table = tables.matrix(part, tokens)
     if "arcs" in more:
-        least = inputs.least_weight() * max(float(part.max()), 1e-12)
+        least = views.least_weight() * max(float(part.max()), 1e-12)
         arcs = charts.arcs(table, list(tokens), source_colours(tokens, dark=dark), least, dark)
         st.altair_chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}")
     if "largest pairs" in more:
-        st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=inputs.WEIGHT_COLUMN)
+        st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=views.WEIGHT_COLUMN)
     blocks.downloads(chart, table, lambda: export.frame_json(table, attn.provenance), dark)
 
 

@@ -6,7 +6,7 @@ from infoflow import export, pictures, tables
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.flow_trace import split
 from infoflow.charts import flow as charts
-from infoflow.ui import blocks, cache, groups, inputs, panels, runs, texts
+from infoflow.ui import blocks, cache, groups, inputs, panels, runs, texts, views
 
 NAME = "Information flow"
 inputs.page(NAME, texts.FLOW_INTRO)
@@ -15,18 +15,18 @@ result = runs.last_good("flow", NAME, asked, lambda q, job: cache.flow(q.place, 
 
 
 @st.fragment
-def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
+def picture(asked: inputs.Question, flow: Flow, view: views.View) -> None:
     """The grid with its controls, the chosen cell and questions about it: reruns alone."""
     dark = inputs.dark()
     grouped = flow.grouped(groups.editor(flow) if view.grouping == "custom" else view.grouping)
     labels, scope = grouped.source_labels, pictures.identity(grouped)
     hide_first = view.hide_first and grouped.first_is_one_of_many()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        hide = inputs.hide_also(labels[1:] if hide_first else labels, scope)
-        traced = inputs.trace(labels, scope)
-        layers = inputs.layer_range(flow.n_layers)
-        positions = inputs.position_range(len(flow.tokens))
-        key = inputs.reset_view(scope)
+        hide = views.hide_also(labels[1:] if hide_first else labels, scope)
+        traced = views.trace(labels, scope)
+        layers = views.layer_range(flow.n_layers)
+        positions = views.position_range(len(flow.tokens))
+        key = views.reset_view(scope)
     hidden = runs.some_left(grouped, ((labels[0],) if hide_first else ()) + hide, scope)
     with blocks.reporting_errors():
         grid = pictures.flow_grid(grouped, view.metric, hidden, view.emphasis, view.palette, traced, layers, positions, dark)
@@ -42,7 +42,7 @@ def picture(asked: inputs.Question, flow: Flow, view: inputs.View) -> None:
         chosen = clicked.cell or {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}
         blocks.trust_line(grouped, hidden)
         logits = tables.logit_parts(grouped, grouped.top[0].id)
-        if inputs.panel(panels.QUESTIONS) == panels.QUESTIONS[0]:
+        if views.panel(panels.QUESTIONS) == panels.QUESTIONS[0]:
             logits = panels.logit(asked, grouped, hidden, clicked.answer, dark)
         else:
             panels.carriers(asked, grouped, chosen, clicked.source, hidden, dark)
@@ -57,7 +57,7 @@ if result is not None:
     shown, run = result
     flow = run.flow
     blocks.badge(run.verdict, flow, run.cost)
-    picture(shown, flow, inputs.view(apart=flow.provenance.sources == "tokens"))
+    picture(shown, flow, views.view(apart=flow.provenance.sources == "tokens"))
     with st.expander("How exact is it, layer by layer?"):
         st.altair_chart(
             charts.error_by_layer(tables.errors(flow), inputs.dark()), key="errors", alt="Reconstruction error by layer"

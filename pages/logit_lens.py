@@ -6,25 +6,25 @@ from infoflow import export, lens_tables, pictures
 from infoflow.analyses.logit_lens import Lens
 from infoflow.analyses.logit_lens_trace import read_off
 from infoflow.charts import lens as charts
-from infoflow.ui import blocks, cache, inputs, readings, runs, texts
+from infoflow.ui import blocks, cache, inputs, readings, runs, texts, views
 
 NAME = "Logit lens"
 inputs.page(NAME, texts.LENS_INTRO)
 asked = inputs.question(apart=False)
-view = inputs.lens_view(list(lens_tables.COLOURS), hosted=bool(asked.place.host))
+view = views.lens_view(list(lens_tables.COLOURS), hosted=bool(asked.place.host))
 mids = view.mids or not asked.place.host  # here they are always read, and the toggle only hides them
 reading = inputs.Reading(asked.model, asked.prompt, place=asked.place, follow=view.follow, mids=mids)
 result = runs.last_good("lens", NAME, reading, lambda r, job: cache.lens(r.place, r.model, r.prompt, r.follow, r.mids, job))
 
 
 @st.fragment
-def picture(lens: Lens, view: inputs.LensView) -> None:
+def picture(lens: Lens, view: views.LensView) -> None:
     """The table, the chosen cell, and tokens through the layers there: reruns alone."""
     dark, scope = inputs.dark(), pictures.identity_of(lens.provenance, lens.prompt_ids)
     if view.colour == "rank" and not lens.targets:
         st.info("Type a token to follow: its rank then colours the table. Until then colours are probabilities.")
     colour = "probability" if view.colour == "rank" and not lens.targets else view.colour
-    first, last = inputs.tokens_shown(len(lens.tokens), inputs.LENS_WINDOW, "lens_positions")
+    first, last = views.tokens_shown(len(lens.tokens), views.LENS_WINDOW, "lens_positions")
     cells = lens_tables.grid(lens, colour, 0, view.mids)
     shown = cells[cells["position"].between(first, last)]
     left, right = st.columns([3.2, 1], gap="medium")
@@ -39,7 +39,7 @@ def picture(lens: Lens, view: inputs.LensView) -> None:
         readings.cell(lens, row, position)
     st.caption(f"{lens_tables.hint(lens)} Top row against the model's logits: error {lens.max_error:.0e}.")
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.tokens[position])}")
-    value = inputs.trajectory(bool(lens.targets))
+    value = views.trajectory(bool(lens.targets))
     lines = lens_tables.trajectories(lens, position, view.mids)
     st.altair_chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt="Tokens through the layers")
     st.caption("The four likeliest of the output (dashed) and the followed tokens (solid).")

@@ -17,7 +17,7 @@ from infoflow.catalog import MODELS, PRESETS, Entry
 from infoflow.errors import BadPrompt
 from infoflow.selftest import Check
 from infoflow.ui import cache, jobs
-from infoflow.ui.inputs import WINDOW
+from infoflow.ui.views import WINDOW
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent

@@ -233,3 +233,17 @@ def test_a_hosted_mixture_of_experts_is_refused_in_words(service: Service, hoste
 def test_an_address_that_is_none_is_told() -> None:
     with pytest.raises(RemoteRunError, match="no address"):
         remote.connection("api.ndif.us")
+
+
+def test_a_seed_means_the_same_there_again(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", service)
+    texts = [infoflow.generate(model, PROMPT, 8, temperature=1.5, top_p=0.9, seed=seed).output_ids for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    greedy = infoflow.generate(tiny.model("llama"), PROMPT, 8)
+    assert infoflow.generate(model, PROMPT, 8).output_ids == greedy.output_ids
+
+
+def test_a_text_that_fails_there_is_told_in_words(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    service.fault("busy")
+    with pytest.raises(RemoteRunError, match="busy or restarting"):
+        infoflow.generate(hosted("llama", service), PROMPT, 4)

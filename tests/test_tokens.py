@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infoflow.errors import BadPrompt
-from infoflow.tokens import Token, check_labels, groups_of, label, unique, word_of
+from infoflow.tokens import Token, check_labels, clean, clean_label, groups_of, label, unique, word_of
 from tests import tiny
 
 
@@ -117,3 +117,43 @@ def test_sentences_and_equal_spans() -> None:
     assert len(set(groups_of("1 span", pieces))) == 1
     with pytest.raises(BadPrompt, match="'0 spans' is no grouping"):
         groups_of("0 spans", pieces)
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [
+        ("ĠParis", "Paris"),
+        ("▁Paris", "Paris"),
+        ("new▁York", "new York"),
+        ("Ċ", "\\n"),
+        ("ĊĊ", "\\n\\n"),
+        ("\n", "\\n"),
+        ("</s>", "[EOS]"),
+        ("<unk>", "[UNK]"),
+        ("<|begin_of_text|>", "[BOS]"),
+        ("<|end_of_text|>", "[EOS]"),
+        ("<0x0A>", "[EMPTY]"),
+        ("<0xE6>a", "a"),
+        ("<0x1G>", "<0x1G>"),
+        ("", "[EMPTY]"),
+        ("Ġ", "[EMPTY]"),
+        ("   ", "[EMPTY]"),
+        ("  two ", "two"),
+        ("<|user|>", "<|user|>"),
+        ("日本", "日本"),
+    ],
+)
+def test_clean_label(piece: str, shown: str) -> None:
+    assert clean_label(piece) == shown
+
+
+def test_clean_labels_of_tokens() -> None:
+    found = [
+        Token(0, "", name="<|begin_of_text|>"),
+        Token(1, " Paris"),
+        Token(2, "😀", part=2),
+        Token(3, "\ufffd", part=1),
+        Token(4, "\t"),
+    ]
+    assert [clean(t) for t in found] == ["[BOS]", "Paris", "😀₂", "⟨byte⟩₁", "[EMPTY]"]
+    assert clean(Token(0, "", name="</s>")) == "[EOS]" and clean(Token(0, "a\x00b")) == "a·b"

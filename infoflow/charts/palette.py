@@ -73,6 +73,16 @@ def ramp(dark: bool) -> list[str]:
     return "#f7f6f1 #dfe6e6 #b3cbd0 #749fb0 #3f6c86 #1b3a52".split()
 
 
+def writing(dark: bool) -> dict[str, str]:
+    """Of a text that is written: the tokens by their role (the first five), and the two kinds of lines."""
+    page = ink(dark)
+    return {
+        "input": page.accent, "earlier": "#e39ab8" if not dark else "#c97d9d", "current": "#ff6f52" if not dark else "#ff7f66",
+        "selected": "#f4c430", "later": page.line, "input line": "#3f7fc1" if not dark else "#6aa5e0",
+        "output line": "#e08a2b" if not dark else "#f0a04b",
+    }  # fmt: skip
+
+
 def series(n: int, dark: bool) -> list[str]:
     """Colours of a few lines, told apart by every kind of colour vision; they repeat after eight."""
     of = _OKABE_ITO if not dark else [*_OKABE_ITO[4:5], *_OKABE_ITO[1:4], *_OKABE_ITO[5:], *_OKABE_ITO[:1]]

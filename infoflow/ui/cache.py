@@ -12,6 +12,7 @@ from infoflow.analyses.attention import Attention, attention, calibrate
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
 from infoflow.analyses.flow import METHOD, Flow, decompose
+from infoflow.analyses.generation import Generation, generate
 from infoflow.analyses.logit_lens import Lens, logit_lens
 from infoflow.errors import InfoflowError, UnsupportedModel
 from infoflow.heads import HeadScores
@@ -183,17 +184,17 @@ def loaded(place: Place, name: str, job: jobs.Job) -> "infoflow.model.Model":
     return found
 
 
-def _where(place: Place, found: "infoflow.model.Model") -> str:
-    """The service, or the device here, that numbers come from."""
-    return place.host or str(found.device)
+Made = tuple[str, str, str, str]
+"""what numbers come from: the service or the device here, the model, its revision, its type"""
+
+
+def _made(place: Place, found: "infoflow.model.Model") -> Made:
+    return place.host or str(found.device), found.name, found.revision, found.dtype
 
 
 @st.cache_data(max_entries=64, max_size="1GB", ttl=24 * 3600, show_spinner=False)
 def _flow(
-    where: str,
-    name: str,
-    revision: str,
-    dtype: str,
+    made: Made,
     prompt: str,
     sources: str,
     method: int,
@@ -222,7 +223,7 @@ def flow(place: Place, name: str, prompt: str, sources: str, job: jobs.Job) -> R
     if stored is not None:
         return Run(stored, judge(stored), None)
     found = loaded(place, name, job)
-    result, cost = _flow(_where(place, found), found.name, found.revision, found.dtype, prompt, sources, METHOD, found, job)
+    result, cost = _flow(_made(place, found), prompt, sources, METHOD, found, job)
     return Run(result, found.tested, cost)
 
 
@@ -238,10 +239,7 @@ def smaller_runs(place: Place, name: str, prompt: str, job: jobs.Job) -> list[tu
 
 @st.cache_data(max_entries=64, max_size="100MB", ttl=24 * 3600, show_spinner=False)
 def _attribution(
-    where: str,
-    name: str,
-    revision: str,
-    dtype: str,
+    made: Made,
     prompt: str,
     target: int,
     against: int | None,
@@ -267,17 +265,12 @@ def attribution(
     found = loaded(place, name, job)
     wanted = found.token_id_near(target)
     rival = None if against is None else found.token_id_near(against)
-    return _attribution(
-        _where(place, found), found.name, found.revision, found.dtype, prompt, wanted, rival, centred, direct, found, job
-    )
+    return _attribution(_made(place, found), prompt, wanted, rival, centred, direct, found, job)
 
 
 @st.cache_data(max_entries=32, max_size="200MB", ttl=24 * 3600, show_spinner=False)
 def _lens(
-    where: str,
-    name: str,
-    revision: str,
-    dtype: str,
+    made: Made,
     prompt: str,
     targets: tuple[int, ...],
     mids: bool,
@@ -299,13 +292,11 @@ def lens(place: Place, name: str, prompt: str, targets: tuple[int | str, ...], m
     """
     found = loaded(place, name, job)
     wanted = tuple(found.token_id_near(t) for t in targets)
-    return _lens(_where(place, found), found.name, found.revision, found.dtype, prompt, wanted, mids, found, job), found.tested
+    return _lens(_made(place, found), prompt, wanted, mids, found, job), found.tested
 
 
 @st.cache_data(max_entries=16, max_size="300MB", ttl=24 * 3600, show_spinner=False)
-def _attention(
-    where: str, name: str, revision: str, dtype: str, prompt: str, _model: "infoflow.model.Model", _job: jobs.Job
-) -> Attention:
+def _attention(made: Made, prompt: str, _model: "infoflow.model.Model", _job: jobs.Job) -> Attention:
     def report(done: int, total: int) -> None:
         _job.say(f"Layer {done} of {total}", done / total)
 
@@ -319,11 +310,61 @@ def patterns(place: Place, name: str, prompt: str, job: jobs.Job) -> Attention:
         InfoflowError: what `loaded` and `attention` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _attention(_where(place, found), found.name, found.revision, found.dtype, prompt, found, job)
+    return _attention(_made(place, found), prompt, found, job)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A continuation with what the page says of the model."""
+
+    gen: Generation
+    chat: bool
+    """whether the prompt went through the chat template"""
+    has_template: bool
+
+
+@st.cache_data(max_entries=32, max_size="300MB", ttl=24 * 3600, show_spinner=False)
+def _generation(
+    made: Made,
+    prompt: str,
+    new_tokens: int,
+    sampling: tuple[float, float, int],
+    chat: bool,
+    _model: "infoflow.model.Model",
+    _job: jobs.Job,
+) -> Generation:
+    _job.say("Waiting for the model …" if not made[0].startswith("http") else "Writing …")
+    written = [0]
+
+    def tell(text: str) -> None:
+        written[0] += 1
+        _job.say(f"Writing, {written[0]} of at most {new_tokens}: {' '.join(text.split())}", 0.7 * written[0] / new_tokens)
+
+    def report(done: int, total: int) -> None:
+        _job.say(f"Reading what was written, layer {min(done, total - 1)} of {total - 1}", 0.7 + 0.3 * done / total)
+
+    temperature, top_p, seed = sampling
+    return generate(_model, prompt, new_tokens, temperature, top_p, seed, chat, on_token=tell, on_progress=report)
+
+
+def generation(
+    place: Place, name: str, prompt: str, new_tokens: int, sampling: tuple[float, float, int], form: str, job: jobs.Job
+) -> Written:
+    """What the model writes after a prompt. `sampling` is temperature, top-p and seed; `form` is "chat", "plain text" or
+    "auto": by what the model was made for.
+
+    Raises:
+        InfoflowError: what `loaded` and `generate` raise; Cancelled when the job is stopped.
+    """
+    found = loaded(place, name, job)
+    chat = form == "chat" or (form == "auto" and found.is_instruct)
+    return Written(
+        _generation(_made(place, found), prompt, new_tokens, sampling, chat, found, job), chat, found.has_chat_template
+    )
 
 
 @st.cache_data(max_entries=32, ttl=24 * 3600, show_spinner=False)
-def _calibrated(where: str, name: str, revision: str, dtype: str, _model: "infoflow.model.Model", _job: jobs.Job) -> HeadScores:
+def _calibrated(made: Made, _model: "infoflow.model.Model", _job: jobs.Job) -> HeadScores:
     def report(done: int, total: int) -> None:
         _job.say(f"Random tokens, {done} of {total}", done / total)
 
@@ -337,15 +378,12 @@ def calibrated(place: Place, name: str, job: jobs.Job) -> HeadScores:
         InfoflowError: what `loaded` and `calibrate` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _calibrated(_where(place, found), found.name, found.revision, found.dtype, found, job)
+    return _calibrated(_made(place, found), found, job)
 
 
 @st.cache_data(max_entries=128, max_size="200MB", ttl=24 * 3600, show_spinner=False)
 def _carriers(
-    where: str,
-    name: str,
-    revision: str,
-    dtype: str,
+    made: Made,
     prompt: str,
     sources: tuple[str, ...],
     cell: tuple[int, str, int],
@@ -369,4 +407,4 @@ def who_carried(
         InfoflowError: what `loaded` and `carriers` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    return _carriers(_where(place, found), found.name, found.revision, found.dtype, prompt, sources, cell, source, found, job)
+    return _carriers(_made(place, found), prompt, sources, cell, source, found, job)

@@ -15,6 +15,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from infoflow.errors import Cancelled, InfoflowError
+from infoflow.ui import blocks
 
 T = TypeVar("T")
 ABSENT = 60.0
@@ -134,7 +135,7 @@ def run(
                 bar = st.progress(0.0, "Starting …", width="stretch")
                 st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
             while thread.is_alive():
-                bar.progress(min(1.0, now.job.fraction), now.job.doing or "Working …")
+                bar.progress(min(1.0, now.job.fraction), blocks.plain(now.job.doing) or "Working …")
                 thread.join(0.05)
         finally:
             if keep is None:

@@ -13,7 +13,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.catalog import ROW_NAMES
 from infoflow.charts import signed as charts
 from infoflow.tokens import unique
-from infoflow.ui import blocks, cache, inputs, jobs, texts
+from infoflow.ui import blocks, cache, inputs, jobs, texts, views
 
 QUESTIONS = ("Which tokens raise a logit?", "Who carried it?")
 
@@ -30,8 +30,8 @@ def logit(asked: inputs.Question, flow: Flow, hidden: Sequence[int], clicked: in
         st.session_state[f"flow_target_{scope}"] = clicked
     st.session_state["flow_clicked"] = clicked
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        target = inputs.token("Target", titles, f"flow_target_{scope}", texts.TARGET)
-        rival = inputs.token("against", titles, f"flow_rival_{scope}", texts.RIVAL, optional=True)
+        target = views.token("Target", titles, f"flow_target_{scope}", texts.TARGET)
+        rival = views.token("against", titles, f"flow_rival_{scope}", texts.RIVAL, optional=True)
         centred = st.toggle("Centred", key="flow_centred", help=texts.CENTRED, disabled=rival is not None)
         writers = st.toggle("Heads and MLPs", key="flow_writers", help=texts.DIRECT_HOW)
         form = st.selectbox("Direct attribution", FORMS, key="flow_direct", help=texts.DIRECT) if writers else FORMS[0]

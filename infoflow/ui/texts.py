@@ -173,3 +173,46 @@ induction: the largest A[i, j+1] there, on what came after it. Means over the po
 ATTN_HOW = """Patterns are read from the model's own attention modules (eager, so that they exist), values from its
 value projections; |W_O v| sends each head's values alone through the output projection. The code that made the
 numbers:"""
+
+GEN_INTRO = """What the model writes, and from what: the prompt on the left, each token it wrote on the right, and how strongly
+each was tied to what came before it."""
+
+GEN_NEW = """At most so many; the model may end its text earlier."""
+
+GEN_TEMPERATURE = """0: always the likeliest token (greedy). Above: samples of softmax(logits / temperature)."""
+
+GEN_TOP_P = """Sample only among the likeliest tokens that together reach this probability. Greedy text does not change."""
+
+GEN_SEED = """The same seed gives the same text again, on the same machine."""
+
+GEN_FORM = """**chat** puts the prompt into the model's own chat template, as what a user said. **plain text** continues it as it
+is. **auto**: chat for models made for it (by their name), plain text for base models."""
+
+GEN_LEVEL = """Whose attention: the mean over all heads, over one layer's, or a single head."""
+
+GEN_NORMALISED = """**raw**: as the softmax gave it. **joint**: each step's weights shown divided by their sum. **separate**:
+inputs and outputs each by their own sum. Only raw weights are attention probabilities. Their sums are stated beside."""
+
+GEN_HIDE_FIRST = """The first token is an attention sink in most models: it takes most of the weight without meaning much.
+Hidden, its weight is left out before anything is normalised."""
+
+GEN_LEAST = """Weaker connections are not drawn. Nothing is computed anew."""
+
+GEN_STEP = """One step is one token written. Arrow keys move the slider. Coral: the token of this step; pink: written
+before; pale: not yet."""
+
+GEN_ALL = """Draw the connections of all steps at once."""
+
+GEN_USE = """Blue lines: from the prompt. Orange curves: from tokens written before. Width follows the weight. Click a token: of
+an input, its connections to every output; of an output, those that come in. It turns yellow."""
+
+GEN_RAISED = """With patterns, gates and norm scales fixed, the logit of the token written is a sum over the tokens before it (and
+the weights' biases). What a head looks at hard need not raise anything: compare."""
+
+GEN_TEMPLATE = """This model has a chat template: “Prompt as: chat” puts the prompt into it."""
+
+GEN_NO_TEMPLATE = """This model has no chat template: it is a base model, which continues text."""
+
+GEN_HOW = """The model writes one token after another. Then one pass over prompt and output reads off every head's pattern at the
+position that each token was read off (the one before it), and goes backward from the logit of each token written, with
+patterns, gates and norm scales held fixed. The code that made the numbers:"""
