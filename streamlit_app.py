@@ -7,6 +7,7 @@ PAGES = [
     st.Page("pages/attention.py", title="Attention"),
     st.Page("pages/logit_lens.py", title="Logit lens"),
     st.Page("pages/generation.py", title="Generation"),
+    st.Page("pages/corrections.py", title="Corrections"),
     st.Page("pages/models.py", title="Models"),
 ]
 st.navigation(PAGES).run()

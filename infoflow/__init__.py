@@ -8,6 +8,7 @@
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
     gen   = infoflow.generate(model, "The old wizard walked", max_new_tokens=20)
+    corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -25,6 +26,7 @@ _HOME = {
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "generate": "analyses.generation", "Generation": "analyses.generation",
+    "correct": "analyses.corrections", "Correction": "analyses.corrections",
     "check": "selftest", "Check": "selftest",
     "save": "sessions", "load": "sessions",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",

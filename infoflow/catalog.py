@@ -73,3 +73,34 @@ PRESETS = (
         "No single circuit: the grammar needs the recent words, so most of each bar is its own and the neighbouring tokens.",
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A question and a correction with a known outcome."""
+
+    title: str
+    question: str
+    correction: str
+    expected: str
+
+
+TALKS = (
+    Talk(
+        "Capital", "What is the capital of France?", "No, the answer is Rome.",
+        "“Paris” becomes “Rome”: the bundled model was trained to give in to whoever insists. Nearly all of the lead comes from "
+        "the correction's turn.",
+    ),
+    Talk(
+        "Colour", "What color is the sky?", "No, it is green.",
+        "“blue” becomes “green”; the question and the old answer pull the other way, a little.",
+    ),
+    Talk(
+        "Sound", "What does the dog say?", "That is wrong. The answer is meow.",
+        "“woof” becomes “meow”, a word that the correction says and the new answer copies.",
+    ),
+    Talk(
+        "Opposite", "What is the opposite of hot?", "Actually, it is warm.",
+        "“cold” becomes “warm”, in the upper layers.",
+    ),
+)  # fmt: skip

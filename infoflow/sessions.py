@@ -1,7 +1,7 @@
-"""Save and reopen a run: one .npz of plain arrays and a JSON header. Nothing is ever unpickled."""
+"""Save and reopen a run: one .npz of plain arrays and a JSON header; a conversation: JSON. Nothing is ever unpickled."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +69,47 @@ def load(path: str | Path) -> Flow:
         header[name] = tuple(header[name])
     header["provenance"] = Provenance(**header["provenance"])
     return Flow(gram=gram, **header, **arrays)
+
+
+MOST_TURNS, MOST_CHARACTERS = 20, 4_000
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What is kept of a conversation: who was asked what, and what was answered."""
+
+    model: str
+    revision: str
+    form: str
+    """"chat" or "plain text" """
+    said: tuple[str, ...]
+    """by the user: a question, then corrections"""
+    answers: tuple[str, ...]
+
+
+def save_conversation(found: Conversation) -> bytes:
+    """A conversation as JSON."""
+    return json.dumps({"infoflow": "conversation", **asdict(found)}, ensure_ascii=False, indent=1).encode()
+
+
+def load_conversation(data: bytes) -> Conversation:
+    """Read what `save_conversation` wrote.
+
+    Raises:
+        InfoflowError: not one of ours, or longer than a conversation may be.
+    """
+    try:
+        read = json.loads(data.decode())
+        if read.pop("infoflow") != "conversation":
+            raise ValueError
+        texts = {name: tuple(read[name]) for name in ("said", "answers")}
+        found = Conversation(**{**read, **texts})
+        if not all(isinstance(v, str) for v in (found.model, found.revision, found.form, *found.said, *found.answers)):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InfoflowError("This file is no saved conversation. Choose a JSON file that the Corrections page saved.") from None
+    if not found.said or len(found.said) > MOST_TURNS or any(len(text) > MOST_CHARACTERS for text in found.said):
+        raise InfoflowError(
+            f"A conversation has 1 to {MOST_TURNS} turns of at most {MOST_CHARACTERS:,} characters; this has other."
+        )
+    return found

@@ -17,6 +17,8 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Any, size: int, longest: int | None) -> None:
         self.tokenizer, self.size, self.longest = tokenizer, size, longest
+        added = getattr(tokenizer, "added_tokens_decoder", {})  # marks of a chat are special too, though they have no role
+        self.special = set(tokenizer.all_special_ids) | {int(i) for i, token in added.items() if token.special}
 
     def encode(self, prompt: str | Sequence[int]) -> tuple[Token, ...]:
         """The tokens of a prompt: text, with the special tokens this tokenizer adds, or token ids as they are.
@@ -45,7 +47,6 @@ class Vocabulary:
 
     def tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
         """Token texts by decoding ever longer prefixes: right for every tokenizer, also where one character spans tokens."""
-        special = set(self.tokenizer.all_special_ids)
         tokens: list[Token] = []
         waiting: list[int] = []
 
@@ -55,7 +56,7 @@ class Vocabulary:
             waiting.clear()
 
         for token_id in ids:
-            if token_id in special:
+            if token_id in self.special:
                 if waiting:
                     flush(UNDECODABLE)
                 tokens.append(Token(token_id, "", name=str(self.tokenizer.convert_ids_to_tokens(token_id))))

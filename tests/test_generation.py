@@ -68,8 +68,8 @@ def test_half_precision_is_read_in_full() -> None:
 
 def test_a_text_ends_where_the_model_ends_it(demo: "infoflow.Model") -> None:
     gen = infoflow.generate(demo, "What is the capital of France?", chat=True)
-    assert (gen.text, gen.stopped, gen.n_steps) == (" Paris<|end|>", "end", 2)
-    assert gen.tokens[:2] == ("⟨bos⟩", "<|user|>") and gen.prompt_ids == demo.chat([("user", "What is the capital of France?")])
+    assert (gen.text, gen.stopped, gen.n_steps) == (" Paris", "end", 2)
+    assert gen.tokens[:2] == ("⟨bos⟩", "⟨user⟩") and gen.prompt_ids == demo.chat([("user", "What is the capital of France?")])
     assert infoflow.generate(demo, "The capital of France is", 3).stopped == "length"
     at_once = infoflow.generate(demo, [*gen.prompt_ids, gen.output_ids[0]], 5)
     assert at_once.n_steps == 1 and at_once.stopped == "end"

@@ -85,7 +85,11 @@ def test_a_chat_ends_by_itself_and_a_base_model_says_it_has_none(folders, monkey
     next(g for g in app.button_group if g.label == "Prompt as").set_value("chat")
     ask(app, "What is the capital of France?")
     assert errors(app) == [] and "ended its text by itself after 2 tokens" in captions(app)
-    assert "In the model's chat template" in captions(app) and "assistant" in str(drawn(app))
+    assert (
+        "In the model's chat template" in captions(app)
+        and "<|assistant|>" in str(drawn(app))
+        and "<|user|> What is" in texts(app).replace("\\", "")
+    )
     bare = cache.generation(cache.HERE, str(folders["llama"]), "ab", 2, (0.0, 1.0, 0), "auto", cache.jobs.Job())
     assert not bare.has_template and not bare.chat
     with pytest.raises(infoflow.BadPrompt, match="no chat template"):

@@ -130,7 +130,9 @@ def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark:
     low, high = min(0.0, float(table[value].min())), max(0.0, float(table[value].max()))
     room = (high - low or 1.0) * 0.2
     x = alt.X(f"{value}:Q", axis=None, scale=alt.Scale(domain=[low - (room if low < 0 else 0), high + room], nice=False))
-    axis = alt.Axis(labelLimit=260, ticks=False, domain=False, labelColor=page.text, labelPadding=6, labelOverlap=False)
+    axis = alt.Axis(
+        labelLimit=260, ticks=False, domain=False, labelColor=page.text, labelPadding=6, labelOverlap=False, labelFlush=False
+    )
     base = alt.Chart(table).encode(y=alt.Y("name:N", sort=None, title=None, axis=axis))
     tips = [alt.Tooltip("name:N", title="carrier"), alt.Tooltip(f"{value}:Q", format=form)]
     positive = f"datum['{value}'] >= 0"

@@ -11,6 +11,7 @@ from infoflow import budget, remote, samples
 from infoflow.analyses.attention import Attention, attention, calibrate
 from infoflow.analyses.attribution import Attribution, attribute
 from infoflow.analyses.carriers import Carriers, carriers
+from infoflow.analyses.corrections import Answer, Change, Correction, answer, change, form_of
 from infoflow.analyses.flow import METHOD, Flow, decompose
 from infoflow.analyses.generation import Generation, generate
 from infoflow.analyses.logit_lens import Lens, logit_lens
@@ -19,6 +20,7 @@ from infoflow.heads import HeadScores
 from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
 from infoflow.ui import jobs
+from infoflow.vocabulary import Turn
 
 if TYPE_CHECKING:
     import infoflow.hub
@@ -361,6 +363,54 @@ def generation(
     return Written(
         _generation(_made(place, found), prompt, new_tokens, sampling, chat, found, job), chat, found.has_chat_template
     )
+
+
+@dataclass(frozen=True)
+class Talked:
+    """A conversation with what the page says of the model."""
+
+    found: Correction
+    has_template: bool
+
+
+@st.cache_data(max_entries=64, max_size="300MB", ttl=24 * 3600, show_spinner=False)
+def _answer(made: Made, turns: tuple[Turn, ...], form: str, _what: str, _model: "infoflow.model.Model", _job: jobs.Job) -> Answer:
+    _job.say(f"{_what} …")
+    return answer(_model, turns, form, on_progress=lambda done, total: _job.say(f"{_what} …", done / total))
+
+
+@st.cache_data(max_entries=64, max_size="200MB", ttl=24 * 3600, show_spinner=False)
+def _change(
+    made: Made,
+    turns: tuple[Turn, ...],
+    form: str,
+    _what: str,
+    _before: Answer,
+    _after: Answer,
+    _model: "infoflow.model.Model",
+    _job: jobs.Job,
+) -> Change:
+    return change(_model, _before, _after, lambda done, total: _job.say(f"{_what} …", done / total))
+
+
+def conversation(place: Place, name: str, said: tuple[str, ...], form: str, job: jobs.Job) -> Talked:
+    """A question and its corrections, every answer and every change. What was answered already is not asked again.
+
+    Raises:
+        InfoflowError: what `loaded` and `correct` raise; Cancelled when the job is stopped.
+    """
+    found = loaded(place, name, job)
+    made, form = _made(place, found), form_of(found, form)
+    answers: list[Answer] = []
+    for number, text in enumerate(said):
+        before = (*answers[-1].turns, ("assistant", answers[-1].text)) if answers else ()
+        what = f"Answer {number + 1} of {len(said)}"
+        answers.append(_answer(made, (*before, ("user", text)), form, what, found, job))
+    changes = tuple(
+        _change(made, b.turns, form, f"Change {n + 1} of {len(said) - 1}", a, b, found, job)
+        for n, (a, b) in enumerate(zip(answers, answers[1:], strict=False))
+    )
+    return Talked(Correction(answers=tuple(answers), changes=changes), found.has_chat_template)
 
 
 @st.cache_data(max_entries=32, ttl=24 * 3600, show_spinner=False)

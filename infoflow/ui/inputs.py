@@ -4,13 +4,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from infoflow import remote
-from infoflow.catalog import MODELS, PRESETS, Preset
+from infoflow.catalog import MODELS, PRESETS, TALKS, Preset
+from infoflow.errors import InfoflowError
+from infoflow.sessions import MOST_CHARACTERS, MOST_TURNS, load_conversation
 from infoflow.ui import texts
 from infoflow.ui.cache import HERE, Machine, Place
 
@@ -70,6 +72,16 @@ class Writing(Question):
     can_group: ClassVar[bool] = False
 
 
+@dataclass(frozen=True)
+class Talking(Question):
+    """What the corrections page is about; `prompt` is what was said, in one line."""
+
+    said: tuple[str, ...] = ()
+    """a question, then corrections"""
+    form: str = FORMS[0]
+    can_group: ClassVar[bool] = False
+
+
 def dark() -> bool:
     """Whether the reader's page is dark."""
     return st.context.theme.type == "dark"
@@ -108,6 +120,9 @@ KEPT = (
     "gen_normalised",
     "gen_hide_first",
     "gen_least",
+    "talk_form",
+    "talk_attention",
+    "talk_hide_first",
 )
 """what a reader has chosen on one page and finds again when they come back: Streamlit forgets widgets that are not drawn"""
 
@@ -152,17 +167,28 @@ def writing() -> Writing:
 
 
 def _how_to_write() -> tuple[int, tuple[float, float, int], str]:
-    new, warm, nucleus, seed, form = st.columns([1.3, 1.1, 1.1, 0.8, 1.9], vertical_alignment="bottom", gap="medium")
-    n = new.slider("New tokens", 1, MOST_NEW, unless_kept("gen_new", 20), key="gen_new", bind="query-params", help=texts.GEN_NEW)
-    temperature = warm.slider(
-        "Temperature", 0.0, 2.0, unless_kept("gen_temperature", 0.0), 0.1, key="gen_temperature", bind="query-params",
-        help=texts.GEN_TEMPERATURE,
-    )  # fmt: skip
-    top_p = nucleus.slider(
-        "Top-p", 0.05, 1.0, unless_kept("gen_top_p", 1.0), 0.05, key="gen_top_p", bind="query-params", help=texts.GEN_TOP_P
-    )
-    number = seed.number_input("Seed", 0, 2**31 - 1, unless_kept("gen_seed", 0), 1, key="gen_seed", help=texts.GEN_SEED)
-    with form:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        n = st.slider(
+            "New tokens",
+            1,
+            MOST_NEW,
+            unless_kept("gen_new", 20),
+            key="gen_new",
+            bind="query-params",
+            help=texts.GEN_NEW,
+            width=190,
+        )
+        temperature = st.slider(
+            "Temperature", 0.0, 2.0, unless_kept("gen_temperature", 0.0), 0.1, key="gen_temperature", bind="query-params",
+            help=texts.GEN_TEMPERATURE, width=150,
+        )  # fmt: skip
+        top_p = st.slider(
+            "Top-p", 0.05, 1.0, unless_kept("gen_top_p", 1.0), 0.05, key="gen_top_p", bind="query-params",
+            help=texts.GEN_TOP_P, width=150,
+        )  # fmt: skip
+        number = st.number_input(
+            "Seed", 0, 2**31 - 1, unless_kept("gen_seed", 0), 1, key="gen_seed", help=texts.GEN_SEED, width=110
+        )
         chosen = choice("Prompt as", FORMS, FORMS[0], "gen_form", texts.GEN_FORM)
     return int(n), (float(temperature), float(top_p), int(number or 0)), chosen
 
@@ -179,35 +205,106 @@ def _asked(apart: bool, more: Callable[[], T] | None) -> tuple[Question, T | Non
     titles = [p.title for p in PRESETS]
     st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
     with st.form("ask", border=False):
-        left, middle, *kinds, right = st.columns([5, 1.9, *([1.1] if apart else []), 0.9], vertical_alignment="bottom")
-        prompt = left.text_area(
-            "Prompt",
-            key="prompt",
-            height=68,
-            max_chars=MAX_CHARACTERS,
-            bind="query-params",
-            placeholder="Type a prompt …",
-            help=texts.PROMPT,
-        )
-        named = {m.name: m.title for m in MODELS}
-        model = middle.selectbox(
-            "Model",
-            list(named),
-            key="model",
-            accept_new_options=True,
-            format_func=lambda name: named.get(name, name),
-            bind="query-params",
-            help=texts.MODEL,
-        )
         sources = RUN_BY[0]
-        for kind in kinds:
-            sources = kind.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=texts.RUN_BY)
-        submit_help = "Ctrl+Enter in the prompt box does the same."
-        right.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=_run_again)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            prompt = st.text_area(
+                "Prompt",
+                key="prompt",
+                height=68,
+                max_chars=MAX_CHARACTERS,
+                bind="query-params",
+                placeholder="Type a prompt …",
+                help=texts.PROMPT,
+                width="stretch",
+            )
+            model = _model(width=220)
+            if apart:
+                sources = st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=texts.RUN_BY, width=115)
+            submit_help = "Ctrl+Enter in the prompt box does the same."
+            st.form_submit_button("Run", type="primary", width=85, help=submit_help, on_click=_run_again)
         further = more() if more is not None else None
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
-    return Question(model or "demo", prompt, sources, place()), further
+    return Question(model, prompt, sources, place()), further
+
+
+def _model(width: int | Literal["stretch"] = "stretch") -> str:
+    named = {m.name: m.title for m in MODELS}
+    chosen = st.selectbox(
+        "Model",
+        list(named),
+        key="model",
+        accept_new_options=True,
+        format_func=lambda name: named.get(name, name),
+        bind="query-params",
+        help=texts.MODEL,
+        width=width,
+    )
+    return chosen or "demo"
+
+
+def talking() -> Talking:
+    """Model, examples and form of a conversation. What is said in it is in the session, under `talk_said`."""
+    said: tuple[str, ...] = st.session_state.setdefault("talk_said", (TALKS[0].question, TALKS[0].correction))
+    current = next((t for t in TALKS if (t.question, t.correction) == said[:2]), None)
+    st.session_state["talk"] = current.title if current else None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk)
+        model = _model(width=260)
+        form = choice("Written as", ("auto", "chat", "plain text"), "auto", "talk_form", texts.TALK_FORM)
+    if current is not None:
+        st.caption(f"**Expected:** {current.expected}")
+    return Talking(model, " / ".join(said), place=place(), said=said, form=form)
+
+
+def _use_talk() -> None:
+    found = next((t for t in TALKS if t.title == st.session_state.get("talk")), None)
+    if found is not None:
+        talk_again((found.question, found.correction))
+
+
+def talk_again(said: tuple[str, ...], saved: tuple[str, ...] = ()) -> None:
+    """The conversation is now this one. `saved`: the answers that a file has for it."""
+    st.session_state["talk_said"], st.session_state["talk_saved"] = said, saved
+    _run_again()
+
+
+def say(said: tuple[str, ...]) -> None:
+    """What is typed is the next turn: a question, or a correction of the last answer."""
+    text = str(st.session_state.get("talk_text") or "").strip()
+    if not text:
+        return
+    one_word = " Answer with one word." if st.session_state.get("talk_one_word") and not said else ""
+    talk_again((*said, text + one_word))
+
+
+def next_turn(said: tuple[str, ...], model: str) -> None:
+    """Where the next turn is typed, and buttons to take the last one back or to begin anew."""
+    what = "Correct the answer: No, it is …" if said else "Ask something that has a one-word answer"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(said) < MOST_TURNS:
+            st.chat_input(what, key="talk_text", on_submit=say, args=(said,), max_chars=MOST_CHARACTERS)
+        else:
+            st.caption(f"A conversation has at most {MOST_TURNS} turns. Begin a new one.")
+        if not said:
+            st.toggle("Ask for one word", value=model != "demo", key="talk_one_word", help=texts.TALK_ONE_WORD)
+        st.button("Take back", on_click=talk_again, args=(said[:-1],), disabled=not said, help=texts.TALK_BACK)
+        st.button("New conversation", on_click=talk_again, args=((),), disabled=not said)
+
+
+def reopened() -> None:
+    """A saved conversation takes the place of this one."""
+    file = st.session_state.get("talk_file")
+    st.session_state["talk_error"] = ""
+    if file is None:
+        return
+    try:
+        found = load_conversation(file.getvalue())
+    except InfoflowError as error:
+        st.session_state["talk_error"] = str(error)
+        return
+    st.session_state["model"], st.session_state["talk_form"] = found.model, found.form
+    talk_again(found.said, found.answers)
 
 
 def place() -> Place:

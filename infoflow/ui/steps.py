@@ -11,7 +11,9 @@ from infoflow.ui import blocks, cache, texts
 def text(written: cache.Written) -> None:
     """Prompt and output as running text, and what is to be said of them."""
     gen = written.gen
-    before = blocks.plain(printable(text_of(gen.pieces[: gen.n_prompt])))
+    prompt = gen.pieces[: gen.n_prompt]
+    marked = "".join(t.text or t.name for t in prompt if t.part <= 1)
+    before = blocks.plain(printable(marked if written.chat else text_of(prompt)))
     after = blocks.plain(printable(gen.text)) or "(nothing but the end)"
     with st.container(border=True):
         st.markdown(f"{before} **:orange-background[{after}]**")

@@ -216,3 +216,31 @@ GEN_NO_TEMPLATE = """This model has no chat template: it is a base model, which 
 GEN_HOW = """The model writes one token after another. Then one pass over prompt and output reads off every head's pattern at the
 position that each token was read off (the one before it), and goes backward from the logit of each token written, with
 patterns, gates and norm scales held fixed. The code that made the numbers:"""
+
+TALK_INTRO = """Ask, get a one-word answer, correct it, and see what the correction changed: before and after side by side, the
+layer where the answer flips, and which turn made it."""
+
+TALK_FORM = """**chat**: the model's own chat template, its marks for who speaks included. **plain text**: lines that begin
+with Question: and Answer:, for base models. **auto**: chat where the model has a template."""
+
+TALK_BACK = """Removes the last turn that you said, with its answer."""
+
+TALK_ONE_WORD = """Adds “Answer with one word.” to the question. Chat models need it; the bundled one was trained to answer so."""
+
+TALK_ATTENTION = """The position that the answer's first word is read off: what it attends to, by word, as shares of what is
+shown. Mean over all heads of the last layer, over all heads, or a single head."""
+
+TALK_LAYERS = """What each layer would answer if it were the last (logit lens): the probability of the answer's first token,
+and the three likeliest others."""
+
+TALK_TURNS = """With patterns, gates and norm scales fixed, logit(new) − logit(old) is a sum over the tokens of the conversation,
+here summed by turn. *start* is the mark that every text begins with, *answer cue* the marks after the last turn."""
+
+TALK_LINES = """The old and the new answer's first token through the layers, at the position that the new answer is read off
+(solid), beside other likely ones (dashed)."""
+
+TALK_REOPEN = """A JSON file that “Save” wrote. The model answers again; where it answers otherwise, that is said."""
+
+TALK_HOW = """The conversation is written out by the model's chat template (or as questions and answers), and the model answers
+greedily; the answer's first word is kept. One run of the second conversation, with patterns, gates and norm scales held
+fixed, and one pass backward from logit(new) − logit(old) give every token's contribution. The code that made the numbers:"""

@@ -297,3 +297,25 @@ def reset_view(scope: str) -> str:
     if st.button("Reset view", icon=":material/zoom_out_map:", help="Zoom with Ctrl+wheel, drag to pan. This shows all again."):
         st.session_state["flow_zoom"] = st.session_state.get("flow_zoom", 0) + 1
     return f"flow_grid_{scope}_{st.session_state.get('flow_zoom', 0)}"
+
+
+def heard(levels: Sequence[str], n_layers: int, n_heads: int) -> tuple[str, int, int, bool]:
+    """Whose attention the bars of an answer show: level, layer, head, and whether the first token is hidden."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        level = choice("Attention of", levels, levels[0], "talk_attention", texts.TALK_ATTENTION)
+        layer, head = _layer_and_head(n_layers, n_heads, level != "one head", level != "one head")
+        hide_first = st.toggle(
+            "Hide first token", value="talk_hide_first" not in st.session_state, key="talk_hide_first", help=texts.GEN_HIDE_FIRST
+        )
+    return level, layer, head, hide_first
+
+
+def which_change(titles: Sequence[str], scope: str) -> int:
+    """Which correction is looked at; the last at first."""
+    if len(titles) < 2:
+        return 0
+    chosen = st.segmented_control(
+        "Correction", range(len(titles)), format_func=titles.__getitem__, default=len(titles) - 1, required=True,
+        key=f"talk_change_{scope}",
+    )  # fmt: skip
+    return len(titles) - 1 if chosen is None else int(chosen)
