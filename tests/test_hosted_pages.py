@@ -47,12 +47,20 @@ def test_a_hosted_run_is_shown_like_a_local_one(visit: Visit, service: Service) 
     assert "your key, for this session" in captions(app)
 
 
-@pytest.mark.parametrize("name", ["attention", "logit_lens"])
+@pytest.mark.parametrize("name", ["attention", "logit_lens", "generation"])
 def test_every_page_runs_there(name: str, visit: Visit, service: Service) -> None:
     app = ask(visit(service, page=str(ROOT / f"pages/{name}.py")), "abc def")
     assert errors(app) == [] and "Below is the last good run" not in captions(app)
     service.fault("busy")
     assert "busy or restarting" in errors(ask(app, "abc defg"))[0] and "Below is the last good run: abc def" in captions(app)
+
+
+def test_a_conversation_runs_there(visit: Visit, service: Service) -> None:
+    app = visit(service, page=str(ROOT / "pages/corrections.py")).run()
+    assert errors(app) == [] and "Written as plain text" in captions(app) and "no chat template" in captions(app)
+    service.fault("busy")
+    app.chat_input(key="talk_text").set_value("No.").run()
+    assert "busy or restarting" in errors(app)[0] and "Below is the last good run" in captions(app)
 
 
 FAILURES = [
