@@ -55,6 +55,7 @@ def picture(written: cache.Written) -> None:
     most = f"The largest {len(table)} of {n_before} tokens. " if n_before > len(table) else ""
     error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."
     st.caption(f"{most}{error}")
+    blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
     frame = gen.to_frame()
     blocks.downloads(chart, frame, lambda: export.frame_json(frame, gen.provenance), dark)
 

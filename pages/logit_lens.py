@@ -38,6 +38,7 @@ def picture(lens: Lens, view: views.LensView) -> None:
     with right:
         readings.cell(lens, row, position)
     st.caption(f"{lens_tables.hint(lens)} Top row against the model's logits: error {lens.max_error:.0e}.")
+    blocks.warn_if_off(lens.max_error, lens.provenance, "The top row is not what the model says")
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.tokens[position])}")
     value = views.trajectory(bool(lens.targets))
     lines = lens_tables.trajectories(lens, position, view.mids)

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -449,3 +450,10 @@ def test_long_and_one_token_prompts_have_their_lens() -> None:
     assert len({c["position"] for c in lens_cells(app)}) == 24
     ask(app, "a")
     assert errors(app) == [] and len({c["position"] for c in lens_cells(app)}) <= 2
+
+
+def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cache.logit_lens
+    monkeypatch.setattr(cache, "logit_lens", lambda *a, **k: replace(run(*a, **k), max_error=0.2))
+    app = opened(LENS)
+    assert errors(app) == [] and "error 2.0e-01. Do not rely on" in app.warning[0].value

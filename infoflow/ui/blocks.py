@@ -16,7 +16,8 @@ from infoflow.catalog import ROW_NAMES
 from infoflow.charts import flow as charts
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError
 from infoflow.metrics import METRICS
-from infoflow.selftest import Check
+from infoflow.provenance import Provenance
+from infoflow.selftest import APPROXIMATE, Check
 from infoflow.ui import texts
 
 WARN_ERROR = 1e-3
@@ -84,6 +85,12 @@ def badge(found: Check, flow: Flow, cost: Estimate | None) -> None:
         st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
     if found.verdict == "unsupported":
         st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
+
+
+def warn_if_off(error: float, made: Provenance, what: str) -> None:
+    """A warning where numbers are not what the model itself computed, by more than its type's rounding."""
+    if not error <= (WARN_ERROR if made.dtype == "float32" else APPROXIMATE):
+        st.warning(f"{what}: error {error:.1e}. Do not rely on what is shown for this model.", icon=":material/error:")
 
 
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, TypeVar
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
+from streamlit.runtime.pages_manager import PagesManager
 
 from infoflow import remote
 from infoflow.catalog import MODELS, PRESETS, TALKS, Preset
@@ -129,12 +130,23 @@ KEPT = (
 
 def page(title: str, intro: str) -> None:
     """Title and one line of help, the same on every page. Each page calls it first, since a link can open it alone."""
+    _route()
     st.set_page_config(page_title=f"{title} · infoflow", page_icon=ICON, layout="wide")
     for key in KEPT:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
     st.header(title, anchor=False)
     st.caption(intro)
+
+
+def _route() -> None:
+    """Send a visitor who comes by a link to a page through the router.
+
+    Until somebody has opened the front page, Streamlit takes `pages` for the whole menu and lists its files by name.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 def preset_of(prompt: str) -> Preset | None:

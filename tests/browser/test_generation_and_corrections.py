@@ -1,11 +1,13 @@
 """The generation and corrections pages as their reader meets them: step, click a token, correct an answer; light and dark."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Visitor, serve
 
 NINTH = (0.824, 0.407)
 """where the ninth of twenty tokens written is in the picture"""
@@ -36,6 +38,15 @@ def test_a_generation_is_stepped_through_and_a_token_is_clicked(scheme: str, vis
     assert reset.is_disabled()
     me.choose("separate").choose("one head")
     assert "Layer 0, head 0, separate" in me.text()
+
+
+def test_the_first_visitor_may_come_by_a_link(browser: Browser, tmp_path: Path) -> None:
+    for address in serve(tmp_path, [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]):
+        page = browser.new_page()
+        Visitor(page, address).open("/generation")
+        menu = page.inner_text('[data-testid="stSidebarNav"]')
+        assert "Information flow" in menu and "streamlit app" not in menu and "Step 1 of" in page.inner_text("body")
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
