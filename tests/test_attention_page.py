@@ -102,6 +102,7 @@ def test_views_are_what_they_say(demo: "infoflow.Model") -> None:
     assert pairs["weight"].is_monotonic_decreasing and (pairs["from"] != pairs["to"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$', "日本 😀"])
 def test_charts_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:

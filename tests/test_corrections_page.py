@@ -30,6 +30,7 @@ def test_the_flip_is_shown_at_once() -> None:
     assert "<|user|> What is the capital of France?" in app.code[0].value
 
 
+@pytest.mark.slow
 def test_turns_are_said_compared_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     app = say(opened(PAGE), "No, it is Berlin.")
     assert errors(app) == [] and "After: “Berlin”" in texts(app)
@@ -58,10 +59,9 @@ def test_a_new_conversation_begins_empty() -> None:
 
 def test_a_turn_that_can_not_be_answered_is_told_and_the_last_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     app = opened(PAGE)
-    say(app, "word " * 700)
-    say(app, "word " * 700)
-    say(app, "word " * 700)
-    assert "reads at most 2048" in errors(app)[0] and "Below is the last good run" in captions(app)
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "1")
+    say(app, "No, it is Berlin.")
+    assert "1 MB are allowed" in errors(app)[0] and "Below is the last good run" in captions(app)
     button(app, "Take back").click().run()
     assert errors(app) == []
 

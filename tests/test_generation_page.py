@@ -161,6 +161,7 @@ def test_normalisations_by_hand() -> None:
     assert np.all(nothing.inputs == 0) and np.all(np.isfinite(nothing.outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$', "日本 😀\n"])
 def test_pictures_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:

@@ -45,6 +45,7 @@ def test_a_model_is_fetched_once_with_progress_and_then_read_without_the_hub(ser
     assert server.asked == []
 
 
+@pytest.mark.slow
 def test_a_stopped_download_ends_at_once_and_can_be_taken_up_again(server: hub_server.Hub, tmp_path: Path) -> None:
     large = {"padding": torch.zeros(3_000_000)}
     weights = server.folders["tiny/llama"] / "model.safetensors"

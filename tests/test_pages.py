@@ -202,6 +202,7 @@ def test_hiding_everything_gets_a_sentence_and_the_picture_stays() -> None:
     assert grid_spec(app) == before
 
 
+@pytest.mark.slow
 def test_groups_can_be_merged_named_and_undone() -> None:
     app = ask(opened(), next(p.prompt for p in PRESETS if p.key == "copying"))
     app.segmented_control(key="sources").set_value("custom").run()
