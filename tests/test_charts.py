@@ -24,6 +24,7 @@ def look(flow: Flow, **more: object) -> charts.Look:
     return charts.Look(colours=pictures.colours_of(flow), **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["norm", "projection", "distance"])
 @pytest.mark.parametrize("hidden", [(), (0,), (0, 3)])
 @pytest.mark.parametrize("emphasis", charts.EMPHASES)

@@ -46,6 +46,7 @@ def test_turns_are_said_compared_and_taken_back(monkeypatch: pytest.MonkeyPatch)
     assert "Answer: “Paris”" in texts(app) and "Now correct the answer" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_a_new_conversation_begins_empty() -> None:
     app = button(opened(PAGE), "New conversation").click().run()
     assert errors(app) == [] and "Type a question" in app.info[0].value

@@ -178,6 +178,7 @@ def test_a_model_that_can_not_be_loaded_gets_a_sentence_on_the_models_page(monke
     assert "can't be searched from here" in errors(app)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prompt",
     ["😀 smile 👩‍👩‍👧", "日本語のテキスト", "مرحبا بالعالم", "line one\nline two\n\nline three",
@@ -221,6 +222,7 @@ def test_groups_can_be_merged_named_and_undone() -> None:
     assert "SWORDFISH" in app.multiselect(key="flow_merge").options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.key)
 def test_each_example_is_one_click_away(preset) -> None:  # type: ignore[no-untyped-def]
     app = opened()

@@ -14,6 +14,7 @@ def numbers(values: list[float], **more: list) -> pd.DataFrame:
     return pd.DataFrame({"label": [f"t{i}" for i in range(len(values))], "logit": values, **more})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("values", [[1.0, -2.0, 0.5], [0.0, 0.0], [3.0], [-1.0, -2.0]])
 def test_every_chart_renders(values: list[float], dark: bool) -> None:
