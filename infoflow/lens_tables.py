@@ -12,9 +12,12 @@ COLOURS = {
     "probability": "of the likeliest token; stronger is likelier",
     "entropy": "of the distribution, in nats; stronger is surer",
     "rank": "of the followed token; the strongest is rank 1",
+    "lead": "logit of the first followed token above the second's; green is ahead, magenta behind",
     "KL to output": "what is lost by taking the row's distribution for the output's, in nats; stronger is closer",
 }
 """what the cells of the table can be coloured by"""
+FOLLOWED = {"rank": 1, "lead": 2}
+"""colours that need so many followed tokens"""
 LEAST = 1e-4
 """a change of probability below this is not shown as a move"""
 LATE = 0.5
@@ -35,8 +38,8 @@ def row_title(row: str) -> str:
 
 
 def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True) -> pd.DataFrame:
-    """One cell per row and position: row, order, position, label, text, value, strength (0 to 1), final (whether it
-    says the final answer), and what a tooltip tells.
+    """One cell per row and position: row, order, position, label, text, value, strength (0 to 1; -1 to 1 for a lead), final
+    (whether it says the final answer), and what a tooltip tells.
 
     `followed` is the number, among the targets, of the token whose rank is shown.
     """
@@ -50,6 +53,9 @@ def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True
     elif colour == "rank":
         value = lens.target_ranks[..., followed or 0] + 1.0
         strength = 1 - np.log(value) / vocabulary_log
+    elif colour == "lead":
+        value = lens.target_logits[..., 0] - lens.target_logits[..., 1]
+        strength = value / max(float(np.abs(value).max()), 1e-9)
     else:
         value, strength = lens.kl, np.exp(-lens.kl)
     texts = {i: visible(name) for i, name in lens.names.items()}
@@ -58,7 +64,7 @@ def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True
         "order": order, "row": [row_label(lens.rows[r]) for r in order], "where": [row_title(lens.rows[r]) for r in order],
         "position": position, "label": [lens.tokens[p] for p in position],
         "text": [texts[i] for i in lens.token_ids[..., 0].ravel().tolist()], "value": value.ravel().astype(float),
-        "strength": np.clip(strength.ravel().astype(float), 0, 1),
+        "strength": np.clip(strength.ravel().astype(float), -1, 1),
         "final": (lens.token_ids[..., 0] == lens.token_ids[-1:, :, 0]).ravel(), "likely": likely,
         "entropy": lens.entropy.ravel(), "kl": lens.kl.ravel(),
     })  # fmt: skip
@@ -109,6 +115,29 @@ def trajectories(lens: Lens, position: int, mids: bool = True) -> pd.DataFrame:
             "probability": probability[keep], "rank": rank[keep], "followed": token in lens.targets,
         }) for name, (token, probability, rank) in zip(names, parts, strict=True)
     ], ignore_index=True)  # fmt: skip
+
+
+def contrasted(lens: Lens, other: Lens, mids: bool = True) -> pd.DataFrame:
+    """Tokens through the layers at the last positions of two runs: those of `trajectories`, but for which run they are of
+    (followed: this one). The other run must follow the tokens that are compared; others are left out."""
+    mine = trajectories(lens, len(lens.tokens) - 1, mids)
+    mine = mine[mine["id"].isin(other.targets)]
+    theirs = trajectories(other, len(other.tokens) - 1, mids)
+    names = dict(zip(mine["id"], mine["token"], strict=True))
+    theirs = theirs[theirs["id"].isin(list(names))].assign(token=lambda table: table["id"].map(names))
+    return pd.concat([mine.assign(followed=True, run="this"), theirs.assign(followed=False, run="other")], ignore_index=True)
+
+
+def apart(lens: Lens, other: Lens) -> str:
+    """Where two runs part, in a sentence or two: what each says in the end, and from which layer on their likeliest differ."""
+    ids, others = lens.token_ids[:, -1, 0], other.token_ids[:, -1, 0]
+    ends = [f"“{visible(of.names[int(i[-1])])}” ({float(of.probs[-1, -1, 0]):.0%})" for of, i in ((lens, ids), (other, others))]
+    said = f"This prompt ends with {ends[0]}, the other with {ends[1]}."
+    if ids[-1] == others[-1]:
+        return said
+    same = np.nonzero(ids == others)[0]
+    since = int(same[-1]) + 1 if len(same) else 0
+    return f"{said} Their likeliest tokens differ from “{row_title(lens.rows[since])}” on."
 
 
 def reliability(lens: Lens, mids: bool = True) -> pd.DataFrame:

@@ -25,6 +25,8 @@ def picture(shown: inputs.Question, attn: Attention) -> None:
     dark, scope = inputs.dark(), pictures.identity_of(attn.provenance, attn.prompt_ids)
     n_layers, n_heads, n, _ = attn.pattern.shape
     view = views.map_view(tables.LEVELS, WEIGHTINGS, tables.SINKS, n_layers, n_heads)
+    if n == 1:
+        st.info(texts.ATTN_ONE)
     first, last = views.tokens_shown(n, views.MAP_WINDOW, "attn_tokens")
     found = tables.view(attn, view.level, view.layer, view.head, view.weighting, view.sinks)
     part, tokens = found.weights[first : last + 1, first : last + 1], attn.tokens[first : last + 1]

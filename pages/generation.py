@@ -27,14 +27,15 @@ def picture(written: cache.Written) -> None:
     n_layers, n_heads = gen.pattern.shape[:2]
     ties = views.ties(LEVELS[::-1], tables.NORMALISATIONS, n_layers, n_heads)
     at = views.stepping(gen.n_steps, scope)
+    hide_first = at.hide_first and gen.n_prompt > 1  # else nothing would be left
     window = views.tokens_shown(gen.n_prompt, views.INPUT_WINDOW, "gen_inputs")
-    found = tables.connections(gen, ties.level, ties.layer, ties.head, ties.normalisation, at.hide_first)
+    found = tables.connections(gen, ties.level, ties.layer, ties.head, ties.normalisation, hide_first)
     edges = tables.edges(found, gen, at.least)
     drawn = tables.shown(edges, None if at.every else at.step, at.chosen)
     left, right = st.columns([2, 1], gap="large")
     with left:
         st.markdown(f"**{found.title}**, {ties.normalisation}")
-        nodes = tables.nodes(gen, None if at.every else at.step, at.chosen, at.hide_first, window)
+        nodes = tables.nodes(gen, None if at.every else at.step, at.chosen, hide_first, window)
         largest = max(float(found.inputs.max()), float(found.outputs.max()))
         chart = charts.bipartite(nodes, drawn, at.least, largest, dark)
         st.altair_chart(
@@ -45,7 +46,7 @@ def picture(written: cache.Written) -> None:
             st.info("No connection here reaches the threshold: lower it, or choose another step or token.")
         st.caption(texts.GEN_USE)
     with right:
-        steps.step(gen, at.step, found, at.hide_first)
+        steps.step(gen, at.step, found, hide_first)
     st.markdown(
         f"**What raised “{blocks.plain(gen.tokens[gen.n_prompt + at.step])}”**, step {at.step + 1}", help=texts.GEN_RAISED
     )

@@ -21,9 +21,10 @@ result = runs.last_good("lens", NAME, reading, lambda r, job: cache.lens(r.place
 def picture(lens: Lens, view: views.LensView) -> None:
     """The table, the chosen cell, and tokens through the layers there: reruns alone."""
     dark, scope = inputs.dark(), pictures.identity_of(lens.provenance, lens.prompt_ids)
-    if view.colour == "rank" and not lens.targets:
-        st.info("Type a token to follow: its rank then colours the table. Until then colours are probabilities.")
-    colour = "probability" if view.colour == "rank" and not lens.targets else view.colour
+    colour, missing = view.colour, lens_tables.FOLLOWED.get(view.colour, 0) > len(lens.targets)
+    if missing:
+        st.info(texts.LENS_NEEDS[colour])
+        colour = "probability"
     first, last = views.tokens_shown(len(lens.tokens), views.LENS_WINDOW, "lens_positions")
     cells = lens_tables.grid(lens, colour, 0, view.mids)
     shown = cells[cells["position"].between(first, last)]
@@ -32,7 +33,8 @@ def picture(lens: Lens, view: views.LensView) -> None:
         chart = charts.table(shown, colour, dark)
         says = "Logit lens: the likeliest next token by row of the residual stream and position"
         event = st.altair_chart(chart, key=f"lens_table_{scope}", on_select="rerun", selection_mode="cell", alt=says)
-        whose = f" of {blocks.plain(lens.names[lens.targets[0]])}" if colour == "rank" else ""
+        names = [blocks.plain(lens.names[t]) for t in lens.targets[: lens_tables.FOLLOWED.get(colour, 0)]]
+        whose = f" of {' over '.join(names)}" if names else ""
         st.caption(f"Colour: {colour}{whose}, {lens_tables.COLOURS[colour]}. {texts.LENS_USE}")
     row, position = readings.clicked(event.selection, lens)
     with right:
@@ -56,6 +58,7 @@ def picture(lens: Lens, view: views.LensView) -> None:
 if result is not None:
     (lens, verdict) = result[1]
     picture(lens, view)
+    readings.contrast(result[0], lens, view.mids)
     with st.expander("How is it computed?"):
         st.markdown(texts.LENS_HOW)
         blocks.how(read_off)

@@ -136,7 +136,14 @@ def test_the_shipped_model_turns_to_paris_in_its_last_layer(demo: "infoflow.Mode
 
 def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
     lens = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris"])
+    two = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris", " Rome"])
+    lead = lens_tables.grid(two, "lead")
+    last = lead[(lead["order"] == len(lens.rows) - 1) & (lead["position"] == 5)].iloc[0]
+    paris, rome = two.target_logits[-1, 5]
+    assert last["value"] == pytest.approx(float(paris - rome), rel=1e-5) and lead["strength"].abs().max() == pytest.approx(1)
     for colour in lens_tables.COLOURS:
+        if colour == "lead":
+            continue
         cells = lens_tables.grid(lens, colour)
         assert len(cells) == len(lens.rows) * len(lens.tokens) and cells["strength"].between(0, 1).all()
     assert cells[cells["order"] == len(lens.rows) - 1]["final"].all()

@@ -12,6 +12,7 @@ import streamlit as st
 from huggingface_hub import constants
 from streamlit import dataframe_util
 from streamlit.testing.v1 import AppTest
+from tokenizers import processors
 
 import infoflow
 from infoflow.catalog import MODELS, PRESETS, Entry
@@ -425,7 +426,7 @@ def test_paris_rises_through_the_layers_one_click_away() -> None:
 def test_looking_at_the_lens_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(opened(LENS), "The capital of France is")
     monkeypatch.setattr(cache, "logit_lens", lambda *_, **__: pytest.fail("the model was run"))
-    for colour in ("entropy", "KL to output", "rank"):
+    for colour in ("entropy", "KL to output", "lead", "rank"):
         next(g for g in app.button_group if g.label == "Colour").set_value(colour).run()
         assert errors(app) == []
     assert "Type a token to follow" in app.info[0].value
@@ -460,3 +461,48 @@ def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cache, "logit_lens", lambda *a, **k: replace(run(*a, **k), max_error=0.2))
     app = opened(LENS)
     assert errors(app) == [] and "error 2.0e-01. Do not rely on" in app.warning[0].value
+
+
+@pytest.fixture
+def one_token_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model whose tokenizer puts nothing before a text, so that a prompt can be a single token."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    tokenizer.save_pretrained(tmp_path)
+    tiny.hf_model("llama").save_pretrained(tmp_path)
+    monkeypatch.setattr("infoflow.ui.inputs.MODELS", (*MODELS, Entry(str(tmp_path), str(tmp_path), "", 0, "")))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["information_flow", "attention", "logit_lens", "generation"])
+def test_a_single_token_is_no_error_anywhere(name: str, one_token_model: str) -> None:
+    app = opened(str(ROOT / f"pages/{name}.py"))
+    app.selectbox(key="model").set_value(one_token_model)
+    assert errors(ask(app, "a")) == [] and "Below is the last good run" not in captions(app)
+    if name == "attention":
+        assert "no earlier one to look at" in app.info[0].value
+    if name == "generation":
+        assert "1.00 in all" in captions(app)  # its only token is not hidden
+
+
+def test_one_token_s_lead_over_another_colours_the_lens() -> None:
+    app = follow(ask(opened(LENS), "The capital of France is"), "Paris", "Rome")
+    next(g for g in app.button_group if g.label == "Colour").set_value("lead").run()
+    assert errors(app) == [] and not app.info and "of  Paris over  Rome" in captions(app)
+    last = next(c for c in lens_cells(app) if c["position"] == 5 and c["order"] == 12)
+    assert last["value"] > 3 and 0 < last["strength"] <= 1
+    app = follow(app, "Paris")
+    assert "Type two tokens" in app.info[0].value
+
+
+def test_two_prompts_are_compared_through_the_layers() -> None:
+    app = follow(ask(opened(LENS), "The capital of France is"), "Rome")
+    app.text_input(key="lens_other").set_value("The capital of Italy is").run()
+    assert errors(app) == []
+    said = " ".join(m.value for m in app.markdown).replace("\\", "")
+    assert "This prompt ends with “Paris” (100%), the other with “Rome” (100%)" in said and "differ from" in said
+    rows = rows_of(app, "Tokens through the layers of two prompts")
+    rome = {r["run"]: r["probability"] for r in rows if r["token"] == "Rome" and r["order"] == 12}
+    assert rome["other"] > 0.9 > 0.1 > rome["this"]
+    app.text_input(key="lens_other").set_value("x " * 3000).run()
+    assert "this model reads at most" in errors(app)[0]

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from infoflow.charts.labels import by_value
-from infoflow.charts.palette import ink, ramp, series
+from infoflow.charts.palette import ink, ramp, series, signed_ramp
 
 _NO_FRAME = alt.ViewConfig(stroke="transparent")
 _ROW, _WIDE = 21, 960
@@ -47,8 +47,10 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
         alt.Tooltip("kl:Q", title="KL to output", format=".2f"),
     ]
     base = alt.Chart(cells).encode(x=x, y=y)
+    strong = alt.Scale(domain=[0, 1], range=ramp(dark))
+    signed = alt.Scale(domain=[-1, 0, 1], range=list(signed_ramp(dark)), interpolate="rgb")
     ground = base.mark_rect(cornerRadius=1.5).encode(
-        color=alt.Color("strength:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=ramp(dark))),
+        color=alt.Color("strength:Q", legend=None, scale=signed if title == "lead" else strong),
         stroke=alt.when(picked)
         .then(alt.value(page.text))
         .when("datum.final")
@@ -57,7 +59,7 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
         strokeWidth=alt.when(picked).then(alt.value(2.2)).otherwise(alt.value(1.2)),
         tooltip=tips,
     )
-    dark_ground = "datum.strength > 0.45"
+    dark_ground = "false" if title == "lead" else "datum.strength > 0.45"
     text = base.mark_text(fontSize=9.5, limit=max(16, _WIDE / len(columns) - 3), clip=True).encode(
         text="text:N", color=alt.condition(dark_ground, alt.value(ramp(dark)[0]), alt.value(page.text)), tooltip=tips
     )
@@ -69,7 +71,8 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
 
 
 def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = False) -> alt.LayerChart:
-    """Tokens through the rows of the stream. Columns: order, row, token, followed, and `value` (probability, or rank)."""
+    """Tokens through the rows of the stream, followed ones solid. Columns: order, row, token, followed, and `value` (probability,
+    or rank); run, where two are compared."""
     page = ink(dark)
     shown = table[table[value].notna()]
     rows = shown.drop_duplicates("order").sort_values("order")
@@ -90,9 +93,11 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
     tips = [alt.Tooltip("token:N"), alt.Tooltip("row:N"), alt.Tooltip("probability:Q", format=".2%"), alt.Tooltip("rank:Q")]
     base = alt.Chart(shown).encode(x=x, y=y, color=colour, tooltip=tips)
     lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22)).encode(
-        strokeDash=alt.condition("datum.followed", alt.value([1, 0]), alt.value([4, 3]))
+        detail="followed:N", strokeDash=alt.condition("datum.followed", alt.value([1, 0]), alt.value([4, 3]))
     )
     ends = shown[shown["order"] == shown["order"].max()].sort_values(value, ascending=not ranks)
+    if "run" in ends:  # of two runs, this one's lines are named
+        ends = ends[ends["run"] == "this"]
     names = (
         alt.Chart(_apart(ends, value, ranks)).mark_text(align="left", dx=10, fontSize=11)
         .encode(x=x, y=alt.Y("at:Q", scale=scale), text="token:N", color=colour)

@@ -103,6 +103,7 @@ KEPT = (
     "ndif_key",
     "lens_colour",
     "lens_follow",
+    "lens_other",
     "layer",
     "head",
     "attn_level",
@@ -288,6 +289,17 @@ def say(said: tuple[str, ...]) -> None:
         return
     one_word = " Answer with one word." if st.session_state.get("talk_one_word") and not said else ""
     talk_again((*said, text + one_word))
+
+
+def other_prompt() -> str:
+    """A second prompt, to compare with."""
+    return st.text_input(
+        "Other prompt",
+        key="lens_other",
+        max_chars=MAX_CHARACTERS,
+        bind="query-params",
+        placeholder="e.g. with another name in it",
+    ).strip()
 
 
 def next_turn(said: tuple[str, ...], model: str) -> None:

@@ -6,7 +6,8 @@ import streamlit as st
 
 from infoflow import lens_tables
 from infoflow.analyses.logit_lens import Lens
-from infoflow.ui import blocks, texts
+from infoflow.charts import lens as charts
+from infoflow.ui import blocks, cache, inputs, jobs, texts
 
 
 def clicked(selection: Any, lens: Lens) -> tuple[int, int]:
@@ -31,3 +32,24 @@ def cell(lens: Lens, row: int, position: int) -> None:
     st.markdown("**Moved by this block**", help=texts.LENS_MOVED)
     change = st.column_config.NumberColumn("change", format="percent")
     st.dataframe(lens_tables.moved(lens, row, position), hide_index=True, column_config={"change": change})
+
+
+def contrast(asked: inputs.Reading, lens: Lens, mids: bool) -> None:
+    """The same tokens in the run of another prompt, beside this one's."""
+    with st.expander("Compare with another prompt"):
+        prompt = inputs.other_prompt()
+        if not prompt:
+            st.caption(texts.LENS_OTHER)
+            return
+        follow = tuple(dict.fromkeys([*lens.targets, *lens.answers[-1, :3].tolist()]))
+        with blocks.reporting_errors():
+            other, _ = jobs.run(
+                lambda job: cache.lens(asked.place, asked.model, prompt, follow, asked.mids, job),
+                on_cancel=lambda: st.session_state.update(lens_other=""),
+                name="lens_other",
+            )
+            st.markdown(blocks.plain(lens_tables.apart(lens, other)))
+            lines = lens_tables.contrasted(lens, other, mids)
+            chart = charts.trajectories(lines, "probability", inputs.dark())
+            st.altair_chart(chart, key="lens_contrast", alt="Tokens through the layers of two prompts")
+            st.caption("Last positions. Solid: this prompt; dashed: the other. Follow a token to see it here too.")

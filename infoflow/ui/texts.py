@@ -117,10 +117,20 @@ LENS_USE = """Outlined: already the final answer. Hover for the five likeliest, 
 prompt's tokens; each cell predicts the token after it."""
 
 LENS_COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: stronger is surer. **rank** of the
-followed token: stronger is nearer the top. **KL to output**: stronger is closer to what the model says in the end."""
+followed token: stronger is nearer the top. **lead**: logit of the first followed token minus the second's. **KL to
+output**: stronger is closer to what the model says in the end."""
 
 LENS_FOLLOW = """Tokens whose probability and rank are followed through the layers: type any text that is one token here. The
 first one's rank can colour the table."""
+
+LENS_OTHER = """Type a prompt that differs in what you are after: the likeliest tokens here, and the followed ones, are then drawn
+for both."""
+
+LENS_NEEDS = {
+    "rank": "Type a token to follow: its rank then colours the table. Until then colours are probabilities.",
+    "lead": "Type two tokens to follow: the lead of the first over the second then colours the table. Until then colours are "
+    "probabilities.",
+}
 
 LENS_MIDS = """Rows after attention, before the MLP. On the hosted service they are read only when this is on: they double what is
 brought back."""
@@ -131,7 +141,9 @@ LENS_MOVED = """The tokens whose probability the block that leads to this row ra
 after."""
 
 LENS_TRUST = """The rows are not made to be read this way, and early ones often can't be: bars show at how many positions a row
-names the final token, the line how much is lost by taking its distribution for the output's."""
+names the final token, the line how much is lost by taking its distribution for the output's. A tuned lens (Belrose et al.
+2023) learns a translation for each layer that mends much of this; none is read here: rows go through the unembedding as
+they are."""
 
 LENS_HOW = """The residual of each row goes through the model's own final norm (its scale computed anew for that row) and its own
 unembedding, is scaled and softly capped where the family does that, and becomes probabilities. The top row is the model's
@@ -166,6 +178,9 @@ ATTN_ARCS = """Weights below this are left out of the arcs; nothing is computed 
 
 ATTN_USE = """Hover for weights. Colour follows the square root, so that small weights show. Click a head in the map of
 all heads to look at it."""
+
+ATTN_ONE = """This prompt is a single token: it has no earlier one to look at, so every head looks at the token itself. Add a few
+words."""
 
 ATTN_KINDS = """previous: mean of A[i, i−1]. duplicate: where a token occurred before, the largest A[i, j] on such a j.
 induction: the largest A[i, j+1] there, on what came after it. Means over the positions where they apply."""
