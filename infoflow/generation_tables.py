@@ -112,6 +112,11 @@ def nodes(
     return table
 
 
+def written(gen: Generation, step: int) -> str:
+    """The token that a step wrote, as the picture calls it."""
+    return clean(gen.pieces[gen.n_prompt + step])
+
+
 def likeliest(gen: Generation, step: int) -> pd.DataFrame:
     """The top k of one step: token, probability, logit, written (whether it is what was written)."""
     ids = gen.token_ids[step].tolist()

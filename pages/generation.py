@@ -47,9 +47,7 @@ def picture(written: cache.Written) -> None:
         st.caption(texts.GEN_USE)
     with right:
         steps.step(gen, at.step, found, hide_first)
-    st.markdown(
-        f"**What raised “{blocks.plain(gen.tokens[gen.n_prompt + at.step])}”**, step {at.step + 1}", help=texts.GEN_RAISED
-    )
+    st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=texts.GEN_RAISED)
     table = tables.raised(gen, at.step)
     st.altair_chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt="What raised the token written")
     n_before = gen.n_prompt + at.step

@@ -24,7 +24,7 @@ def text(written: cache.Written) -> None:
 
 def step(gen: Generation, number: int, found: tables.Connections, hide_first: bool) -> None:
     """The likeliest tokens of a step, and what its weights sum to."""
-    name = blocks.plain(gen.tokens[gen.n_prompt + number])
+    name = blocks.plain(tables.written(gen, number))
     st.markdown(f"**Step {number + 1} of {gen.n_steps}: “{name}”**")
     place = "the likeliest" if gen.rank[number] == 0 else f"number {gen.rank[number] + 1} by probability"
     st.caption(f"Probability {gen.prob[number]:.1%}, {place}.")

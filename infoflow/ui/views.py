@@ -254,13 +254,13 @@ def stepping(n_steps: int, scope: str) -> Stepping:
         reset()
         st.session_state[every] = False
 
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         at = 1
         if n_steps > 1:
-            at = st.slider("Step", 1, n_steps, key=step, on_change=to_step, help=texts.GEN_STEP, width=300)
+            at = st.slider("Step", 1, n_steps, key=step, on_change=to_step, help=texts.GEN_STEP, width=260)
         least = st.slider(
             "Threshold", 0.0, 0.2, unless_kept("gen_least", 0.05), 0.001, format="%.3f", key="gen_least",
-            help=texts.GEN_LEAST, width=200,
+            help=texts.GEN_LEAST, width=180,
         )  # fmt: skip
         hide_first = st.toggle(
             "Hide first token", value="gen_hide_first" not in st.session_state, key="gen_hide_first",
