@@ -92,8 +92,9 @@ def test_sampling_can_be_repeated_and_is_what_its_formula_says(demo: "infoflow.M
 
 
 def test_settings_of_the_model_itself_do_not_bend_its_scores() -> None:
-    hf = tiny.hf_model("llama")
+    hf = tiny.hf_model("gemma")
     plain = infoflow.generate(infoflow.wrap_model(hf, tiny.tokenizer()), PROMPT, 8)
+    assert len(set(plain.output_ids)) < 8  # it repeats itself, so that a penalty would show
     hf.generation_config.repetition_penalty, hf.generation_config.do_sample = 3.0, True
     hf.generation_config.temperature, hf.generation_config.no_repeat_ngram_size = 5.0, 1
     assert infoflow.generate(infoflow.wrap_model(hf, tiny.tokenizer()), PROMPT, 8).output_ids == plain.output_ids

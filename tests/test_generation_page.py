@@ -142,14 +142,14 @@ def by_hand(weights: list[list[float]], n_prompt: int) -> "infoflow.Generation":
 
 
 def test_normalisations_by_hand() -> None:
-    gen = by_hand([[0.5, 0.3, 0.2, 0.0], [0.4, 0.2, 0.1, 0.3]], n_prompt=3)
+    gen = by_hand([[0.5, 0.3, 0.2, 0.0], [0.3, 0.2, 0.1, 0.4]], n_prompt=3)
     raw = tables.connections(gen, "one head", 0, 0)
     np.testing.assert_allclose(raw.inputs, [[0, 0.3, 0.2], [0, 0.2, 0.1]], rtol=1e-6)
-    np.testing.assert_allclose(raw.outputs, [[0, 0], [0.3, 0]], rtol=1e-6)
-    np.testing.assert_allclose((raw.raw_inputs, raw.raw_outputs), [[0.5, 0.3], [0, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(raw.outputs, [[0, 0], [0.4, 0]], rtol=1e-6)
+    np.testing.assert_allclose((raw.raw_inputs, raw.raw_outputs), [[0.5, 0.3], [0, 0.4]], rtol=1e-6)
     joint = tables.connections(gen, "one head", 0, 0, "joint")
-    np.testing.assert_allclose(joint.inputs, [[0, 0.6, 0.4], [0, 1 / 3, 1 / 6]], rtol=1e-6)
-    np.testing.assert_allclose(joint.outputs[1], [0.5, 0], rtol=1e-6)
+    np.testing.assert_allclose(joint.inputs, [[0, 0.6, 0.4], [0, 2 / 7, 1 / 7]], rtol=1e-6)
+    np.testing.assert_allclose(joint.outputs[1], [4 / 7, 0], rtol=1e-6)
     apart = tables.connections(gen, "one head", 0, 0, "separate")
     np.testing.assert_allclose(apart.inputs, [[0, 0.6, 0.4], [0, 2 / 3, 1 / 3]], rtol=1e-6)
     np.testing.assert_allclose(apart.outputs, [[0, 0], [1, 0]], rtol=1e-6)  # the first has none before it

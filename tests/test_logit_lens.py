@@ -1,6 +1,7 @@
 """The logit lens: its last row is the model, every other the obvious computation on hidden states of a plain forward pass."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,3 +192,17 @@ def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.M
         infoflow.logit_lens(demo, "a b c " * 30)
     with pytest.raises(BadPrompt, match="Interventions"):
         infoflow.logit_lens(demo, "a", interventions=[1])
+
+
+def test_where_two_runs_part_by_hand(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", mids=False)
+    rows = len(lens.rows)
+
+    def says(differ: list[int]) -> str:
+        ids = lens.token_ids.copy()
+        ids[differ, -1, 0] = demo.token_id(" Rome")
+        return lens_tables.apart(lens, replace(lens, token_ids=ids, names={**lens.names, demo.token_id(" Rome"): " Rome"}))
+
+    assert "differ" not in says([]) and "“Paris” (100%), the other with “Paris”" in says([])
+    assert "differ from “Layer 4, after MLP” on" in says([1, rows - 2, rows - 1])  # apart, together again, apart for good
+    assert "differ from “Embedding” on" in says(list(range(rows)))
