@@ -184,7 +184,7 @@ def attention_bytes(model: "infoflow.model.Model", n_tokens: int) -> int:
     """Memory of `attention` beyond the weights: the patterns of all heads, L H T^2 numbers, twice where they come packed."""
     s = model.sizes()
     kept = s.layers * s.heads * n_tokens**2
-    return _FLOAT * (kept * (2 if model.connection is not None else 1) + 3 * s.heads * n_tokens**2 + n_tokens * s.vocabulary)
+    return _FLOAT * (kept * (2 if model.connection is not None else 1) + 5 * s.heads * n_tokens**2 + n_tokens * s.vocabulary)
 
 
 def check_attention(model: "infoflow.model.Model", n_tokens: int) -> None:
@@ -208,7 +208,7 @@ def generation_bytes(model: "infoflow.model.Model", n_prompt: int, n_new: int) -
     step's patterns L H N T and logits N V, and the keys and values of the run before it, 2 L T d."""
     s, n = model.sizes(), n_prompt + n_new
     more = s.layers * n * (s.heads * n_new + 2 * s.kv_heads * s.d_head) + 2 * n_new * s.vocabulary
-    return attribution_bytes(model, n) + _FLOAT * more + chunk_bytes(model)
+    return int(1.5 * attribution_bytes(model, n)) + _FLOAT * more + chunk_bytes(model)  # measured by benchmarks/memory.py
 
 
 def check_generation(model: "infoflow.model.Model", n_prompt: int, n_new: int) -> None:
@@ -231,7 +231,8 @@ def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
     s = model.sizes()
     rows = 1 + s.layers * (1 + mids)
     at_once = min(n_tokens, max(1, chunk_bytes(model) // (32 * s.vocabulary)))
-    return _FLOAT * (rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + 8 * at_once * s.vocabulary)
+    forward = 3 * s.heads * n_tokens**2  # one layer's scores, as the model itself computes them
+    return _FLOAT * (rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + 12 * at_once * s.vocabulary + forward)
 
 
 def check_lens(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> None:

@@ -33,7 +33,7 @@ def read_off(nn, tracer, arch, k, wanted, mids, n_answers, n_moved, report):
         for first in range(0, n, at_once):
             here = slice(first, min(n, first + at_once))
             parts.append(_measured([x[here] for x in stream], norm, head, arch, answer[here], k, wanted, n_answers, n_moved))
-    found = {name: torch.cat([part[name] for part in parts], 1).cpu() for name in parts[0]}
+    found = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
     return {**found, "dtype": str(stream[0].dtype).removeprefix("torch.")}
 
 
@@ -56,38 +56,41 @@ def _measured(stream, norm, head, arch, answer, k, wanted, n_answers, n_moved):
     goal = answer.log_softmax(-1)
     asked = torch.tensor(wanted, dtype=torch.long, device=answer.device).expand(len(answer), -1)
     likely = goal.topk(n_answers).indices
-    out = {name: [] for name in _NAMES}
+    widths = {
+        "logits": k, "target_logits": len(wanted), "answer_logits": n_answers, "gained": 2 * n_moved,
+        "ids": k, "target_ranks": len(wanted), "moved": 2 * n_moved, "rank_before": 2 * n_moved, "rank_after": 2 * n_moved,
+    }  # fmt: skip
+    whole = ("ids", "target_ranks", "moved", "rank_before", "rank_after")
+    # what is kept has its place before anything large comes and goes, which small pieces in between would hold apart
+    out = {
+        name: torch.zeros(len(stream), len(answer), width, dtype=torch.int32 if name in whole else torch.float32)
+        for name, width in widths.items()
+    }
+    out |= {name: torch.zeros(len(stream), len(answer)) for name in ("log_sum", "entropy", "kl")}
     before = None
-    for x in stream:
+    for row, x in enumerate(stream):
         logits = _logits(head(norm(x[None]))[0], arch)
         log_sum = logits.logsumexp(-1)
         log_p = logits - log_sum[:, None]
         p = log_p.exp()
         top = logits.topk(k)
-        out["ids"].append(top.indices.int())
-        out["logits"].append(top.values)
-        out["log_sum"].append(log_sum)
-        out["entropy"].append(-(p * log_p.clamp_min(-1e30)).sum(-1))
-        out["kl"].append((goal.exp() * (goal - log_p)).sum(-1))
-        out["target_logits"].append(logits.gather(1, asked))
-        out["target_ranks"].append(_ranks(logits, asked))
-        out["answer_logits"].append(logits.gather(1, likely))
+        out["ids"][row] = top.indices
+        out["logits"][row] = top.values
+        out["log_sum"][row] = log_sum
+        out["entropy"][row] = -(p * log_p.clamp_min(-1e30)).sum(-1)
+        out["kl"][row] = (goal.exp() * (goal - log_p)).sum(-1)
+        out["target_logits"][row] = logits.gather(1, asked)
+        out["target_ranks"][row] = _ranks(logits, asked)
+        out["answer_logits"][row] = logits.gather(1, likely)
         gained = p - before[1] if before is not None else torch.zeros_like(p)
         moved = torch.cat([gained.topk(n_moved).indices, (-gained).topk(n_moved).indices], 1)
-        out["moved"].append(moved.int())
-        out["gained"].append(gained.gather(1, moved))
-        out["rank_before"].append(_ranks(logits if before is None else before[0], moved))
-        out["rank_after"].append(_ranks(logits, moved))
+        out["moved"][row] = moved
+        out["gained"][row] = gained.gather(1, moved)
+        out["rank_before"][row] = _ranks(logits if before is None else before[0], moved)
+        out["rank_after"][row] = _ranks(logits, moved)
         before = (logits, p)
-    stacked = {name: torch.stack(values) for name, values in out.items()}
     off = (before[0] - answer).abs().amax(-1) / answer.abs().amax(-1).clamp_min(1e-30)
-    return {**stacked, "answers": likely.int()[None], "off": off[None]}
-
-
-_NAMES = (
-    "ids", "logits", "log_sum", "entropy", "kl", "target_logits", "target_ranks", "answer_logits", "moved", "gained",
-    "rank_before", "rank_after",
-)  # fmt: skip
+    return {**out, "answers": likely.int()[None].cpu(), "off": off[None].cpu()}
 
 
 def _ranks(logits, ids):
