@@ -154,3 +154,11 @@ def test_two_thousand_tokens_fit_on_the_bundled_model(demo: infoflow.Model) -> N
     found = infoflow.attribute(demo, ids, 300)
     assert len(found.by_source) == 2000
     assert found.max_error < 1e-3
+
+
+def test_what_was_run_is_kept_with_the_result() -> None:
+    model = tiny.model("llama")
+    made = infoflow.attribute(model, "abc", 65).provenance
+    assert (made.model, made.dtype, made.prompt) == ("tiny-llama", "float32", "abc")
+    who = infoflow.carriers(model, [1, 2, 3], 1, 2, 0, sources="words").provenance
+    assert (who.prompt, who.sources) == ("1 2 3", "words")

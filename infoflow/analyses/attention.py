@@ -113,12 +113,7 @@ def attention(
         value_norm=raw["value_norm"].numpy(),
         write_norm=raw["write_norm"].numpy(),
         scores=heads.score(pattern.numpy(), ids),
-        provenance=Provenance(
-            model=model.name,
-            revision=model.revision,
-            dtype=raw["dtype"],
-            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
-        ),
+        provenance=Provenance.of(model, prompt, raw["dtype"]),
     )
 
 

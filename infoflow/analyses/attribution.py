@@ -27,6 +27,7 @@ from jaxtyping import Float
 from infoflow import budget
 from infoflow.analyses.attribution_trace import attribute_block
 from infoflow.errors import BadPrompt
+from infoflow.provenance import Provenance
 from infoflow.tokens import label, unique
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Attribution:
     """whether the mean logit of the vocabulary is taken off"""
     max_error: float
     """largest of |sum of each split - its total|, relative to the larger of |total| and 1"""
+    provenance: Provenance
 
     @property
     def by_layer(self) -> Float[np.ndarray, " layer"]:
@@ -143,4 +145,5 @@ def attribute(
         direct_total=raw["direct_total"],
         centred=centred,
         max_error=off / max(1.0, abs(raw["total"])),
+        provenance=Provenance.of(model, prompt, raw["dtype"]),
     )

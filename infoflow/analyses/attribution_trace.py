@@ -91,6 +91,7 @@ def attribute_block(nn, tracer, arch, n, position, ids, centred, folded, report)
         "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
         "embedding": float(embeddings[position].detach() @ direction),
         "direct_bias": of_biases,
+        "dtype": str(dtype).removeprefix("torch."),
         "total": float(logits @ weight),
         "direct_total": float(logits @ weight) if folded else float(end.sum(0) @ direction),
     }

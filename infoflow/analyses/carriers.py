@@ -25,6 +25,7 @@ from jaxtyping import Float
 from infoflow.analyses.carriers_trace import carriers_block
 from infoflow.catalog import STAGES
 from infoflow.errors import BadPrompt
+from infoflow.provenance import Provenance
 from infoflow.tokens import BIAS, Labels, label, sources_of, unique
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Carriers:
     """how much of it each head of the later layers carried from this position to others, as a share of the residual there"""
     max_error: float
     """|sum of all shares - 1|"""
+    provenance: Provenance
 
     def to_frame(self) -> pd.DataFrame:
         """One row per carrier: kind (embedding, head, MLP, bias), layer, head, position, token, share; the largest first."""
@@ -133,4 +135,5 @@ def carriers(
         arrives=raw["arrives"].numpy(),
         reads=raw["reads"].numpy(),
         max_error=abs(total - 1),
+        provenance=Provenance.of(model, prompt, raw["dtype"], sources=sources if isinstance(sources, str) else "custom"),
     )

@@ -13,6 +13,7 @@ def carriers_block(nn, tracer, arch, n, members, is_bias, layer, stage, position
     layers = nn.get(arch.layers)
     n_layers = len(layers)
     column = onward = moved = None
+    dtype = ""
     here, every = slice(position, position + 1), slice(None)
     rows = torch.empty(0)
     brought, written, start = [], [], torch.empty(0)
@@ -21,6 +22,7 @@ def carriers_block(nn, tracer, arch, n, members, is_bias, layer, stage, position
     for index in range(n_layers):
         given = layers[index].input
         if index == 0:
+            dtype = str(given.dtype).removeprefix("torch.")
             column = column_of(n, is_bias, arch.biased, given.device)
             onward = column_of(n, False, arch.biased, given.device)  # the maps' biases do not come from the cell
         seen = capture(layers[index], given, index, arch, column)
@@ -79,6 +81,7 @@ def carriers_block(nn, tracer, arch, n, members, is_bias, layer, stage, position
         "direct_bias": direct_bias,
         "arrives": arrives,
         "reads": reads,
+        "dtype": dtype,
     }
 
 

@@ -321,13 +321,8 @@ def _assemble(
         logit_error=raw["logit_error"],
         top_agrees=raw["top_agrees"],
         pattern_row_error=raw["row_error"],
-        provenance=Provenance(
-            model=model.name,
-            revision=model.revision,
-            dtype=raw["dtype"],
-            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
-            sources=sources if isinstance(sources, str) else "custom",
-            method=METHOD,
+        provenance=Provenance.of(
+            model, prompt, raw["dtype"], sources=sources if isinstance(sources, str) else "custom", method=METHOD
         ),
     )
 

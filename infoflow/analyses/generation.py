@@ -180,10 +180,5 @@ def generate(
         max_error=float(off.max()),
         names={int(i): model.name_of(int(i)) for i in np.unique(values["top"])},
         how=f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy",
-        provenance=Provenance(
-            model=model.name,
-            revision=model.revision,
-            dtype=raw["dtype"],
-            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
-        ),
+        provenance=Provenance.of(model, prompt, raw["dtype"]),
     )

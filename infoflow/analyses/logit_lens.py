@@ -149,12 +149,7 @@ def logit_lens(
         rank_after=values["rank_after"],
         max_error=float(values["off"].max()),
         names={i: model.name_of(i) for i in occurring},
-        provenance=Provenance(
-            model=model.name,
-            revision=model.revision,
-            dtype=raw["dtype"],
-            prompt=prompt if isinstance(prompt, str) else " ".join(map(str, prompt)),
-        ),
+        provenance=Provenance.of(model, prompt, raw["dtype"]),
     )
 
 
