@@ -10,6 +10,7 @@ import numpy as np
 from infoflow.analyses.flow import Flow, Prediction
 from infoflow.errors import InfoflowError
 from infoflow.provenance import Provenance
+from infoflow.vocabulary import CHAT, PLAIN
 
 _ARRAYS = ("source_of", "embedding_norm", "error", "source_logits")
 
@@ -81,7 +82,7 @@ class Conversation:
     model: str
     revision: str
     form: str
-    """"chat" or "plain text" """
+    """chat, or plain text"""
     said: tuple[str, ...]
     """by the user: a question, then corrections"""
     answers: tuple[str, ...]
@@ -105,6 +106,8 @@ def load_conversation(data: bytes) -> Conversation:
         texts = {name: tuple(read[name]) for name in ("said", "answers")}
         found = Conversation(**{**read, **texts})
         if not all(isinstance(v, str) for v in (found.model, found.revision, found.form, *found.said, *found.answers)):
+            raise ValueError
+        if found.form not in (CHAT, PLAIN):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InfoflowError("This file is no saved conversation. Choose a JSON file that the Corrections page saved.") from None

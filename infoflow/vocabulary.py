@@ -8,6 +8,8 @@ import jinja2
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.tokens import UNDECODABLE, Token
 
+CHAT, PLAIN = "chat", "plain text"
+"""how a prompt or a conversation is written: in the model's chat template, or as it is"""
 Turn = tuple[str, str]
 """role ("user" or "assistant") and text"""
 

@@ -184,6 +184,7 @@ def test_a_conversation_is_kept_and_read_again() -> None:
         b'{"infoflow": "flow"}',
         save_conversation(kept).replace(b'"said": [', b'"said": [1, '),
         b"[1]",
+        save_conversation(replace(kept, form="letter")),
     ):
         with pytest.raises(InfoflowError, match="no saved conversation"):
             load_conversation(bad)

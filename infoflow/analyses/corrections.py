@@ -20,13 +20,12 @@ from infoflow.analyses.generation import Generation, generate, text_of
 from infoflow.analyses.logit_lens import Lens, logit_lens
 from infoflow.errors import BadPrompt
 from infoflow.tokens import BIAS, Token, printable, word_of
-from infoflow.vocabulary import Turn
+from infoflow.vocabulary import CHAT, PLAIN, Turn
 
 if TYPE_CHECKING:
     import infoflow.model
 
 USER, ASSISTANT = "user", "assistant"
-CHAT, PLAIN = "chat", "plain text"
 _PLAIN_ROLES = {USER: "Question:", ASSISTANT: "Answer:"}
 START, CUE = "start", "answer cue"
 
@@ -44,7 +43,7 @@ class Answer:
     lens: Lens
     """of the conversation up to there, followed: that token"""
     form: str
-    """"chat" or "plain text" """
+    """chat, or plain text"""
 
     @property
     def token(self) -> int:
@@ -136,7 +135,7 @@ class Correction:
 
 
 def form_of(model: "infoflow.model.Model", form: str) -> str:
-    """ "chat" or "plain text"; "auto" is the first where the model has a chat template.
+    """Chat or plain text; "auto" is the first where the model has a chat template.
 
     Raises:
         BadPrompt: another word.

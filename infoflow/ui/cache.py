@@ -20,7 +20,7 @@ from infoflow.heads import HeadScores
 from infoflow.selftest import Check, check, judge
 from infoflow.tokens import groups_of
 from infoflow.ui import jobs
-from infoflow.vocabulary import Turn
+from infoflow.vocabulary import CHAT, Turn
 
 if TYPE_CHECKING:
     import infoflow.hub
@@ -359,7 +359,7 @@ def generation(
         InfoflowError: what `loaded` and `generate` raise; Cancelled when the job is stopped.
     """
     found = loaded(place, name, job)
-    chat = form == "chat" or (form == "auto" and found.is_instruct)
+    chat = form == CHAT or (form == "auto" and found.is_instruct)
     return Written(
         _generation(_made(place, found), prompt, new_tokens, sampling, chat, found, job), chat, found.has_chat_template
     )

@@ -16,6 +16,7 @@ from infoflow.errors import InfoflowError
 from infoflow.sessions import MOST_CHARACTERS, MOST_TURNS, load_conversation
 from infoflow.ui import texts
 from infoflow.ui.cache import HERE, Machine, Place
+from infoflow.vocabulary import CHAT, PLAIN
 
 T = TypeVar("T")
 MAX_CHARACTERS = 20_000
@@ -58,7 +59,7 @@ class Looking(Question):
         return Looking(asked.model, asked.prompt, place=asked.place)
 
 
-FORMS = ("auto", "plain text", "chat")
+FORMS = ("auto", PLAIN, CHAT)
 MOST_NEW = 50
 
 
@@ -264,7 +265,7 @@ def talking() -> Talking:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk)
         model = _model(width=260)
-        form = choice("Written as", ("auto", "chat", "plain text"), "auto", "talk_form", texts.TALK_FORM)
+        form = choice("Written as", ("auto", CHAT, PLAIN), "auto", "talk_form", texts.TALK_FORM)
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
     return Talking(model, " / ".join(said), place=place(), said=said, form=form)
