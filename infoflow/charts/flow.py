@@ -280,7 +280,15 @@ def cell_bars(
         "source_label:N",
         sort=None,
         title=None,
-        axis=alt.Axis(labelLimit=110, ticks=False, domain=False, labelOverlap=False, labelColor=page.text, labelPadding=6),
+        axis=alt.Axis(
+            labelLimit=110,
+            ticks=False,
+            domain=False,
+            labelOverlap=False,
+            labelFlush=False,
+            labelColor=page.text,
+            labelPadding=6,
+        ),
     )
     form = ".1%" if percent else "+.2f"
     base = alt.Chart(shown).encode(y=y)
