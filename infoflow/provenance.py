@@ -20,6 +20,8 @@ class Provenance:
     prompt: str
     sources: str = ""
     """what was kept apart, for an analysis that splits by source"""
+    how: str = ""
+    """how a text was written: greedy, or sampled with what, and whether in a chat template"""
     infoflow: str = __version__
     method: int = 1
     """of the analysis that made it"""

@@ -34,7 +34,7 @@ def comparison(found: corrections.Correction) -> None:
     if not found.changes:
         talk.side("Answer", found.answers[0], view, dark)
         talk.layers(found.answers[0])
-        st.info("Now correct the answer, on the left: then both are compared here.")
+        st.info("Now correct the answer, in the box above: then both are compared here.")
         return
     change = found.changes[number]
     before, after = st.columns(2, gap="medium")

@@ -79,6 +79,8 @@ def test_sampling_can_be_repeated_and_is_what_its_formula_says(demo: "infoflow.M
     prompt = "The old wizard walked through the forest"
     texts = [infoflow.generate(demo, prompt, 12, temperature=1.0, top_p=0.95, seed=seed).text for seed in (3, 3, 4)]
     assert texts[0] == texts[1] != texts[2]
+    made = infoflow.generate(demo, prompt, 1, temperature=1.0, seed=3, chat=True).provenance
+    assert made.how == "sampled at temperature 1, top-p 1, seed 3, in the chat template" and made.prompt == prompt
     scores = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     sampler = decoding.Sampler(0.5, 1.0, seed=3)
     drawn = Counter(int(sampler(scores, scores).argmax()) for _ in range(20_000))

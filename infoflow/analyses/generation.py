@@ -164,6 +164,7 @@ def generate(
     values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))
+    how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
     return Generation(
         pieces=pieces,
         n_prompt=n,
@@ -179,6 +180,6 @@ def generate(
         rank=values["rank"],
         max_error=float(off.max()),
         names={int(i): model.name_of(int(i)) for i in np.unique(values["top"])},
-        how=f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy",
-        provenance=Provenance.of(model, prompt, raw["dtype"]),
+        how=how,
+        provenance=Provenance.of(model, prompt, raw["dtype"], how=f"{how}{', in the chat template' if chat else ''}"),
     )
