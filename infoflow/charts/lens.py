@@ -9,7 +9,7 @@ from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp, series, signed_ramp
 
 _NO_FRAME = alt.ViewConfig(stroke="transparent")
-_ROW, _WIDE = 21, 960
+_ROW = 21
 
 
 def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart:
@@ -60,7 +60,7 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
         tooltip=tips,
     )
     dark_ground = "false" if title == "lead" else "datum.strength > 0.45"
-    text = base.mark_text(fontSize=9.5, limit=max(16, _WIDE / len(columns) - 3), clip=True).encode(
+    text = base.mark_text(fontSize=9.5, limit=alt.ExprRef(expr=f"max(16, width / {len(columns)} - 3)"), clip=True).encode(
         text="text:N", color=alt.condition(dark_ground, alt.value(ramp(dark)[0]), alt.value(page.text)), tooltip=tips
     )
     return (
