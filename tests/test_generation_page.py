@@ -108,11 +108,18 @@ def test_one_token_and_a_hundred_are_drawn() -> None:
     app = ask(opened(PAGE), "The cat sat on the mat. " * 20)
     assert errors(app) == []
     assert len([r for r in drawn(app) if r.get("side") == "input"]) == 50
+    assert "The prompt has 142 tokens; pictures show 50 of them" in captions(app)
     app = ask(app, "a")
     assert errors(app) == []
     next(s for s in app.slider if s.label == "New tokens").set_value(1)
     button(app, "Run").click().run()
     assert errors(app) == [] and "Step 1 of 1" in texts(app)
+
+
+def test_a_text_that_ends_at_once_is_told() -> None:
+    app = ask(opened(PAGE), "When Mary and John went to the store, John gave a drink to Mary.")
+    assert errors(app) == [] and "The model ended at once" in captions(app) and "(nothing but the end)" in texts(app)
+    assert "[EOS]" in str(drawn(app))
 
 
 def test_what_a_click_draws(demo: "infoflow.Model") -> None:

@@ -289,6 +289,7 @@ def tokens_shown(n: int, most: int, key: str) -> tuple[int, int]:
     if n <= most:
         return 0, n - 1
     low, high = st.slider("Tokens", 0, n - 1, (n - most, n - 1), key=f"{key}_{n}", help="Which tokens the pictures show.")
+    st.caption(f"The prompt has {n} tokens; pictures show {high - low + 1} of them, chosen above. All of them were run.")
     return int(low), int(high)
 
 
