@@ -158,6 +158,16 @@ def check(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> None:
         )
 
 
+def _refuse(model: "infoflow.model.Model", needed: int, what: str, advice: str) -> None:
+    """Raises TooLarge where a run here needs more than it may take."""
+    allowed = memory_limit(model)
+    if model.connection is None and needed > allowed:
+        raise TooLarge(
+            f"{what} needs about {in_words(needed)}; {in_words(allowed)} are allowed. {advice}, or set INFOFLOW_MAX_MEMORY_MB to "
+            "more."
+        )
+
+
 def attribution_bytes(model: "infoflow.model.Model", n_tokens: int) -> int:
     """Memory of `attribute` beyond the weights: a backward pass holds the patterns and hidden units of all layers,
     L (H T^2 + T (4 d_mlp + 2 d_model)) numbers."""
@@ -172,12 +182,7 @@ def check_attribution(model: "infoflow.model.Model", n_tokens: int) -> None:
     Raises:
         TooLarge: with both numbers.
     """
-    needed, allowed = attribution_bytes(model, n_tokens), memory_limit(model)
-    if model.connection is None and needed > allowed:
-        raise TooLarge(
-            f"Attribution over {n_tokens} tokens needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten the "
-            "prompt, or set INFOFLOW_MAX_MEMORY_MB to more."
-        )
+    _refuse(model, attribution_bytes(model, n_tokens), f"Attribution over {n_tokens} tokens", "Shorten the prompt")
 
 
 def attention_bytes(model: "infoflow.model.Model", n_tokens: int) -> int:
@@ -217,12 +222,8 @@ def check_generation(model: "infoflow.model.Model", n_prompt: int, n_new: int) -
     Raises:
         TooLarge: with both numbers.
     """
-    needed, allowed = generation_bytes(model, n_prompt, n_new), memory_limit(model)
-    if model.connection is None and needed > allowed:
-        raise TooLarge(
-            f"Writing {n_new} tokens after {n_prompt} and reading them needs about {in_words(needed)}; {in_words(allowed)} are "
-            "allowed. Shorten the prompt, ask for fewer tokens, or set INFOFLOW_MAX_MEMORY_MB to more."
-        )
+    what = f"Writing {n_new} tokens after {n_prompt} and reading them"
+    _refuse(model, generation_bytes(model, n_prompt, n_new), what, "Shorten the prompt, ask for fewer tokens")
 
 
 def lens_bytes(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> int:
@@ -241,12 +242,7 @@ def check_lens(model: "infoflow.model.Model", n_tokens: int, mids: bool) -> None
     Raises:
         TooLarge: with both numbers.
     """
-    needed, allowed = lens_bytes(model, n_tokens, mids), memory_limit(model)
-    if model.connection is None and needed > allowed:
-        raise TooLarge(
-            f"Reading {n_tokens} tokens at every layer needs about {in_words(needed)}; {in_words(allowed)} are allowed. Shorten "
-            "the prompt, or set INFOFLOW_MAX_MEMORY_MB to more."
-        )
+    _refuse(model, lens_bytes(model, n_tokens, mids), f"Reading {n_tokens} tokens at every layer", "Shorten the prompt")
 
 
 def fewer_sources(model: "infoflow.model.Model", n_tokens: int, n_sources: int) -> int:

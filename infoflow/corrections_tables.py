@@ -1,8 +1,8 @@
 """The tables that the corrections page shows, beside `Answer.to_frame` and `Change.to_frame`."""
 
-import numpy as np
 import pandas as pd
 
+from infoflow import attention_tables
 from infoflow.analyses.corrections import Answer, Change
 from infoflow.generation_tables import likeliest
 from infoflow.lens_tables import row_title
@@ -28,11 +28,7 @@ def attended(found: Answer, level: str, layer: int, head: int, hide_first: bool 
     if hide_first:
         row[0] = 0
     words = groups_of("words", gen.pieces[: gen.n_prompt])
-    order = list(dict.fromkeys(words))
-    sums = np.zeros(len(order))
-    np.add.at(sums, [order.index(w) for w in words], row)
-    table = pd.DataFrame({"name": order, "share": sums / max(float(sums.sum()), 1e-12)})
-    return table[1 if hide_first else 0 :].reset_index(drop=True), first
+    return attention_tables.attended(row[None], words).rename(columns={"label": "name"}), first
 
 
 def top(found: Answer) -> pd.DataFrame:

@@ -281,11 +281,7 @@ class Model:
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
         if self.connection is not None:
-            if sparse_layers(self._hf, self.architecture):
-                raise UnsupportedModel(
-                    "The experts' weights of a hosted mixture of experts can't be read, so it can't be analysed there. "
-                    "Choose a dense model, or run this one on a machine of your own."
-                )
+            self._refuse_hosted_experts()
             # functions stay here: the service tells of the run through the connection
             sent = [None if callable(a) else a for a in args]
             return remote_run.run(self._traced, ids, block, sent, self.connection)
@@ -301,6 +297,13 @@ class Model:
         ):
             result = nnsight.save(block(traced, tracer, *args))
         return result  # noqa: RET504  nnsight needs the name
+
+    def _refuse_hosted_experts(self) -> None:
+        if sparse_layers(self._hf, self.architecture):
+            raise UnsupportedModel(
+                "The experts' weights of a hosted mixture of experts can't be read, so it can't be analysed there. "
+                "Choose a dense model, or run this one on a machine of your own."
+            )
 
     def generate(
         self,
@@ -320,6 +323,7 @@ class Model:
         arguments = decoding.options(max_new_tokens, pad)
         told = on_token or (lambda token_id: None)
         if self.connection is not None:
+            self._refuse_hosted_experts()  # before it writes what can't be read
             arguments |= decoding.sampled(temperature, top_p) if temperature else {}
             new = remote_run.generate(self._traced, ids, arguments, seed if temperature else None, self.connection)
             for token_id in new:

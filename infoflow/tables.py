@@ -196,7 +196,7 @@ def provenance_line(flow: Flow) -> str:
 
 def visible(text: str) -> str:
     """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
-    if text == UNDECODABLE:
+    if text and not text.strip(UNDECODABLE):
         return "⟨byte⟩"
     shown = printable(text)
     return shown.strip() or "␣" * max(1, len(shown))

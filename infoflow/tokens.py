@@ -41,7 +41,7 @@ def label(token: Token, limit: int = 16) -> str:
     if token.name:
         inner = token.name.strip("<>|/[]").replace("_", " ")
         return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
-    if token.text == UNDECODABLE:
+    if token.text and not token.text.strip(UNDECODABLE):
         return "⟨byte⟩" + str(token.part or "").translate(_SUBSCRIPTS)
     text = printable(token.text)
     if not text:
@@ -71,7 +71,7 @@ def clean_label(piece: str) -> str:
 
 def clean(token: Token) -> str:
     """The same of a token: its special name or its text; a piece of a character keeps its number."""
-    if token.text == UNDECODABLE or token.part:
+    if token.part or UNDECODABLE in token.text:
         return label(token)
     return printable(clean_label(token.name or token.text))
 

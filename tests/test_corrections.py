@@ -193,3 +193,27 @@ def test_a_conversation_is_kept_and_read_again() -> None:
             load_conversation(save_conversation(replace(kept, said=said)))
     assert tables.other_answers(("Paris", "Rome"), ("Paris", "Rome")) == ""
     assert "answer 2 is “Oslo”, saved was “Rome”" in tables.other_answers(("Paris", "Rome"), ("Paris", "Oslo"))
+
+
+def test_a_first_word_of_several_tokens_keeps_its_others(demo: "infoflow.Model", paris: "infoflow.Correction") -> None:
+    """Without a mark before the text the first token is a piece of a word: hiding it hides no more than itself."""
+    found = paris.answers[0]
+    pieces = tuple(infoflow.tokens.Token(i, t) for i, t in enumerate(("Un", "usual", " word")))
+    pattern = np.zeros_like(found.generation.pattern)[:, :, :1, :3]
+    pattern[-1, :, 0] = (0.5, 0.3, 0.2)
+    gen = replace(
+        infoflow.generate(demo, [1, 2, 3], 1), pieces=(*pieces, found.generation.pieces[-1]), n_prompt=3, pattern=pattern
+    )
+    bars, first = tables.attended(replace(found, generation=gen), "last layer", 0, 0)
+    assert dict(zip(bars["name"], bars["share"], strict=True)) == pytest.approx({"Unusual": 0.6, "word": 0.4})
+    assert first == pytest.approx(0.5)
+
+
+def test_an_answer_can_be_stopped_while_it_is_written(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("it went on to read what was written"))
+
+    def stop(done: int, total: int) -> None:
+        raise infoflow.Cancelled("stopped")
+
+    with pytest.raises(infoflow.Cancelled):
+        corrections.answer(demo, [("user", QUESTION)], on_progress=stop)

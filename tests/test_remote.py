@@ -228,6 +228,10 @@ def reads_a_weight(nn, tracer):  # type: ignore[no-untyped-def]
 def test_a_hosted_mixture_of_experts_is_refused_in_words(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UnsupportedModel, match="experts' weights of a hosted"):
         infoflow.decompose(hosted("mixtral", service), "ab")
+    before = len(service.received())
+    with pytest.raises(UnsupportedModel, match="mixture of experts"):
+        hosted("mixtral", service).generate([1, 2], 3)
+    assert len(service.received()) == before  # nothing was written that could not be read
 
 
 def test_an_address_that_is_none_is_told() -> None:

@@ -34,6 +34,7 @@ def tokens(*texts: str) -> list[Token]:
         (Token(0, " \x0e"), "·"),
         (Token(0, "\ufffd"), "⟨byte⟩"),
         (Token(0, "\ufffd", part=3), "⟨byte⟩₃"),
+        (Token(0, "\ufffd\ufffd\ufffd", part=1), "⟨byte⟩₁"),
         (Token(0, "<b>"), "<b>"),
     ],
 )

@@ -178,7 +178,9 @@ def answer(
         raise BadPrompt("The last turn of the conversation must be the user's, so that the model can answer.")
     ids = written_out(model, turns, form)
     told = on_progress or (lambda done, total: None)
-    gen = generate(model, ids, max_new_tokens, on_progress=lambda done, total: told(done, 2 * total))
+    gen = generate(
+        model, ids, max_new_tokens, on_token=lambda text: told(0, 1), on_progress=lambda done, total: told(done, 2 * total)
+    )
     text = _said(model, gen, one_word)
     if not text:
         raise BadPrompt("The model gave no answer: it ended at once, or wrote nothing but marks. Ask it in other words.")

@@ -20,7 +20,7 @@ from infoflow import budget, decoding
 from infoflow.analyses.generation_trace import forced
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.provenance import Provenance
-from infoflow.tokens import Token, groups_of, label, unique
+from infoflow.tokens import Token, label, unique
 
 if TYPE_CHECKING:
     import infoflow.model
@@ -77,11 +77,6 @@ class Generation:
     def tokens(self) -> tuple[str, ...]:
         """labels of prompt and output, unique"""
         return unique([label(t) for t in self.pieces])
-
-    @property
-    def word_labels(self) -> tuple[str, ...]:
-        """the word each token of prompt and output belongs to, unique"""
-        return groups_of("words", self.pieces)
 
     @property
     def text(self) -> str:
