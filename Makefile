@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
 
-.PHONY: app test test-fast lint samples browser clean
+.PHONY: app test test-fast test-pythons wheel lint samples browser clean
 
 app: .venv/app.stamp
 	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT)
@@ -15,6 +15,14 @@ test: .venv/dev.stamp browser lint
 
 test-fast: .venv/dev.stamp
 	$(BIN)/python -m pytest -m "not slow and not browser"
+
+# the fast tests on the oldest and on the newest Python of this machine, each in an environment of its own
+test-pythons:
+	scripts/test_pythons.sh
+
+# what `pip install` takes, in dist/
+wheel: .venv/dev.stamp
+	$(BIN)/python -m build --no-isolation
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -41,4 +49,4 @@ browser: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf .venv .venv-3.* dist .pytest_cache .hypothesis .ruff_cache .mypy_cache

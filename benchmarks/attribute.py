@@ -3,7 +3,7 @@
     python benchmarks/attribute.py                              # the bundled model at 2,000 tokens, a 1B shape at 1,000
     python benchmarks/attribute.py --shapes quarter --tokens 500
 
-Memory is the peak over the weights and a short attribution, beside what `budget.check_attribution` reckons with. A plain
+Memory is the peak over the weights and a short attribution, beside what `attribution.needed_bytes` reckons with. A plain
 forward pass over the same prompt stands beside the time.
 """
 
@@ -19,8 +19,8 @@ import torch
 from transformers import AutoTokenizer
 
 import infoflow
-from infoflow import budget
-from infoflow.weights import DEMO
+from infoflow.analyses import attribution
+from infoflow.models.catalog import DEMO
 
 USUAL = {"demo": 2000, "quarter": 1000, "1B": 1000}
 
@@ -38,7 +38,7 @@ def row(shape: str, n: int) -> str:
     found: list[infoflow.Attribution] = []
     took = shared.seconds(lambda: found.append(infoflow.attribute(model, ids, 300)))
     memory = shared.status_bytes("VmHWM") - before
-    expected = budget.attribution_bytes(model, n)
+    expected = attribution.needed_bytes(model, n)
     return (
         f"| {shape} | {n} | {took:.1f} s | {plain:.1f} s | {memory / 1e6:,.0f} MB | {expected / 1e6:,.0f} MB "
         f"| {found[0].max_error:.1e} |"

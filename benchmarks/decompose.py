@@ -5,7 +5,7 @@
     python benchmarks/decompose.py --shapes 1B --tokens 512 --spans 32
 
 Random weights, one process for times; each memory figure is the peak of a process of its own, over the weights, a plain
-forward pass and a decomposition of four tokens. Beside time and memory stands what `budget.estimate` said before the run.
+forward pass and a decomposition of four tokens. Beside time and memory stands what `flow_cost.estimate` said before the run.
 The obvious way projects values anew for each query, decomposes dense (position, source) pairs without causality, and keeps
 every layer's vectors; it is left out where it would take too long or too much memory. Where there is a CUDA device, rows
 for it follow, in float32 and with TF32 products. Compare rows and ratios of one run: machines differ and are shared.
@@ -28,9 +28,9 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import infoflow
-from infoflow import budget
+from infoflow.analyses import flow_cost
 from infoflow.analyses.flow import decompose
-from infoflow.weights import DEMO
+from infoflow.models.catalog import DEMO
 
 SHAPES: dict[str, dict[str, int]] = {
     "demo": {"d": 256, "layers": 6, "heads": 8, "kv": 4, "mlp": 704, "vocab": 2048},
@@ -166,7 +166,7 @@ def row(shape: str, n: int, spans: int, hf: Any, model: Any, device: str, option
     for i in map(int, sources):
         met = max(met, i + 1)
         pairs += met
-    expected = budget.estimate(model, n, met)
+    expected = flow_cost.estimate(model, n, met)
     flow = decompose(model, ids, sources)  # warm
     wait(device)
     ours, floors, plain = [], [], []

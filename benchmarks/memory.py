@@ -19,16 +19,16 @@ import decompose as shared
 from transformers import AutoTokenizer
 
 import infoflow
-from infoflow import budget
-from infoflow.weights import DEMO
+from infoflow.analyses import attention, attribution, generation, logit_lens
+from infoflow.models.catalog import DEMO
 
 NEW = 50
 """tokens that `generate` writes"""
 ANALYSES: dict[str, tuple[Callable[[Any, list[int]], Any], Callable[[Any, int], int]]] = {
-    "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), budget.attribution_bytes),
-    "attention": (infoflow.attention, budget.attention_bytes),
-    "logit lens": (infoflow.logit_lens, lambda m, n: budget.lens_bytes(m, n, True)),
-    f"generate {NEW}": (lambda m, ids: infoflow.generate(m, ids, NEW), lambda m, n: budget.generation_bytes(m, n, NEW)),
+    "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), attribution.needed_bytes),
+    "attention": (infoflow.attention, attention.needed_bytes),
+    "logit lens": (infoflow.logit_lens, lambda m, n: logit_lens.needed_bytes(m, n, True)),
+    f"generate {NEW}": (lambda m, ids: infoflow.generate(m, ids, NEW), lambda m, n: generation.needed_bytes(m, n, NEW)),
 }
 
 

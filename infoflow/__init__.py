@@ -20,15 +20,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "load_model": "model", "wrap_model": "model", "Model": "model",
-    "estimate": "budget", "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
+    "load_model": "models.loading", "wrap_model": "models.loading", "Model": "models.model",
+    "estimate": "analyses.flow_cost", "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
     "Attribution": "analyses.attribution", "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "generate": "analyses.generation", "Generation": "analyses.generation",
-    "correct": "analyses.corrections", "Correction": "analyses.corrections",
-    "check": "selftest", "Check": "selftest",
-    "save": "sessions", "load": "sessions",
+    "correct": "studies.corrections", "Correction": "studies.corrections",
+    "check": "analyses.selftest", "Check": "analyses.selftest",
+    "save": "files.flows", "load": "files.flows",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip
 
@@ -45,3 +45,11 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _picture(result: Any) -> dict[str, Any]:
+    found: dict[str, Any] = import_module("infoflow.pictures.rendering").in_notebook(result)
+    return found
+
+
+import_module("infoflow.analyses.result").draw_with(_picture)

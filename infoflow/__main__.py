@@ -2,6 +2,6 @@
 
 import sys
 
-from infoflow.cli import main
+from infoflow.cli.main import main
 
 sys.exit(main())

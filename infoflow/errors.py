@@ -1,5 +1,10 @@
 """Errors that a reader can mend: each message says what happened, with the values, and what to do."""
 
+from enum import StrEnum
+from typing import TypeVar
+
+E = TypeVar("E", bound=StrEnum)
+
 
 class InfoflowError(Exception):
     """Something the reader can mend. Pages and the command line show its message; anything else is a bug."""
@@ -27,3 +32,15 @@ class RemoteRunError(InfoflowError):
     def __init__(self, kind: str, message: str, details: str = "") -> None:
         super().__init__(message)
         self.kind, self.details = kind, details
+
+
+def chosen(kind: type[E], word: str, what: str) -> E:
+    """A word as one of a few; `what` is what they are called.
+
+    Raises:
+        BadPrompt: another word.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        raise BadPrompt(f"There is no {what} '{word}'. Use one of: {', '.join(kind)}.") from None

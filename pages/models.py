@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from infoflow import inventory, remote
-from infoflow.ui import blocks, cache, inputs, jobs, shelf, texts
+from infoflow.settings import settings
+from infoflow.tables import models as tables
+from infoflow.ui import asking, blocks, cache, frame, jobs
+from infoflow.ui import models as ui
 
-inputs.page("Models", texts.MODELS_INTRO)
-place = inputs.place()
-host = place.host or remote.named_host()
-shelf.runs()
+frame.page("Models", ui.INTRO)
+place = asking.place()
+host = place.host or settings().host
+ui.runs()
 service = jobs.run(lambda job: cache.service(host), on_cancel=lambda: None, name="service")
 
 
@@ -18,22 +20,22 @@ def models(service: cache.Service) -> None:
     machine = cache.machine()
     catalogue = st.container()  # drawn last: what is done below changes it
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = inputs.model_name()
-        inputs.loading(machine.devices)
-    shelf.actions(name, inputs.place_here())
+        name = asking.model_name(key="models_name", in_address=False)
+        asking.how_held(machine.devices)
+    ui.actions(name, asking.place_here())
     with catalogue:
         up = None if service.failure else service.models
-        shelf.table(inventory.models(shelf.held(), up, cache.machine().free, inputs.bytes_per_parameter(machine)), "catalogue")
-    shelf.memory(cache.machine())
-    words = inputs.search()
+        ui.table(tables.models(ui.held(), up, cache.machine().free, ui.bytes_per_parameter(machine)), "catalogue")
+    ui.memory(cache.machine())
+    words = ui.search()
     if words:
         with blocks.reporting_errors():
             found = jobs.run(lambda job: cache.found_on_hub(words), on_cancel=lambda: None, name="search")
-            shelf.table(inventory.found_on_hub(found, machine.free, inputs.bytes_per_parameter(machine)), "found")
+            ui.table(tables.found_on_hub(found, machine.free, ui.bytes_per_parameter(machine)), "found")
             if not found:
                 st.caption("Nothing by that name. Try fewer letters, or type the full name above.")
 
 
 models(service)
 st.subheader("The hosted service", anchor=False)
-shelf.service(host, service)
+ui.service(host, service)

@@ -1,9 +1,9 @@
 """Store the presets' runs on the bundled model: python scripts/make_samples.py"""
 
 from infoflow import decompose, load_model
-from infoflow.catalog import PRESETS
-from infoflow.samples import FOLDER, path_of
-from infoflow.sessions import save
+from infoflow.files.flows import save
+from infoflow.files.samples import FOLDER, path_of
+from infoflow.text.examples import PRESETS
 
 FOLDER.mkdir(exist_ok=True)
 model = load_model("demo")

@@ -11,18 +11,18 @@ import torch
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
-SENT = ("frozen.py", "_trace.py")
+SENT = ROOT / "infoflow/traced"
 """what is sent to a server as source must stay as it is written; the shapes and types of all else are checked as it runs"""
 CHECKED = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in ROOT.glob("infoflow/**/*.py")
-    if path.name != "__init__.py" and not path.name.endswith(SENT)
+    if path.name not in ("__init__.py", "__main__.py") and SENT not in path.parents
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 
 import infoflow  # noqa: E402
-from tests import tiny  # noqa: E402
-from tests.loopback import KEY, OTHER, Service, start_service  # noqa: E402
+from tests.helpers import tiny  # noqa: E402
+from tests.helpers.loopback import KEY, OTHER, Service, start_service  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 torch.set_num_threads(2)

@@ -6,31 +6,40 @@ head can look hard at a token (a sink) and fetch next to nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 
-from infoflow import budget, heads
-from infoflow.analyses.attention_trace import patterns
-from infoflow.errors import BadPrompt
-from infoflow.provenance import Provenance
-from infoflow.tokens import groups_of, label, unique
+from infoflow.analyses.cost import FLOAT, Estimate
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.errors import BadPrompt, chosen
+from infoflow.metrics import heads
+from infoflow.models import memory
+from infoflow.text.tokens import groups_of
+from infoflow.traced.attention import patterns
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
-WEIGHTINGS = ("pattern", "value-weighted", "contribution")
+
+class Weighting(StrEnum):
+    """What a weight of the map is."""
+
+    PATTERN = "pattern"
+    VALUE = "value-weighted"
+    CONTRIBUTION = "contribution"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class Attention(OfPrompt):
     """Patterns of every head on one prompt. Rows are destinations (queries), columns sources (keys)."""
 
-    tokens: tuple[str, ...]
-    """labels of the prompt's tokens, unique"""
     prompt_ids: tuple[int, ...]
     word_labels: tuple[str, ...]
     """the word each token belongs to, unique"""
@@ -49,17 +58,16 @@ class Attention:
         """What each row lacks of 1: the share of a sink that is no token."""
         return 1 - self.pattern.sum(-1)
 
-    def weighted(self, weighting: str = "pattern") -> Float[np.ndarray, "layer head dest src"]:
+    def weighted(self, weighting: str = Weighting.PATTERN) -> Float[np.ndarray, "layer head dest src"]:
         """A, or A |v_j| ("value-weighted"), or A |W_O^h v_j| ("contribution").
 
         Raises:
             BadPrompt: another word.
         """
-        if weighting not in WEIGHTINGS:
-            raise BadPrompt(f"There is no weighting '{weighting}'. Use one of: {', '.join(WEIGHTINGS)}.")
-        if weighting == "pattern":
+        by = chosen(Weighting, weighting, "weighting")
+        if by == Weighting.PATTERN:
             return self.pattern
-        return self.pattern * (self.value_norm if weighting == "value-weighted" else self.write_norm)[:, :, None]
+        return self.pattern * (self.value_norm if by == Weighting.VALUE else self.write_norm)[:, :, None]
 
     def to_frame(self) -> pd.DataFrame:
         """One row per layer, head, destination and source at or before it: layer, head, dest, src, dest_token, src_token, weight,
@@ -69,7 +77,7 @@ class Attention:
         layer, head = (a.ravel() for a in np.indices((n_layers, n_heads)))
         layer, head = np.repeat(layer, len(dest)), np.repeat(head, len(dest))
         dest, src = np.tile(dest, n_layers * n_heads), np.tile(src, n_layers * n_heads)
-        names = np.array(self.tokens, dtype=object)
+        names = np.array(self.position_labels, dtype=object)
         return pd.DataFrame({
             "layer": layer, "head": head, "dest": dest, "src": src, "dest_token": names[dest], "src_token": names[src],
             "weight": self.pattern[layer, head, dest, src], "value_norm": self.value_norm[layer, head, src],
@@ -77,8 +85,54 @@ class Attention:
         })  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttentionRequest(Request[Attention]):
+    """`attention` as a value."""
+
+    analysis: ClassVar[str] = "attention"
+
+    prompt: str | tuple[int, ...]
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Attention:
+        """The patterns."""
+        return _attended(self, model, by_layer(on_progress))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory."""
+        n = len(model.encode(self.prompt))
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRequest(Request[heads.HeadScores]):
+    """`calibrate` as a value; its prompts are drawn."""
+
+    analysis: ClassVar[str] = "calibration"
+
+    prompt: str = ""
+    length: int = 20
+    samples: int = 4
+    seed: int = 0
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> heads.HeadScores:
+        """The scores."""
+        return _calibrated(self, model, by_layer(on_progress, "Random tokens,"))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory of one sample."""
+        n = 2 * self.length + 1
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+
+
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
+    """Memory of `attention` beyond the weights: the patterns of all heads, L H T^2 numbers, twice where they come packed."""
+    s = model.sizes()
+    kept = s.layers * s.heads * n_tokens**2
+    return FLOAT * (kept * (2 if model.hosted else 1) + 5 * s.heads * n_tokens**2 + n_tokens * s.vocabulary)
+
+
 def attention(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     interventions: Sequence[Any] = (),
     on_progress: Callable[[int, int], None] | None = None,
@@ -92,33 +146,41 @@ def attention(
         TooLarge: patterns that do not fit in memory.
         RemoteRunError: a service whose attention gives no patterns; never zeros instead.
     """
-    if interventions:
-        raise BadPrompt("Interventions are not part of this version; run without them.")
-    tokens = model.encode(prompt)
+    request = AttentionRequest(model=model.spec, prompt=as_prompt(prompt), interventions=as_interventions(interventions))
+    return _attended(request, model, on_progress)
+
+
+def _attended(
+    request: AttentionRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Attention:
+    tokens = model.encode(request.prompt)
     n, ids = len(tokens), tuple(t.id for t in tokens)
-    budget.check_attention(model, n)
+    allowed = model.memory_limit()
+    if model.connection is not None:
+        allowed = min(allowed, 4 * model.connection.limit)  # half of each pattern travels, once
+    memory.refuse(needed_bytes(model, n), allowed, f"The patterns of {n} tokens need", "Shorten the prompt")
     plan = model.plan()
     raw = model.run(ids, patterns, plan, n, on_progress)
     pattern = raw["pattern"]
-    if plan.remote:
+    if plan.hosted:
         queries, keys = torch.tril_indices(n, n)
         whole = pattern.new_zeros(*pattern.shape[:2], n, n)
         whole[:, :, queries, keys] = pattern
         pattern = whole
     return Attention(
-        tokens=unique([label(t) for t in tokens]),
+        **of_tokens(tokens),
         prompt_ids=ids,
         word_labels=groups_of("words", tokens),
         pattern=pattern.numpy(),
         value_norm=raw["value_norm"].numpy(),
         write_norm=raw["write_norm"].numpy(),
         scores=heads.score(pattern.numpy(), ids),
-        provenance=Provenance.of(model, prompt, raw["dtype"]),
+        provenance=Provenance.of(model, request, raw["dtype"]),
     )
 
 
 def calibrate(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     length: int = 20,
     samples: int = 4,
     seed: int = 0,
@@ -134,10 +196,18 @@ def calibrate(
         BadPrompt: fewer than two tokens or no sample.
         TooLarge: patterns that do not fit in memory.
     """
+    request = CalibrationRequest(model=model.spec, length=length, samples=samples, seed=seed)
+    return _calibrated(request, model, on_progress)
+
+
+def _calibrated(
+    request: CalibrationRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> heads.HeadScores:
+    length, samples = request.length, request.samples
     if length < 2 or samples < 1:
         raise BadPrompt("Calibration needs at least two tokens and one sample.")
     vocabulary = model.sizes().vocabulary
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(request.seed)
     first = [t.id for t in model.encode("a")][:1] if len(model.encode("a")) > 1 else []
     usual = [i for i in range(vocabulary) if i not in first]
     found = []

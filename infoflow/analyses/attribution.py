@@ -17,32 +17,38 @@ norm's gain and scale folded in.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from infoflow import budget
-from infoflow.analyses.attribution_trace import attribute_block
-from infoflow.errors import BadPrompt
-from infoflow.provenance import Provenance
-from infoflow.tokens import label, unique
+from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.errors import BadPrompt, chosen
+from infoflow.traced.attribution import attribute_block
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
 
-FORMS = ("folded", "without norm")
+class Direct(StrEnum):
+    """Forms of direct attribution."""
+
+    FOLDED = "folded"
+    """through the frozen final norm"""
+    WITHOUT_NORM = "without norm"
+    """as published tools have it"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribution:
+class Attribution(OfPrompt):
     """A logit (or the difference of two) at one position, split twice: by source token, and by what wrote it. In logits."""
 
-    tokens: tuple[str, ...]
-    """labels of the prompt's tokens, unique"""
     target: int
     against: int | None
     position: int
@@ -78,7 +84,7 @@ class Attribution:
         """One row per token: position, token, logit; the bias last, at position -1."""
         positions = [*range(len(self.by_source)), -1]
         return pd.DataFrame({
-            "position": positions, "token": [*self.tokens, "bias"], "logit": [*self.by_source.tolist(), self.bias],
+            "position": positions, "token": [*self.position_labels, "bias"], "logit": [*self.by_source.tolist(), self.bias],
         })  # fmt: skip
 
     def direct_frame(self) -> pd.DataFrame:
@@ -92,15 +98,51 @@ class Attribution:
         ], ignore_index=True)  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttributionRequest(Request[Attribution]):
+    """`attribute` as a value."""
+
+    analysis: ClassVar[str] = "attribution"
+
+    prompt: str | tuple[int, ...]
+    target: int | str
+    against: int | str | None = None
+    position: int = -1
+    centred: bool = False
+    direct: Direct = Direct.FOLDED
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Attribution:
+        """The attribution."""
+        return _attributed(self, model, by_layer(on_progress))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory."""
+        n = len(model.encode(self.prompt))
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+
+    def exactly(self, model: "infoflow.models.model.Model") -> "AttributionRequest":
+        """Typed targets may leave out their leading space."""
+        against = None if self.against is None else model.token_id_near(self.against)
+        return replace(self, model=model.spec, target=model.token_id_near(self.target), against=against)
+
+
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
+    """Memory of `attribute` beyond the weights: a backward pass holds the patterns and hidden units of all layers,
+    L (H T^2 + T (4 d_mlp + 2 d_model)) numbers."""
+    s = model.sizes()
+    floats = s.layers * (s.heads * n_tokens**2 + n_tokens * (4 * s.hidden + 2 * s.d_model)) + n_tokens * s.vocabulary
+    return FLOAT * (floats + (s.mapped_parameters if s.half else 0))
+
+
 def attribute(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     target: int | str,
     against: int | str | None = None,
     position: int = -1,
     interventions: Sequence[Any] = (),
     centred: bool = False,
-    direct: str = "folded",
+    direct: str = Direct.FOLDED,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Attribution:
     """Contribution of each source token to the logit of `target` at `position`, or to its lead over `against`.
@@ -114,23 +156,29 @@ def attribute(
         BadPrompt: empty prompt, a target that is no single token, a position outside the prompt, an unknown form.
         TooLarge: a prompt whose backward pass does not fit in memory.
     """
-    if direct not in FORMS:
-        raise BadPrompt(f"There is no direct attribution '{direct}'. Use one of: {', '.join(FORMS)}.")
-    if interventions:
-        raise BadPrompt("Interventions are not part of this version; run without them.")
-    tokens = model.encode(prompt)
-    n = len(tokens)
+    request = AttributionRequest(
+        model=model.spec, prompt=as_prompt(prompt), target=target, against=against, position=position,
+        interventions=as_interventions(interventions), centred=centred, direct=chosen(Direct, direct, "direct attribution"),
+    )  # fmt: skip
+    return _attributed(request, model, on_progress)
+
+
+def _attributed(
+    request: AttributionRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Attribution:
+    tokens = model.encode(request.prompt)
+    n, position = len(tokens), request.position
     if not -n <= position < n:
         raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
-    ids = [model.token_id(t) for t in (target, against) if t is not None]
-    budget.check_attribution(model, n)
-    arguments = (n, position % n, ids, centred, direct == "folded", on_progress)
+    ids = [model.token_id(t) for t in (request.target, request.against) if t is not None]
+    refuse_here(model, needed_bytes(model, n), f"Attribution over {n} tokens needs", "Shorten the prompt")
+    arguments = (n, position % n, ids, request.centred, request.direct == Direct.FOLDED, on_progress)
     raw = model.run([t.id for t in tokens], attribute_block, model.plan(), *arguments)
     sources = float(raw["by_source"].sum()) + raw["bias"]
     writers = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
     off = max(abs(sources - raw["total"]), abs(writers - raw["direct_total"]))
     return Attribution(
-        tokens=unique([label(t) for t in tokens]),
+        **of_tokens(tokens),
         target=ids[0],
         against=ids[1] if len(ids) > 1 else None,
         position=position % n,
@@ -141,9 +189,9 @@ def attribute(
         embedding=raw["embedding"],
         direct_bias=raw["direct_bias"],
         total=raw["total"],
-        direct=direct,
+        direct=request.direct,
         direct_total=raw["direct_total"],
-        centred=centred,
+        centred=request.centred,
         max_error=off / max(1.0, abs(raw["total"])),
-        provenance=Provenance.of(model, prompt, raw["dtype"]),
+        provenance=Provenance.of(model, replace(request, target=ids[0], against=ids[1] if len(ids) > 1 else None), raw["dtype"]),
     )

@@ -16,28 +16,30 @@ Source: the per-path expansion of Elhage et al. (2021), in the form of MATH.md, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from infoflow.analyses.carriers_trace import carriers_block
-from infoflow.catalog import STAGES
+from infoflow.analyses import attribution
+from infoflow.analyses.cost import Estimate
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
-from infoflow.provenance import Provenance
-from infoflow.tokens import BIAS, Labels, label, sources_of, unique
+from infoflow.text.rows import STAGES
+from infoflow.text.tokens import BIAS, Labels, named, sources_of
+from infoflow.traced.carriers import carriers_block
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carriers:
+class Carriers(OfPrompt):
     """One cell's part of one source, split by what brought it there; and what becomes of it. Shares sum to 1."""
 
-    tokens: tuple[str, ...]
-    """labels of the positions, unique"""
     source: str
     layer: int
     stage: str
@@ -52,9 +54,9 @@ class Carriers:
     """what was there from the beginning"""
     direct_bias: float
     """what biases of attention's output and of norms after a branch added; 0 but for the source 'bias'"""
-    arrives: Float[np.ndarray, "layer pos"]
+    arrives: Float[np.ndarray, "layer position"]
     """<part of x that comes from this cell, x> / |x|^2 after each layer; 0 before the cell. Where it stayed and went"""
-    reads: Float[np.ndarray, "layer head pos"]
+    reads: Float[np.ndarray, "layer head position"]
     """how much of it each head of the later layers carried from this position to others, as a share of the residual there"""
     max_error: float
     """|sum of all shares - 1|"""
@@ -75,18 +77,42 @@ class Carriers:
         })  # fmt: skip
         frame = pd.concat([heads, mlps, rest], ignore_index=True)
         frame = frame[frame["share"] != 0]
-        frame.insert(4, "token", [self.tokens[p] for p in frame["position"]])
+        frame.insert(4, "token", [self.position_labels[p] for p in frame["position"]])
         return frame.sort_values("share", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CarriersRequest(Request[Carriers]):
+    """`carriers` as a value."""
+
+    analysis: ClassVar[str] = "carriers"
+
+    prompt: str | tuple[int, ...]
+    layer: int
+    position: int
+    source: int | str
+    stage: str = "post"
+    sources: str | tuple[str, ...] = "tokens"
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Carriers:
+        """The carriers."""
+        return _carried(self, model, by_layer(on_progress))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory: at most that of a backward pass, which holds as much of every layer."""
+        n = len(model.encode(self.prompt))
+        return Estimate(n_tokens=n, n_sources=1, bytes=attribution.needed_bytes(model, n), hosted=model.hosted)
+
+
 def carriers(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     layer: int,
     position: int,
     source: int | str,
     stage: str = "post",
     sources: Labels = "tokens",
+    interventions: Sequence[Any] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Carriers:
     """Which heads, positions and MLPs brought a source's contribution into residual (layer, stage, position), and where it goes.
@@ -97,9 +123,20 @@ def carriers(
     Raises:
         BadPrompt: no such layer, stage, position or source, or a source that has nothing there.
     """
-    tokens = model.encode(prompt)
+    request = CarriersRequest(
+        model=model.spec, prompt=as_prompt(prompt), layer=layer, position=position, source=source, stage=stage,
+        sources=sources if isinstance(sources, str) else tuple(sources), interventions=as_interventions(interventions),
+    )  # fmt: skip
+    return _carried(request, model, on_progress)
+
+
+def _carried(
+    request: CarriersRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Carriers:
+    layer, stage, position, source = request.layer, request.stage, request.position, request.source
+    tokens = model.encode(request.prompt)
     n = len(tokens)
-    names, source_of = sources_of(tokens, sources)
+    names, source_of = sources_of(tokens, request.sources)
     plan = model.plan()
     labels = [*names, BIAS] if plan.biased else names
     index = labels.index(source) if source in labels else source
@@ -122,7 +159,7 @@ def carriers(
         raise BadPrompt(f"Nothing of '{labels[int(index)]}' is at layer {layer}, position {position}.")
     total = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
     return Carriers(
-        tokens=unique([label(t) for t in tokens]),
+        **of_tokens(tokens),
         source=labels[int(index)],
         layer=layer,
         stage=stage,
@@ -135,5 +172,5 @@ def carriers(
         arrives=raw["arrives"].numpy(),
         reads=raw["reads"].numpy(),
         max_error=abs(total - 1),
-        provenance=Provenance.of(model, prompt, raw["dtype"], sources=sources if isinstance(sources, str) else "custom"),
+        provenance=Provenance.of(model, request, raw["dtype"], sources=named(request.sources)),
     )

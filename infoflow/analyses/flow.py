@@ -17,23 +17,26 @@ gate's rule is the identity rule of relevance propagation (Achtibat et al., "Att
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from infoflow import budget, metrics
-from infoflow.analyses.flow_trace import packed_entries, split
-from infoflow.catalog import STAGES
+from infoflow.analyses import flow_cost
+from infoflow.analyses.cost import Estimate
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
+from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
-from infoflow.provenance import Provenance
-from infoflow.tokens import BIAS, Labels, Token, check_labels, groups_of, label, sources_of, unique
+from infoflow.metrics import shares as metrics
+from infoflow.text.rows import STAGES
+from infoflow.text.tokens import BIAS, Labels, Token, check_labels, groups_of, named, sources_of
+from infoflow.traced.flow import packed_entries, split
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
 METHOD = 1
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
@@ -50,25 +53,21 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
+class Flow(OfPrompt):
     """The residual stream of one prompt, split by source. Axis `stage` is (mid, post): after attention, after the MLP."""
 
-    tokens: tuple[str, ...]
-    """the text of each token, with its leading space; a special token's name; they join to the prompt"""
-    labels: tuple[str, ...]
-    """how each position is called on the screen; not unique"""
     token_ids: tuple[int, ...]
     word_labels: tuple[str, ...]
     """the word each position belongs to, unique"""
     source_labels: tuple[str, ...]
     """unique; 'bias' comes last, where the model has biases"""
-    source_of: Int[np.ndarray, " pos"]
+    source_of: Int[np.ndarray, " position"]
     """the source that each token belongs to"""
-    gram: Float[np.ndarray, "layer stage pos source source"]
+    gram: Float[np.ndarray, "layer stage position source source"]
     """G[s, s'] = <C_s, C_s'> of the contributions; zero for sources that come later"""
-    embedding_norm: Float[np.ndarray, " pos"]
+    embedding_norm: Float[np.ndarray, " position"]
     """|x| before the first layer, where each position is wholly its own token"""
-    error: Float[np.ndarray, "layer stage pos"]
+    error: Float[np.ndarray, "layer stage position"]
     """|sum_s C_s - x| / |x| against the residual that the model itself computed"""
     top: tuple[Prediction, ...]
     """the model's own most likely next tokens"""
@@ -92,11 +91,6 @@ class Flow:
     def max_error(self) -> float:
         """The worst reconstruction error of any layer, stage and position."""
         return float(self.error.max())
-
-    @cached_property
-    def position_labels(self) -> tuple[str, ...]:
-        """How each position is called, numbered where a label repeats."""
-        return unique(self.labels)
 
     def grouped(self, groups: Labels | None) -> "Flow":
         """The same run with sources merged (as vectors): "words", or one label per source; equal labels make a group.
@@ -149,7 +143,7 @@ class Flow:
 
     def shares(
         self, metric: str = "norm", stage: str = "post", groups: Labels | None = None, hidden: Sequence[int | str] = ()
-    ) -> Float[np.ndarray, "layer pos source"]:
+    ) -> Float[np.ndarray, "layer position source"]:
         """Share of each source in each residual; sums to 1 over the sources shown.
 
         norm: |C_s| / sum |C_s'|; projection: <C_s, x> / |x|^2 (signed); distance: max(0, |x| - |x - C_s|), normalised.
@@ -166,19 +160,19 @@ class Flow:
         mask = flow.hidden_mask(hidden)
         return metrics.shares(metrics.without(flow.gram[:, _stage(stage)], mask), metric).astype(np.float32)
 
-    def norms(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer pos source"]:
+    def norms(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer position source"]:
         """|C_s|, the length of each source's contribution, in units of the residual stream."""
         return metrics.norms(self.grouped(groups).gram[:, _stage(stage)]).astype(np.float32)
 
-    def cancellation(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer pos"]:
+    def cancellation(self, stage: str = "post", groups: Labels | None = None) -> Float[np.ndarray, "layer position"]:
         """κ = sum_s |C_s| / |x|: 1 when all parts agree; above 3, shares of norms say little about the whole."""
         return metrics.cancellation(self.grouped(groups).gram[:, _stage(stage)]).astype(np.float32)
 
-    def residual_norm(self, stage: str = "post") -> Float[np.ndarray, "layer pos"]:
+    def residual_norm(self, stage: str = "post") -> Float[np.ndarray, "layer position"]:
         """|x|, the length of the summed contributions."""
         return metrics.total_norm(self.gram[:, _stage(stage)]).astype(np.float32)
 
-    def hidden_share(self, hidden: Sequence[int | str], metric: str = "norm") -> Float[np.ndarray, "layer stage pos"]:
+    def hidden_share(self, hidden: Sequence[int | str], metric: str = "norm") -> Float[np.ndarray, "layer stage position"]:
         """How much of each residual the hidden sources are, by the metric with nothing hidden."""
         mask = self.hidden_mask(hidden)
         return metrics.shares(self.gram, metric)[..., mask].sum(-1).astype(np.float32)
@@ -246,8 +240,41 @@ def _stage(stage: str) -> int:
     return STAGES.index(stage)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlowRequest(Request["Flow"]):
+    """`decompose` as a value."""
+
+    analysis: ClassVar[str] = "flow"
+
+    prompt: str | tuple[int, ...]
+    sources: str | tuple[str, ...] = "tokens"
+    """what is kept apart: a grouping by name, or one label per token"""
+    targets: tuple[int | str, ...] = ()
+    """tokens whose logits are split beside the likeliest"""
+    top_k: int = 8
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Flow:
+        """The decomposition."""
+        if on_progress is None:
+            return _decomposed(self, model)
+        cost = self.estimate(model)
+        tokens = len(model.encode(self.prompt))
+        of = f"{tokens} tokens in {cost.n_sources - model.sizes().biased} sources, {cost}"
+        return _decomposed(self, model, lambda done, total: on_progress(f"Layer {done} of {total} · {of}", done / total))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory and time."""
+        tokens = model.encode(self.prompt)
+        return flow_cost.estimate(model, len(tokens), len(sources_of(tokens, self.sources)[0]))
+
+    def smaller(self, model: "infoflow.models.model.Model") -> list[tuple[str, Request["Flow"], Estimate]]:
+        """The same prompt in fewer sources."""
+        fitting = flow_cost.smaller_runs(model, model.encode(self.prompt))
+        return [(kind, replace(self, sources=kind), cost) for kind, cost in fitting]
+
+
 def decompose(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     sources: Labels = "tokens",
     targets: Sequence[int | str] = (),
@@ -265,17 +292,25 @@ def decompose(
         BadPrompt: empty prompt, unequal or unknown grouping, a target that is no single token.
         TooLarge: more sources than INFOFLOW_MAX_TOKENS, or more memory than there is; with both numbers.
     """
-    if interventions:
-        raise BadPrompt("Interventions are not part of this version; run without them.")
-    tokens = model.encode(prompt)
-    names, source_of = sources_of(tokens, sources)
-    budget.check(model, len(tokens), len(names))
-    wanted = [model.token_id(t) for t in targets]
+    request = FlowRequest(
+        model=model.spec, prompt=as_prompt(prompt), sources=sources if isinstance(sources, str) else tuple(sources),
+        targets=tuple(targets), interventions=as_interventions(interventions), top_k=top_k,
+    )  # fmt: skip
+    return _decomposed(request, model, on_progress)
+
+
+def _decomposed(
+    request: FlowRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Flow:
+    tokens = model.encode(request.prompt)
+    names, source_of = sources_of(tokens, request.sources)
+    flow_cost.refuse(model, len(tokens), len(names))
+    wanted = [model.token_id(t) for t in request.targets]
     plan = model.plan()
-    raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, top_k, on_progress)
-    if plan.remote:
+    raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, request.top_k, on_progress)
+    if plan.hosted:
         raw["gram"] = _unpacked(raw["gram"], source_of, plan.biased)
-    return _assemble(model, prompt, tokens, names, np.array(source_of), plan.biased, raw, sources)
+    return _assemble(request, model, tokens, names, np.array(source_of), plan.biased, raw)
 
 
 def _unpacked(entries: torch.Tensor, source_of: list[int], biased: bool) -> torch.Tensor:
@@ -289,14 +324,13 @@ def _unpacked(entries: torch.Tensor, source_of: list[int], biased: bool) -> torc
 
 
 def _assemble(
-    model: "infoflow.model.Model",
-    prompt: str | Sequence[int],
+    request: FlowRequest,
+    model: "infoflow.models.model.Model",
     tokens: tuple[Token, ...],
     names: list[str],
     source_of: np.ndarray,
     biased: bool,
     raw: dict[str, Any],
-    sources: Labels,
 ) -> Flow:
     """The block's tensors as a result: bias moved from the first source to the last, ids given names."""
     gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
@@ -306,8 +340,7 @@ def _assemble(
     top = [_prediction(model, *row) for row in raw["top"]]
     targets = [_prediction(model, *row) for row in raw["targets"]]
     return Flow(
-        tokens=tuple(t.name or ("" if t.part > 1 else t.text) for t in tokens),
-        labels=tuple(label(t) for t in tokens),
+        **of_tokens(tokens),
         token_ids=tuple(t.id for t in tokens),
         word_labels=groups_of("words", tokens),
         source_labels=tuple(names),
@@ -321,12 +354,10 @@ def _assemble(
         logit_error=raw["logit_error"],
         top_agrees=raw["top_agrees"],
         pattern_row_error=raw["row_error"],
-        provenance=Provenance.of(
-            model, prompt, raw["dtype"], sources=sources if isinstance(sources, str) else "custom", method=METHOD
-        ),
+        provenance=Provenance.of(model, request, raw["dtype"], sources=named(request.sources), method=METHOD),
     )
 
 
-def _prediction(model: "infoflow.model.Model", token_id: int, probability: float, logit: float) -> Prediction:
+def _prediction(model: "infoflow.models.model.Model", token_id: int, probability: float, logit: float) -> Prediction:
     token = model.text_of(token_id)
     return Prediction(token.name or token.text, token_id, probability, logit)

@@ -9,34 +9,45 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from infoflow import budget, decoding
-from infoflow.analyses.generation_trace import forced
+from infoflow.analyses import attribution
+from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
+from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
-from infoflow.provenance import Provenance
-from infoflow.tokens import Token, label, unique
+from infoflow.models import decoding, memory
+from infoflow.text.conversations import USER, Form
+from infoflow.text.tokens import Token
+from infoflow.traced.generation import forced
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
-LENGTH, END = "length", "end"
+
+class Stopped(StrEnum):
+    """Why a text ended."""
+
+    LENGTH = "length"
+    END = "end"
+    """the model ended it by itself"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
+class Generation(OfPrompt):
     """A prompt, what the model added to it, and what each step of that rested on. A step is one token written."""
 
     pieces: tuple[Token, ...]
     """tokens of prompt and output"""
     n_prompt: int
-    stopped: str
-    """why it ended: "length", or "end" where the model ended its text by itself"""
+    stopped: Stopped
     pattern: Float[np.ndarray, "layer head step source"]
     """weights of the position that the step's token was read off; a source is any token but the last, 0 where it came later"""
     by_source: Float[np.ndarray, "step source"]
@@ -59,6 +70,8 @@ class Generation:
     """text of every token in `token_ids`"""
     how: str
     """greedy, or how it was sampled"""
+    form: Form
+    """whether the prompt went through the chat template or was run as plain text"""
     provenance: Provenance
 
     @property
@@ -74,11 +87,6 @@ class Generation:
         return len(self.pieces) - self.n_prompt
 
     @property
-    def tokens(self) -> tuple[str, ...]:
-        """labels of prompt and output, unique"""
-        return unique([label(t) for t in self.pieces])
-
-    @property
     def text(self) -> str:
         """What the model added, without special tokens."""
         return text_of(self.pieces[self.n_prompt :])
@@ -88,7 +96,7 @@ class Generation:
         attention (mean over all heads), logit (its contribution)."""
         mean = self.pattern.mean((0, 1))
         step, source = np.nonzero(np.arange(mean.shape[1])[None] < self.n_prompt + np.arange(self.n_steps)[:, None])
-        names = np.array(self.tokens, dtype=object)
+        names = np.array(self.position_labels, dtype=object)
         return pd.DataFrame({
             "step": step, "written": names[self.n_prompt + step], "prob": self.prob[step], "rank": self.rank[step],
             "source": source, "token": names[source], "of": np.where(source < self.n_prompt, "prompt", "output"),
@@ -101,8 +109,58 @@ def text_of(tokens: Sequence[Token]) -> str:
     return "".join(t.text for t in tokens if t.part <= 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest(Request[Generation]):
+    """`generate` as a value."""
+
+    analysis: ClassVar[str] = "generation"
+
+    prompt: str | tuple[int, ...]
+    max_new_tokens: int = 20
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    form: Form = Form.PLAIN
+    k: int = 5
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Generation:
+        """The continuation."""
+        if on_progress is None:
+            return _generated(self, model)
+        n, said, written = self.max_new_tokens, on_progress, [0]
+
+        def tell(text: str) -> None:
+            written[0] += 1
+            said(f"Writing, {written[0]} of at most {n}: {' '.join(text.split())}", 0.7 * written[0] / n)
+
+        def report(done: int, total: int) -> None:
+            said(f"Reading what was written, layer {min(done, total - 1)} of {total - 1}", 0.7 + 0.3 * done / total)
+
+        said("Writing …", 0.0)
+        return _generated(self, model, tell, report)
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory."""
+        n, new = len(_prompt_ids(self, model)), self.max_new_tokens
+        return Estimate(n_tokens=n + new, n_sources=n + new, bytes=needed_bytes(model, n, new), hosted=model.hosted)
+
+    def exactly(self, model: "infoflow.models.model.Model") -> "GenerationRequest":
+        """Its form settled: the chat template where the model was made to be talked to."""
+        auto = Form.CHAT if model.is_instruct else Form.PLAIN
+        return replace(self, model=model.spec, form=auto if self.form == Form.AUTO else self.form)
+
+
+def needed_bytes(model: "infoflow.models.model.Model", n_prompt: int, n_new: int) -> int:
+    """Memory of `generate` beyond the weights: an attribution over prompt and output whose backward passes run together, each
+    step's patterns L H N T and logits N V, and the keys and values of the run before it, 2 L T d."""
+    s, n = model.sizes(), n_prompt + n_new
+    more = s.layers * n * (s.heads * n_new + 2 * s.kv_heads * s.d_head) + 2 * n_new * s.vocabulary
+    at_once = memory.chunk(model.memory_limit())
+    return int(1.5 * attribution.needed_bytes(model, n)) + FLOAT * more + at_once  # measured by benchmarks/memory.py
+
+
 def generate(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     max_new_tokens: int = 20,
     temperature: float = 0.0,
@@ -110,6 +168,7 @@ def generate(
     seed: int = 0,
     chat: bool = False,
     k: int = 5,
+    interventions: Sequence[Any] = (),
     on_token: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
@@ -124,27 +183,46 @@ def generate(
         BadPrompt: an empty prompt, no new token, no chat template, a temperature or top-p that makes no sense.
         TooLarge: more tokens than the model has positions for, or than fit in memory.
     """
+    request = GenerationRequest(
+        model=model.spec, prompt=as_prompt(prompt), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+        seed=seed, form=Form.CHAT if chat else Form.PLAIN, k=k, interventions=as_interventions(interventions),
+    )  # fmt: skip
+    return _generated(request, model, on_token, on_progress)
+
+
+def _prompt_ids(request: GenerationRequest, model: "infoflow.models.model.Model") -> tuple[int, ...]:
+    prompt = request.prompt
+    if request.exactly(model).form != Form.CHAT:
+        return tuple(t.id for t in model.encode(prompt))
+    if not isinstance(prompt, str):
+        raise BadPrompt("A chat template is for text; token ids run as they are.")
+    if not prompt.strip():
+        raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
+    return model.chat([(USER, prompt)])
+
+
+def _generated(
+    request: GenerationRequest,
+    model: "infoflow.models.model.Model",
+    on_token: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Generation:
+    max_new_tokens, temperature, top_p, seed = request.max_new_tokens, request.temperature, request.top_p, request.seed
     if max_new_tokens < 1:
         raise BadPrompt(f"{max_new_tokens} new tokens were asked for; ask for 1 or more.")
-    if k < 1:
-        raise BadPrompt(f"k is {k}; at least the likeliest token is needed.")
+    if request.k < 1:
+        raise BadPrompt(f"k is {request.k}; at least the likeliest token is needed.")
     wrong = decoding.check_choices(temperature, top_p)
     if wrong:
         raise BadPrompt(wrong)
-    if chat:
-        if not isinstance(prompt, str):
-            raise BadPrompt("A chat template is for text; token ids run as they are.")
-        if not prompt.strip():
-            raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
-        ids = model.chat([("user", prompt)])
-    else:
-        ids = tuple(t.id for t in model.encode(prompt))
+    ids = _prompt_ids(request, model)
     n, longest = len(ids), model.longest
     if longest and n + max_new_tokens > longest:
         raise TooLarge(
             f"The prompt has {n} tokens and {max_new_tokens} are to come; this model reads at most {longest}. Shorten it."
         )
-    budget.check_generation(model, n, max_new_tokens)
+    what = f"Writing {max_new_tokens} tokens after {n} and reading them needs"
+    refuse_here(model, needed_bytes(model, n, max_new_tokens), what, "Shorten the prompt, ask for fewer tokens")
     written: list[int] = []
 
     def tell(token_id: int) -> None:
@@ -154,16 +232,18 @@ def generate(
 
     new = model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
     pieces = model.encode((*ids, *new))
-    arguments = (n + len(new) - 1, n - 1, list(new), min(k, model.sizes().vocabulary), on_progress)
+    arguments = (n + len(new) - 1, n - 1, list(new), min(request.k, model.sizes().vocabulary), on_progress)
     raw = model.run((*ids, *new)[:-1], forced, model.plan(), *arguments)
     values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))
     how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
+    form = request.exactly(model).form
     return Generation(
+        **of_tokens(pieces),
         pieces=pieces,
         n_prompt=n,
-        stopped=END if len(new) < max_new_tokens or new[-1] in model.ends else LENGTH,
+        stopped=Stopped.END if len(new) < max_new_tokens or new[-1] in model.ends else Stopped.LENGTH,
         pattern=values["pattern"],
         by_source=values["by_source"],
         bias=bias,
@@ -176,5 +256,8 @@ def generate(
         max_error=float(off.max()),
         names={int(i): model.name_of(int(i)) for i in np.unique(values["top"])},
         how=how,
-        provenance=Provenance.of(model, prompt, raw["dtype"], how=f"{how}{', in the chat template' if chat else ''}"),
+        form=form,
+        provenance=Provenance.of(
+            model, replace(request, form=form), raw["dtype"], how=f"{how}{', in the chat template' if form == Form.CHAT else ''}"
+        ),
     )

@@ -11,22 +11,25 @@ Source: nostalgebraist (2020), "interpreting GPT: the logit lens".
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from infoflow import budget
-from infoflow.analyses.logit_lens_trace import read_off
+from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
-from infoflow.provenance import Provenance
-from infoflow.tokens import label, unique
+from infoflow.models import memory
+from infoflow.text.rows import rows_of
+from infoflow.traced.logit_lens import read_off
 
 if TYPE_CHECKING:
-    import infoflow.model
+    import infoflow.models.model
 
 ANSWERS = 4
 """of the final distribution, followed through every row"""
@@ -35,11 +38,9 @@ MOVED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lens:
+class Lens(OfPrompt):
     """Predictions of every row of the residual stream. Logits are the model's own, after a scale or soft cap."""
 
-    tokens: tuple[str, ...]
-    """labels of the prompt's tokens, unique"""
     prompt_ids: tuple[int, ...]
     rows: tuple[str, ...]
     """embed, L0.mid (after attention), L0.post (after the MLP), ..."""
@@ -89,15 +90,51 @@ class Lens:
         row, position, place = np.indices(self.token_ids.shape).reshape(3, -1)
         return pd.DataFrame({
             "row": np.array(self.rows, dtype=object)[row], "position": position,
-            "token": np.array(self.tokens, dtype=object)[position], "place": place,
+            "token": np.array(self.position_labels, dtype=object)[position], "place": place,
             "predicted": [self.names[i] for i in self.token_ids.ravel().tolist()], "predicted_id": self.token_ids.ravel(),
             "logit": self.logits.ravel(), "prob": self.probs.ravel(), "entropy": self.entropy[row, position],
             "kl": self.kl[row, position],
         })  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class LensRequest(Request[Lens]):
+    """`logit_lens` as a value."""
+
+    analysis: ClassVar[str] = "logit_lens"
+
+    prompt: str | tuple[int, ...]
+    k: int = 5
+    targets: tuple[int | str, ...] = ()
+    mids: bool = True
+    """rows after attention too"""
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Lens:
+        """The lens."""
+        return _read(self, model, by_layer(on_progress))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory."""
+        n = len(model.encode(self.prompt))
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n, self.mids), hosted=model.hosted)
+
+    def exactly(self, model: "infoflow.models.model.Model") -> "LensRequest":
+        """Typed targets may leave out their leading space."""
+        return replace(self, model=model.spec, targets=tuple(model.token_id_near(t) for t in self.targets))
+
+
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, mids: bool) -> int:
+    """Memory of `logit_lens` beyond the weights: every row's residual, (1 + L or 2 L) T d_model numbers, the model's logits
+    T V, and each row's logits at some positions at a time."""
+    s = model.sizes()
+    rows = 1 + s.layers * (1 + mids)
+    at_once = min(n_tokens, max(1, memory.chunk(model.memory_limit()) // (32 * s.vocabulary)))
+    forward = 3 * s.heads * n_tokens**2  # one layer's scores, as the model itself computes them
+    return FLOAT * (rows * n_tokens * s.d_model + 2 * n_tokens * s.vocabulary + 12 * at_once * s.vocabulary + forward)
+
+
 def logit_lens(
-    model: "infoflow.model.Model",
+    model: "infoflow.models.model.Model",
     prompt: str | Sequence[int],
     k: int = 5,
     targets: Sequence[int | str] = (),
@@ -114,22 +151,32 @@ def logit_lens(
         BadPrompt: an empty prompt, a target that is no single token, a `k` below 1.
         TooLarge: residuals that do not fit in memory.
     """
-    if interventions:
-        raise BadPrompt("Interventions are not part of this version; run without them.")
+    request = LensRequest(
+        model=model.spec, prompt=as_prompt(prompt), k=k, targets=tuple(targets), mids=mids,
+        interventions=as_interventions(interventions),
+    )  # fmt: skip
+    return _read(request, model, on_progress)
+
+
+def _read(
+    request: LensRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Lens:
+    k, mids = request.k, request.mids
     if k < 1:
         raise BadPrompt(f"k is {k}; at least the likeliest token is needed.")
-    tokens = model.encode(prompt)
-    wanted = list(dict.fromkeys(model.token_id(t) for t in targets))
+    tokens = model.encode(request.prompt)
+    wanted = list(dict.fromkeys(model.token_id(t) for t in request.targets))
     vocabulary = model.sizes().vocabulary
     k, moved, answers = (min(number, vocabulary) for number in (k, MOVED, ANSWERS))
-    budget.check_lens(model, len(tokens), mids)
+    what = f"Reading {len(tokens)} tokens at every layer needs"
+    refuse_here(model, needed_bytes(model, len(tokens), mids), what, "Shorten the prompt")
     arguments = (k, wanted, mids, answers, moved, on_progress)
     raw = model.run([t.id for t in tokens], read_off, model.plan(), *arguments)
     values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     log_sum = values["log_sum"][..., None]
     occurring = {int(i) for name in ("ids", "answers", "moved") for i in np.unique(values[name])} | set(wanted)
     return Lens(
-        tokens=unique([label(t) for t in tokens]),
+        **of_tokens(tokens),
         prompt_ids=tuple(t.id for t in tokens),
         rows=rows_of(model.n_layers, mids),
         token_ids=values["ids"],
@@ -149,11 +196,5 @@ def logit_lens(
         rank_after=values["rank_after"],
         max_error=float(values["off"].max()),
         names={i: model.name_of(i) for i in occurring},
-        provenance=Provenance.of(model, prompt, raw["dtype"]),
+        provenance=Provenance.of(model, replace(request, targets=tuple(wanted)), raw["dtype"]),
     )
-
-
-def rows_of(n_layers: int, mids: bool) -> tuple[str, ...]:
-    """Names of the rows, from the embeddings to the output."""
-    stages = ("mid", "post") if mids else ("post",)
-    return ("embed", *(f"L{layer}.{stage}" for layer in range(n_layers) for stage in stages))

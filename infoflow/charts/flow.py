@@ -5,16 +5,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from infoflow.catalog import ROW_NAMES
 from infoflow.charts.palette import Ink, ink
+from infoflow.text.rows import ROW_NAMES
 
-EMPHASES = ("both", "attention", "MLP")
+
+class Emphasis(StrEnum):
+    """Which of a layer's two rows is tall."""
+
+    BOTH = "both"
+    ATTENTION = "attention"
+    MLP = "MLP"
+
+
 MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
 OTHER = -1
@@ -29,7 +38,7 @@ class Look:
 
     colours: Sequence[str]
     """one per source"""
-    emphasis: str = "both"
+    emphasis: str = Emphasis.BOTH
     traced: int | None = None
     """a source whose segments stay bright while all others pale"""
     first_layer: int = 0

@@ -1,10 +1,18 @@
 """Colours by role, for paper-like light and dark pages. Source colours are steady: a source has one everywhere."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-PALETTES = ("hue", "ordered", "top 8")
+from coloraide import Color
+
+
+class Palette(StrEnum):
+    """How sources are coloured."""
+
+    HUE = "hue"
+    ORDERED = "ordered"
+    TOP = "top 8"
 
 
 @dataclass(frozen=True)
@@ -91,20 +99,11 @@ def series(n: int, dark: bool) -> list[str]:
 
 def oklch(lightness: float, chroma: float, hue: float) -> str:
     """A colour of the perceptual OKLCH space as #rrggbb (Ottosson 2020), clipped to the screen's range."""
-    a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    linear = (
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
-    )
-    return "#" + "".join(f"{round(255 * min(1.0, max(0.0, _gamma(c)))):02x}" for c in linear)
+    return _hex(Color("oklch", [lightness, chroma, hue]).convert("srgb"))
 
 
-def _gamma(c: float) -> float:
-    return 12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055
+def _hex(colour: Color) -> str:
+    return str(colour.clip().to_string(hex=True, upper=False))
 
 
 def _hues(n: int, dark: bool) -> list[str]:
@@ -117,21 +116,15 @@ _VIRIDIS = "#440154 #482878 #3e4989 #31688e #26828e #1f9e89 #35b779 #6ece58 #b5d
 _OKABE_ITO = "#0072b2 #e69f00 #009e73 #cc79a7 #56b4e9 #d55e00 #f0e442 #8a6bbd".split()
 
 
-def _between(colours: Sequence[str], t: float) -> str:
-    place = t * (len(colours) - 1)
-    i = min(int(place), len(colours) - 2)
-    pairs = zip(bytes.fromhex(colours[i][1:]), bytes.fromhex(colours[i + 1][1:]), strict=True)
-    return "#" + "".join(f"{round(x + (y - x) * (place - i)):02x}" for x, y in pairs)
-
-
 def _ordered(n: int, dark: bool) -> list[str]:
     """A colour-blind-safe ramp of rising lightness, its ends trimmed for contrast with the page."""
     low, high = (0.18, 0.95) if dark else (0.02, 0.88)
-    return [_between(_VIRIDIS, low + (high - low) * i / max(1, n - 1)) for i in range(n)]
+    between = Color.interpolate(_VIRIDIS, space="srgb")
+    return [_hex(between(low + (high - low) * i / max(1, n - 1))) for i in range(n)]
 
 
 def source_colours(
-    labels: Sequence[str], palette: str = "hue", dark: bool = False, weights: Sequence[float] | None = None
+    labels: Sequence[str], palette: str = Palette.HUE, dark: bool = False, weights: Sequence[float] | None = None
 ) -> list[str]:
     """One colour per source: the first token warm grey, the bias another grey, the others by `palette`.
 
@@ -141,12 +134,12 @@ def source_colours(
     n = len(labels)
     has_bias = n > 0 and labels[-1] == "bias"
     inner = n - 1 - has_bias
-    if palette == "top 8":
+    if palette == Palette.TOP:
         weight = list(weights) if weights is not None else [1.0] * n
         best = sorted(sorted(range(1, 1 + inner), key=lambda i: -weight[i])[:8])
         middle = [page.rest] * inner
         for colour, i in zip(_OKABE_ITO, best, strict=False):
             middle[i - 1] = colour
     else:
-        middle = (_ordered if palette == "ordered" else _hues)(inner, dark)
+        middle = (_ordered if palette == Palette.ORDERED else _hues)(inner, dark)
     return ([page.sink] + middle + [page.bias] * has_bias)[:n]

@@ -5,7 +5,7 @@ import streamlit as st
 
 from infoflow.analyses.flow import Flow
 from infoflow.errors import BadPrompt
-from infoflow.tokens import BIAS, check_labels
+from infoflow.text.tokens import BIAS, check_labels
 
 _UNDO_LEVELS = 50
 

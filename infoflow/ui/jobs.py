@@ -7,15 +7,15 @@ when its page is left or run again.
 import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit import runtime
-from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from infoflow.errors import Cancelled, InfoflowError
 from infoflow.ui import blocks
+from infoflow.ui.streamlit_names import for_this_reader, is_here
 
 T = TypeVar("T")
 ABSENT = 60.0
@@ -65,9 +65,9 @@ class Work:
     job: Job
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    results: list[Any] = field(default_factory=list)
-    errors: list[BaseException] = field(default_factory=list)
-    thread: threading.Thread | None = None
+    outcome: "futures.Future[Any]" = field(default_factory=futures.Future)
+    taken: bool = False
+    """whether the page has what it gave: the next call asks anew"""
     same: "Work | None" = None
     """the same asked before: what came of it at once, from a cache, took that one's time"""
 
@@ -76,16 +76,21 @@ class Work:
         return self.ended is None
 
     @property
+    def failure(self) -> BaseException | None:
+        """What it ended with, if not with a result."""
+        return self.outcome.exception() if self.outcome.done() else None
+
+    @property
     def state(self) -> str:
         """What it is doing, or how it ended, in words."""
         if self.ended is None:
             return self.job.doing or "Starting …"
-        if not self.errors:
+        if self.failure is None:
             took = max(w.ended - w.begun for w in (self, self.same) if w is not None and w.ended is not None)
             return f"Done in {took:.1f} seconds."
-        if isinstance(self.errors[0], Cancelled):
+        if isinstance(self.failure, Cancelled):
             return "Stopped."
-        return str(self.errors[0]) if isinstance(self.errors[0], InfoflowError) else "Failed; this is a bug of the app."
+        return str(self.failure) if isinstance(self.failure, InfoflowError) else "Failed; this is a bug of the app."
 
 
 def begun() -> list[Work]:
@@ -113,18 +118,15 @@ def run(
     beginning anew, and one with another value stops it. `title` is what a list of running work calls it.
     """
     now = _kept().get(name) if keep is not None else None
-    if now is None or now.key != keep or now.job.stopped or now.thread is None:
+    if now is None or now.key != keep or now.job.stopped or now.taken:
         before, now = now, _begin(work, keep, title)
         if before is not None:
             before.job.stop()
-            now.same = before if before.key == keep and not before.errors else None
+            now.same = before if before.key == keep and before.failure is None else None
         if keep is not None:
             _kept()[name] = now
-    thread = now.thread
-    assert thread is not None
     place = st.empty()  # always there, so that what follows keeps its place on the page
-    thread.join(patience)
-    if thread.is_alive():
+    if not _done(now, patience):
 
         def cancel() -> None:
             now.job.stop()
@@ -134,34 +136,46 @@ def run(
             with place.container(horizontal=True, vertical_alignment="center"):
                 bar = st.progress(0.0, "Starting …", width="stretch")
                 st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
-            while thread.is_alive():
+            while not _done(now, 0.05):
                 bar.progress(min(1.0, now.job.fraction), blocks.plain(now.job.doing) or "Working …")
-                thread.join(0.05)
         finally:
             if keep is None:
                 now.job.stop()
         place.empty()
-    now.thread = None  # what it gave is taken: the next call asks anew
+    now.taken = True
     if now.same is not None and now.same.same is not None:
         now.same = now.same.same
-    if now.errors:
-        raise now.errors[0]
-    return now.results.pop()
+    outcome, now.outcome = now.outcome, _without_result(now.outcome)
+    result: T = outcome.result()
+    return result
+
+
+def _done(now: Work, patience: float) -> bool:
+    return bool(futures.wait([now.outcome], patience).done)
+
+
+def _without_result(outcome: "futures.Future[Any]") -> "futures.Future[Any]":
+    """The same end without what it gave, which belongs to the page now and not to the session."""
+    if outcome.exception() is not None:
+        return outcome
+    ended: futures.Future[Any] = futures.Future()
+    ended.set_result(None)
+    return ended
 
 
 def _begin(work: Callable[[Job], T], key: Hashable, title: str) -> Work:
-    context = get_script_run_ctx()
-    session = context.session_id if context is not None else ""
-    found = Work(title, key, Job(lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)))
+    found = Work(title, key, Job(is_here()))
 
     def target() -> None:
         try:
-            found.results.append(work(found.job))
+            given = work(found.job)
         except BaseException as error:  # noqa: BLE001  handed to the page's own thread, which raises it
-            found.errors.append(error)
-        found.ended = time.monotonic()
+            found.ended = time.monotonic()
+            found.outcome.set_exception(error)
+        else:
+            found.ended = time.monotonic()
+            found.outcome.set_result(given)
 
-    found.thread = threading.Thread(target=target, daemon=True)
-    add_script_run_ctx(found.thread, context)
-    found.thread.start()
+    # not an executor's thread: a server that is stopped would wait for those
+    for_this_reader(threading.Thread(target=target, daemon=True)).start()
     return found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import infoflow.model  # noqa: F401  before the web server's stack, as it undoes what nnsight mounts
+import infoflow.models.model  # noqa: F401  before the web server's stack, as it undoes what nnsight mounts
 
 import nnsight.modeling.huggingface as hub  # isort: skip
 from streamlit.web import cli  # isort: skip

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests import tiny
 from tests.browser.conftest import Visitor, serve
-from tests.loopback import KEY, Service, start_service
+from tests.helpers import tiny
+from tests.helpers.loopback import KEY, Service, start_service
 
 HERE = Path(__file__).parent
 

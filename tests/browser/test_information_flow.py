@@ -24,7 +24,7 @@ def test_first_visit_two_prompts_regroup_hide_click_and_download(visitor: New, t
     me.choose("tokens")
     me.choose("projection")
     assert "by projection" in me.text()
-    me.page.wait_for_url(lambda url: "metric=projection" in url and "sources=tokens" in url, timeout=10_000)
+    me.page.wait_for_url(lambda url: "metric=projection" in url and "grouping=tokens" in url, timeout=10_000)
     me.choose("words")
 
     me.page.get_by_text("Hide first token").click()

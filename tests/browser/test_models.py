@@ -8,8 +8,8 @@ import torch
 from playwright.sync_api import Browser
 from safetensors.torch import load_file, save_file
 
-from tests import hub_server, tiny
 from tests.browser.conftest import Visitor, serve
+from tests.helpers import hub_server, tiny
 
 
 @pytest.fixture(scope="module")

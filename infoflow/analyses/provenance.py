@@ -1,0 +1,60 @@
+"""What was run, kept with every result so that a number can be made again."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from infoflow import __version__
+from infoflow.analyses.request import Request, from_dict, text_of
+
+if TYPE_CHECKING:
+    from infoflow.models.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What was run, so that a number can be made again."""
+
+    request: Request[Any]
+    """everything the result depends on, of the very model that was run"""
+    dtype: str
+    """what the model computed in"""
+    sources: str = ""
+    """what was kept apart, for an analysis that splits by source"""
+    how: str = ""
+    """how a text was written: greedy, or sampled with what, and whether in a chat template"""
+    infoflow: str = __version__
+    method: int = 1
+    """of the analysis that made it"""
+
+    @staticmethod
+    def of(model: "Model", request: Request[Any], dtype: str, **more: Any) -> "Provenance":
+        """Of a run: `dtype` is what the model computed in, `more` further fields."""
+        return Provenance(request=replace(request, model=model.spec), dtype=dtype, **more)
+
+    @property
+    def model(self) -> str:
+        return self.request.model.name
+
+    @property
+    def revision(self) -> str:
+        return self.request.model.revision
+
+    @property
+    def prompt(self) -> str:
+        """What was run, as text."""
+        return text_of(self.request.prompt)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: model, revision, prompt, the other fields, and the whole request."""
+        plain = {name: value for name, value in vars(self).items() if name != "request"}
+        return {"model": self.model, "revision": self.revision, "prompt": self.prompt, **plain, "request": self.request.to_dict()}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Provenance":
+        """What `to_dict` wrote.
+
+        Raises:
+            BadPrompt: a request that is none.
+        """
+        fields = {name: value for name, value in values.items() if name not in ("model", "revision", "prompt", "request")}
+        return Provenance(request=from_dict(values["request"]), **fields)

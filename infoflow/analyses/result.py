@@ -1,0 +1,44 @@
+"""What results have in common: the tokens they are about, and, in a notebook, their picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from infoflow.text.tokens import Token, label, unique
+
+_drawn: list[Callable[[Any], dict[str, Any]]] = []
+
+
+def draw_with(draw: Callable[[Any], dict[str, Any]]) -> None:
+    """Let `draw(result)` give what a notebook shows of a result, by MIME type. Pictures stand above results, so the package
+    itself puts the two together."""
+    _drawn[:] = [draw]
+
+
+class Result:
+    """What an analysis gives. In a notebook, the last value of a cell is shown as its picture."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        shown = _drawn[0](self) if _drawn else {}
+        return {**shown, "text/plain": f"{type(self).__name__} of infoflow; .to_frame() is its table"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfPrompt(Result):
+    """A result that has a place for each token of a prompt."""
+
+    tokens: tuple[str, ...]
+    """the text of each token, with its leading space; a special token's name; they join to the prompt"""
+    labels: tuple[str, ...]
+    """how each position is called on the screen; not unique"""
+
+    @cached_property
+    def position_labels(self) -> tuple[str, ...]:
+        """How each position is called, numbered where a label repeats."""
+        return unique(self.labels)
+
+
+def of_tokens(tokens: Sequence[Token]) -> dict[str, tuple[str, ...]]:
+    """The fields of `OfPrompt` from tokens."""
+    return {"tokens": tuple(t.name or ("" if t.part > 1 else t.text) for t in tokens), "labels": tuple(map(label, tokens))}

@@ -1,0 +1,78 @@
+"""A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG. Everything works offline."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infoflow.analyses.flow import Flow
+from infoflow.analyses.provenance import Provenance
+from infoflow.errors import InfoflowError
+from infoflow.files import flows
+from infoflow.pictures.picture import Picture, background
+from infoflow.pictures.rendering import chart_html, chart_png, chart_svg
+
+FORMATS = ("json", "csv", "parquet", "html", "png", "svg")
+
+
+def as_json(result: Any) -> bytes:
+    """A result with its provenance: a flow in full, any other as its table."""
+    if isinstance(result, Flow):
+        return flows.as_json(result)
+    return frame_json(result.to_frame(), result.provenance)
+
+
+def frame_json(frame: pd.DataFrame, provenance: Provenance) -> bytes:
+    """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
+    rows = json.loads(frame.to_json(orient="values", double_precision=8))
+    return json.dumps(
+        {"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows}, ensure_ascii=False
+    ).encode()
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode()
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    out = io.BytesIO()
+    frame.to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def check_ending(path: str | Path) -> str:
+    """The format that a file's ending names.
+
+    Raises:
+        InfoflowError: an ending that can't be written.
+    """
+    kind = Path(path).suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        endings = ", ".join("." + f for f in FORMATS)
+        raise InfoflowError(f"'{Path(path).name}' has no ending that can be written. Use one of: {endings}.")
+    return kind
+
+
+def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: pd.DataFrame, dark: bool = False) -> None:
+    """Write a result in the format of the file's ending: `frame` is its table, `picture` draws it where the format is one.
+
+    Raises:
+        InfoflowError: an unknown ending, or a folder that can't be written to.
+    """
+    paper = background(dark)
+    makers: dict[str, Callable[[], bytes]] = {
+        "json": lambda: as_json(result),
+        "csv": lambda: as_csv(frame),
+        "parquet": lambda: as_parquet(frame),
+        "html": lambda: chart_html(picture().chart, paper),
+        "png": lambda: chart_png(picture().chart, paper),
+        "svg": lambda: chart_svg(picture().chart, paper),
+    }
+    data = makers[check_ending(path)]()
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place with --out.") from error

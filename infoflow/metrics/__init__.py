@@ -1,0 +1,1 @@
+"""Every number that several places need, once."""

@@ -1,0 +1,67 @@
+"""What this machine can compute on: its devices, and how weights are best stored on each."""
+
+import os
+
+import torch
+
+from infoflow.errors import UnsupportedModel
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""how weights may be stored; arithmetic is float32 whatever they are"""
+_BAD_ON_MPS = ("2.8.",)
+"""releases of torch whose products on Apple's GPU are silently wrong"""
+
+
+def available() -> list[str]:
+    """Devices of this machine, the fastest first."""
+    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def choose(device: str = "auto") -> str:
+    """A device by name, or the first of `available` that is not known to be wrong.
+
+    Raises:
+        UnsupportedModel: a device that this machine does not have.
+    """
+    there = available()
+    if device == "auto":
+        return next(d for d in there if not warning(d))
+    if device == "cuda" and "cuda:0" in there:
+        return "cuda:0"
+    if device not in there:
+        raise UnsupportedModel(f"This machine has no device '{device}'. It has: {', '.join(there)}.")
+    return device
+
+
+def suited(device: str) -> str:
+    """How weights are best stored on a device: bfloat16 where its arithmetic knows it (compute capability 8.0), else float32."""
+    if device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "bfloat16"
+    return "float32"
+
+
+def dtype_of(name: str, device: str) -> torch.dtype:
+    """The torch type of a name; of "auto" the one suited to the device.
+
+    Raises:
+        UnsupportedModel: an unknown name.
+    """
+    wanted = suited(device) if name == "auto" else name
+    if wanted not in DTYPES:
+        raise UnsupportedModel(f"Weights can't be held as '{name}'. Use auto, {', '.join(DTYPES)}.")
+    return DTYPES[wanted]
+
+
+def warning(device: str) -> str:
+    """What is known to be wrong with a device under this release of torch; '' for nothing."""
+    if device == "mps" and torch.__version__.startswith(_BAD_ON_MPS):
+        return f"torch {torch.__version__} computes wrong products on this device, in silence. Upgrade torch, or use the CPU."
+    return ""
+
+
+def title(device: str) -> str:
+    """A device as a reader knows it."""
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)} ({device})"
+    return {"mps": "Apple GPU (mps)", "cpu": f"CPU ({os.cpu_count()} cores)"}.get(device, device)

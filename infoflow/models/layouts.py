@@ -1,0 +1,93 @@
+"""Which row of the table of architectures a model is read by, and where its modules are."""
+
+from typing import Any
+
+import torch
+
+from infoflow.errors import UnsupportedModel
+from infoflow.models.architectures import (
+    FAMILIES,
+    PATHS_IN_ATTENTION,
+    PATHS_IN_DENSE_LAYER,
+    PATHS_IN_LAYER,
+    PATHS_IN_MODEL,
+    PATHS_IN_SPARSE_LAYER,
+    Architecture,
+    architectures_of,
+)
+
+
+def rows_that_fit(hf_model: Any) -> tuple[Architecture, ...]:
+    """The rows of the table that this model may be read by: its family's, or those whose modules it has, the likeliest first.
+
+    Raises:
+        UnsupportedModel: no row fits, or the weights can't be read here.
+    """
+    family = hf_model.config.model_type
+    missing, fitting = "", []
+    for row in architectures_of(hf_model.config):
+        try:
+            found = modules_of(hf_model, row)
+        except AttributeError as error:
+            missing = missing or str(error)
+            continue
+        unreadable = [m for role, m in found if role == "experts" and not _readable(m)]
+        if unreadable:
+            raise UnsupportedModel(
+                f"The experts of this '{family}' model keep their weights in a form that can't be read "
+                f"({type(unreadable[0]).__name__}, perhaps quantised). Load it with plain weights (bfloat16 or float32)."
+            )
+        fitting.append(row)
+    if fitting:
+        return tuple(fitting)
+    if family in FAMILIES:
+        raise UnsupportedModel(
+            f"This '{family}' model has no module '{missing}', so it can't be decomposed. "
+            "Choose a standard checkpoint of that family."
+        )
+    raise UnsupportedModel(
+        f"Models of type '{family}' are not supported, and no known layout fits this one. "
+        f"Supported are: {', '.join(FAMILIES)}, and models built like them."
+    )
+
+
+def modules_of(hf_model: Any, row: Architecture) -> list[tuple[str, Any]]:
+    """(role, module) of the model and of every layer.
+
+    Raises:
+        AttributeError: with the path of a module that is not there.
+    """
+    found = []
+
+    def find(prefix: str, roles: tuple[str, ...]) -> None:
+        for role in roles:
+            path = getattr(row, role)
+            if path:
+                try:
+                    found.append((role, hf_model.get_submodule(prefix + path)))
+                except AttributeError:
+                    raise AttributeError(path) from None
+
+    find("", PATHS_IN_MODEL)
+    sparse = sparse_layers(hf_model, row)
+    for i in range(len(hf_model.get_submodule(row.layers))):
+        find(f"{row.layers}.{i}.", PATHS_IN_LAYER)
+        find(f"{row.layers}.{i}.", PATHS_IN_SPARSE_LAYER if i in sparse else PATHS_IN_DENSE_LAYER)
+        find(f"{row.layers}.{i}.{row.attention}.", PATHS_IN_ATTENTION)
+    return found
+
+
+def sparse_layers(hf_model: Any, row: Architecture) -> tuple[int, ...]:
+    """The layers that are mixtures of experts."""
+    if not row.experts:
+        return ()
+    names = dict(hf_model.named_modules())
+    n = len(hf_model.get_submodule(row.layers))
+    return tuple(i for i in range(n) if f"{row.layers}.{i}.{row.experts}" in names)
+
+
+def _readable(experts: Any) -> bool:
+    """Whether experts are stacked parameters laid out as `experts.py` reads them."""
+    stacked = all(isinstance(getattr(experts, name, None), torch.nn.Parameter) for name in ("gate_up_proj", "down_proj"))
+    flags = getattr(experts, "has_gate", False) and not getattr(experts, "has_post_expert_norm", False)
+    return bool(stacked and flags and experts.gate_up_proj.is_floating_point() and experts.gate_up_proj.ndim == 3)

@@ -1,0 +1,174 @@
+"""Models by name: bundled, from a folder, from the hub, or as the service hosts them; and those you already hold."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnsight import TransformersModel
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from infoflow.errors import InfoflowError, TooLarge, UnsupportedModel
+from infoflow.models import devices, hub, memory, progress
+from infoflow.models.catalog import DEMO
+from infoflow.models.fingerprint import fingerprint
+from infoflow.models.layouts import rows_that_fit
+from infoflow.models.model import Model
+from infoflow.models.spec import ModelSpec
+from infoflow.models.transformers_names import name_of
+from infoflow.ndif import service
+from infoflow.ndif.nnsight_names import module_of
+from infoflow.text.amounts import in_words
+
+
+def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:
+    """A transformers model you already hold, ready for the analyses. Its attention is switched to eager.
+
+    Raises:
+        UnsupportedModel: a family without a row in `architectures.py`.
+    """
+    name = name or name_of(hf_model.config) or type(hf_model).__name__
+    return Model(hf_model, tokenizer, name, revision or "in memory")
+
+
+def load_model(
+    name: str = "demo",
+    revision: str | None = None,
+    remote: bool = False,
+    host: str | None = None,
+    key: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    folders: bool = True,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Model:
+    """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub (`owner/model`, `owner/model@revision`).
+
+    `device` is "auto" (the fastest that can be trusted) or one of `devices.available()`; `dtype`, how the weights are
+    held, "auto" (bfloat16 on a GPU that has it, float32 elsewhere and for the bundled model), "float32", "bfloat16" or
+    "float16". `folders=False` reads nothing but the bundled model and the hub. `on_progress(doing, fraction)` is called
+    while files are fetched and weights are read; raising in it stops that.
+
+    `remote=True` takes a hub model as NDIF hosts it: its configuration and tokenizer are read here, every analysis runs
+    there. `host` and `key` default to NDIF_HOST (else the public service) and NDIF_API_KEY.
+
+    Raises:
+        UnsupportedModel: unknown name, a folder that is no model, a family that is not supported, a device that is not there.
+        TooLarge: weights that do not fit in the memory that is free.
+        RemoteRunError: a host that is no address.
+    """
+    name, told = name.strip(), on_progress or (lambda doing, fraction: None)
+    if not name:
+        raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
+    folder = _folder_of(name) if folders or name == "demo" else None
+    if not folder:
+        hub_name, in_name = hub.split_revision(name)
+        if not hub.is_name(hub_name):
+            where = f"There is no folder '{name}'. Check the path, or give" if folders else "Give"
+            raise UnsupportedModel(f"{where} a name on the hub such as 'Qwen/Qwen3-0.6B'.")
+        name, revision = hub_name, revision or in_name
+    if remote:
+        return _hosted(name, folder, revision, host, key, told)
+    place = devices.choose(device)
+    torch_dtype = torch.float32 if name == "demo" and dtype == "auto" else devices.dtype_of(dtype, place)
+    with _in_words(name):
+
+        def accept(files: Path) -> None:  # refuse before anything large is downloaded or read
+            with torch.device("meta"):
+                empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files), trust_remote_code=False))
+            rows_that_fit(empty)
+            if folder:
+                hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, name)
+            _check_room(name, empty, place, torch_dtype)
+
+        if folder:
+            accept(folder)
+            found = hub.Fetched(folder, fingerprint(folder))
+        else:
+            found = hub.fetch(name, revision, True, accept, on_progress)
+            accept(found.folder)  # it may have been here already
+        told("Reading the weights", 0.0)
+        with progress.told_to(told):
+            hf_model: Any = AutoModelForCausalLM.from_pretrained(
+                found.folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
+            )
+        hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
+        hf_model.to(place)
+        tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
+    return Model(hf_model, tokenizer, name, found.commit)
+
+
+def load(
+    spec: ModelSpec, key: str | None = None, folders: bool = True, on_progress: Callable[[str, float], None] | None = None
+) -> Model:
+    """The model that a request names; `load_model` says the rest."""
+    return load_model(
+        spec.name, spec.revision or None, spec.hosted, spec.host or None, key, spec.device, spec.dtype, folders, on_progress
+    )
+
+
+def _folder_of(name: str) -> Path | None:
+    """The local folder that a name stands for, if any.
+
+    Raises:
+        UnsupportedModel: a folder that holds no model.
+    """
+    folder = DEMO if name == "demo" else Path(name).expanduser()
+    if not folder.is_dir():
+        return None
+    if not (folder / "config.json").is_file():
+        raise UnsupportedModel(
+            f"The folder '{name}' is no model: it has no config.json. Choose a folder made by save_pretrained."
+        )
+    return folder
+
+
+def _check_room(name: str, empty: Any, device: str, dtype: torch.dtype) -> None:
+    """Refuse weights that do not fit: reading them would end the process, and every visitor's work with it."""
+    needed = empty.num_parameters() * dtype.itemsize
+    device = min(device, "cpu", key=memory.free)  # they go through this machine's memory on their way
+    free = memory.free(device)
+    if needed > free:
+        held = str(dtype).removeprefix("torch.")
+        smaller = " Hold them as bfloat16 (half of it), or choose" if dtype == torch.float32 and needed // 2 < free else " Choose"
+        raise TooLarge(
+            f"The weights of '{name}' take {in_words(needed)} as {held}; {in_words(free)} are free on {device}."
+            f"{smaller} a smaller model, unload another, or run it on NDIF."
+        )
+
+
+@contextlib.contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """What transformers raises when it can't read a model, as a sentence."""
+    try:
+        yield
+    except InfoflowError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnsupportedModel(
+            f"'{name}' can't be loaded: {reason[:300]} Only models of transformers with safetensors weights are read."
+        ) from error
+
+
+def _hosted(
+    name: str,
+    folder: Path | None,
+    revision: str | None,
+    host: str | None,
+    key: str | None,
+    told: Callable[[str, float], None],
+) -> Model:
+    """A model that the service runs: modules without weights, and the tokenizer."""
+    to = service.connection(host, key)
+    if name == "demo":
+        raise UnsupportedModel("The bundled model is not on the service; it runs here. Choose a model of the hub for there.")
+    found = hub.Fetched(folder, "local") if folder else hub.fetch(name, revision, weights=False, on_progress=told)
+    with _in_words(name):
+        tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
+        traced = TransformersModel(
+            name, task="text-generation", tokenizer=tokenizer, attn_implementation="eager", revision=revision, dispatch=False
+        )
+    return Model(module_of(traced), tokenizer, name, found.commit, to, traced)

@@ -1,0 +1,358 @@
+"""A loaded language model with its lock.
+
+Everything that runs the model goes through `Model.run`: one nnsight trace, in which a block of plain functions reads
+the values of the forward pass in execution order, calls the model's own modules, and returns what the result needs.
+"""
+
+import contextlib
+import contextvars
+import copy
+import functools
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import nnsight
+import torch
+from nnsight import TransformersModel
+
+from infoflow.errors import Cancelled, RemoteRunError, UnsupportedModel
+from infoflow.models import decoding, memory
+from infoflow.models.architectures import Architecture
+from infoflow.models.layouts import modules_of, rows_that_fit, sparse_layers
+from infoflow.models.sizes import Sizes
+from infoflow.models.spec import ModelSpec
+from infoflow.models.transformers_names import attention_of
+from infoflow.ndif import run as hosted_run
+from infoflow.ndif.service import Connection
+from infoflow.text.conversations import Turn
+from infoflow.text.tokens import UNDECODABLE, Token, label
+from infoflow.text.vocabulary import Vocabulary
+from infoflow.traced.frozen import reconstruction_error
+
+
+class Model:
+    """One model in memory, its tokenizer and architecture, and the lock that every use of it holds.
+
+    nnsight can't run one module in two threads at once, and neither can a plain forward run beside a trace; so the
+    lock is here, and nobody else needs to know.
+    """
+
+    def __init__(
+        self,
+        hf_model: Any,
+        tokenizer: Any,
+        name: str,
+        revision: str,
+        connection: Connection | None = None,
+        traced: Any = None,
+    ) -> None:
+        """`traced` is nnsight's wrapper of a hosted model, whose modules are here without their weights."""
+        self.connection = connection
+        self.name = name
+        self.revision = revision
+        self.tokenizer = tokenizer
+        rows, longest = hf_model.get_input_embeddings().num_embeddings, getattr(hf_model.config, "max_position_embeddings", None)
+        self._vocabulary = Vocabulary(tokenizer, rows, longest)
+        if connection is None and any(p.is_meta for p in hf_model.parameters()):
+            raise UnsupportedModel(
+                "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
+            )
+        self.candidates = rows_that_fit(hf_model)
+        self.architecture = self.candidates[0]
+        hf_model.eval()
+        if attention_of(hf_model.config) != "eager":
+            hf_model.set_attn_implementation("eager")  # the others return no pattern
+        self._settling = False
+        self._layout: dict[str, Architecture] = {}
+        """the row that was settled on; one for all who use this model"""
+        self.lock = threading.RLock()
+        self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
+        self._hf = hf_model
+        self._speed: float | None = None
+        self._tested: dict[str, Any] = {}
+        """what `infoflow.check` said; one for all who use this model"""
+
+    def through(self, connection: Connection) -> "Model":
+        """The same hosted model for another visitor: with that visitor's key and status line."""
+        other = copy.copy(self)
+        other.connection = connection
+        return other
+
+    @property
+    def tested(self) -> Any:
+        """What `infoflow.check` said, for an application that asks once a model; None before."""
+        return self._tested.get("verdict")
+
+    @tested.setter
+    def tested(self, verdict: Any) -> None:
+        self._tested["verdict"] = verdict
+
+    @property
+    def n_layers(self) -> int:
+        return len(self._hf.get_submodule(self.architecture.layers))
+
+    @property
+    def family(self) -> str:
+        """The kind of model, as transformers names it."""
+        return str(self._hf.config.model_type)
+
+    @property
+    def parameters(self) -> int:
+        """In millions."""
+        return round(self._hf.num_parameters() / 1e6)
+
+    @property
+    def dtype(self) -> str:
+        """How the weights are stored; "hosted" where only the service knows before a run."""
+        if self.connection is not None:
+            return "hosted"
+        return str(next(self._hf.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._hf.parameters()).device
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights; 0 for a hosted model."""
+        return 0 if self.connection is not None else sum(p.numel() * p.element_size() for p in self._hf.parameters())
+
+    @property
+    def hosted(self) -> bool:
+        """Whether a service runs it."""
+        return self.connection is not None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """This very model, as a request names it."""
+        if self.connection is not None:
+            return ModelSpec(name=self.name, revision=self.revision, dtype=self.dtype, host=self.connection.host)
+        return ModelSpec(name=self.name, revision=self.revision, device=str(self.device), dtype=self.dtype)
+
+    def free_memory(self) -> int:
+        """Bytes that are free where this model runs; of this machine for a hosted one."""
+        return memory.free("cpu" if self.hosted else str(self.device))
+
+    def memory_limit(self) -> int:
+        """Bytes that one run of it may take now."""
+        return memory.limit(self.free_memory())
+
+    def _settle(self) -> None:
+        """Choose among layouts that fit a family without a row: the one whose parts add up best on a few tokens."""
+        if len(self.candidates) == 1:
+            return  # without the lock, which a run may hold for long
+        with self.lock if self.connection is None else contextlib.nullcontext():  # there a run may queue for long
+            if self._settling:
+                return  # asked by the runs below
+            if "row" not in self._layout:
+                self._settling = True
+                try:
+                    self._layout["row"] = self._best_candidate()
+                finally:
+                    self._settling = False
+            self.architecture = self._layout["row"]
+
+    def _best_candidate(self) -> Architecture:
+        ids = [i % self._hf.get_input_embeddings().num_embeddings for i in (5, 9, 7, 5, 3)]
+        errors: list[float] = []
+        for row in self.candidates:
+            self.architecture = row
+            try:
+                error = float(self.run(ids, reconstruction_error, self.plan(), len(ids)))
+            except Exception as failed:  # noqa: BLE001  shapes that don't fit fail in many ways, here and there
+                if isinstance(failed, Cancelled) or (isinstance(failed, RemoteRunError) and failed.kind != "server"):
+                    raise  # it says nothing of the layout: ask again next time
+                error = float("inf")
+            errors.append(error if error == error else float("inf"))
+        return self.candidates[errors.index(min(errors))]
+
+    def plan(self) -> SimpleNamespace:
+        """The architecture's row with what a block needs to know of this model, as plain values."""
+        self._settle()
+        config, row = self._hf.config, self.architecture
+        n_heads = config.num_attention_heads
+        modules = modules_of(self._hf, row)
+        return SimpleNamespace(
+            **asdict(row),
+            n_heads=n_heads,
+            n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
+            d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
+            residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
+            logit_scale=float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0)),
+            softcap=float(getattr(config, "final_logit_softcapping", None) or 0.0),
+            biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
+            sparse=sparse_layers(self._hf, row),
+            hosted=self.hosted,
+            chunk_bytes=memory.chunk(self.memory_limit()),
+        )
+
+    def sizes(self) -> Sizes:
+        """What the cost of an analysis depends on."""
+        config, plan = self._hf.config, self.plan()
+        modules = modules_of(self._hf, self.architecture)
+        mapped = [(role, m) for role, m in modules if role in ("value", "output", "up", "down", "experts")]
+        chosen = getattr(config, "num_experts_per_tok", 1)
+        per_row = sum(
+            sum(p.numel() for p in m.parameters()) * (chosen / m.num_experts if role == "experts" else 1) for role, m in mapped
+        )
+        return Sizes(
+            layers=self.n_layers,
+            d_model=config.hidden_size,
+            d_head=plan.d_head,
+            heads=plan.n_heads,
+            kv_heads=plan.n_kv_heads,
+            vocabulary=self._hf.get_input_embeddings().num_embeddings,
+            hidden=max(max(p.shape[-2:]) for role, m in mapped for p in m.parameters() if p.ndim > 1),
+            parameters=self._hf.num_parameters(),
+            mapped_parameters=int(per_row),
+            biased=plan.biased,
+            parallel=plan.parallel,
+            half=self.dtype != "float32",
+        )
+
+    def speed(self) -> float:
+        """Multiply-adds per second of a matrix product of this model's shape on its device, measured once, in float32."""
+        if self._speed is None:
+            sizes = self.sizes()
+            rows = torch.randn(512, sizes.d_model, device=self.device)
+            matrix = torch.randn(sizes.d_model, sizes.hidden, device=self.device)
+            with self.lock, torch.no_grad():
+                times: list[float] = []
+                while sum(times) < 0.2 or len(times) < 3:
+                    started = time.perf_counter()
+                    float((rows @ matrix)[0, 0])
+                    times.append(time.perf_counter() - started)
+            self._speed = rows.shape[0] * matrix.numel() / min(times)  # the others shared the machine
+        return self._speed
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"
+
+    def encode(self, prompt: str | Sequence[int]) -> tuple[Token, ...]:
+        """The tokens of a prompt: text, with the special tokens this tokenizer adds, or token ids as they are.
+
+        Raises:
+            BadPrompt: an empty or blank prompt, or an id the model has no embedding for.
+            TooLarge: more tokens than the model has positions for.
+        """
+        return self._vocabulary.encode(prompt)
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens it reads, where that is known."""
+        return self._vocabulary.longest
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer says how a conversation is written; base models' mostly do not."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    @property
+    def is_instruct(self) -> bool:
+        """Whether the model was made to be talked to: it has a chat template, and its name says so. Many base models carry the
+        template of their chat siblings."""
+        words = set(re.split(r"[^a-z]+", self.name.lower()))
+        return self.has_chat_template and bool(words & {"instruct", "chat", "it", "assistant"})
+
+    def chat(self, turns: Sequence[Turn], answer_next: bool = True) -> tuple[int, ...]:
+        """Token ids of a conversation in the model's own chat template; with `answer_next`, up to where its answer begins.
+
+        Raises:
+            BadPrompt: no turn, no chat template, or a conversation that the template refuses.
+        """
+        return self._vocabulary.chat(turns, answer_next)
+
+    def text_of(self, token_id: int) -> Token:
+        """One token of the vocabulary, as a prediction names it."""
+        return self._vocabulary.tokens([int(token_id)])[0]
+
+    def name_of(self, token_id: int) -> str:
+        """A token's text, with its leading space; a special token's label."""
+        token = self.text_of(token_id)
+        return label(token) if token.name else token.text or UNDECODABLE
+
+    def token_id(self, token: str | int) -> int:
+        """The id of a token: of a text that is one token, or an id as it is.
+
+        Raises:
+            BadPrompt: the text is several tokens, which it names, or there is no such id.
+        """
+        return self._vocabulary.token_id(token)
+
+    def token_id_near(self, token: str | int) -> int:
+        """`token_id` of what a reader typed: with the leading space that most words have, if that is a token; else as it is.
+
+        Raises:
+            BadPrompt: neither is a single token.
+        """
+        return self._vocabulary.token_id_near(token)
+
+    def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
+        """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
+
+        The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
+        in an empty context: functions among `args` (progress) are called in that of this function's caller.
+        """
+        if self.connection is not None:
+            self._refuse_hosted_experts()
+            # functions stay here: the service tells of the run through the connection
+            sent = [None if callable(a) else a for a in args]
+            return hosted_run.run(self._traced, ids, block, sent, self.connection)
+        context = contextvars.copy_context()
+        args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
+        traced = self._traced
+        prompt = torch.tensor([list(ids)], device=self.device)
+        with (
+            self.lock,
+            torch.no_grad(),
+            torch.autocast(self.device.type, enabled=False),
+            traced.trace(prompt) as tracer,
+        ):
+            result = nnsight.save(block(traced, tracer, *args))
+        return result  # noqa: RET504  nnsight needs the name
+
+    def _refuse_hosted_experts(self) -> None:
+        if sparse_layers(self._hf, self.architecture):
+            raise UnsupportedModel(
+                "The experts' weights of a hosted mixture of experts can't be read, so it can't be analysed there. "
+                "Choose a dense model, or run this one on a machine of your own."
+            )
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        on_token: Callable[[int], None] | None = None,
+    ) -> tuple[int, ...]:
+        """The ids that the model adds to `ids`, up to and with an id that ends its text.
+
+        At temperature 0 always the likeliest; else samples of softmax(logits / temperature) within top-p. A seed gives the
+        same tokens again on the same machine. `on_token` is told each id as it comes; a hosted model tells all at its end.
+        """
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
+        arguments = decoding.options(max_new_tokens, pad)
+        told = on_token or (lambda token_id: None)
+        if self.connection is not None:
+            self._refuse_hosted_experts()  # before it writes what can't be read
+            arguments |= decoding.sampled(temperature, top_p) if temperature else {}
+            new = hosted_run.generate(self._traced, ids, arguments, seed if temperature else None, self.connection)
+            for token_id in new:
+                told(token_id)
+            return tuple(new)
+        sampler = decoding.Sampler(temperature, top_p, seed) if temperature else None
+        prompt = torch.tensor([list(ids)], device=self.device)
+        with self.lock:
+            return tuple(decoding.continue_here(self._hf, prompt, arguments, sampler, told))
+
+    @property
+    def ends(self) -> set[int]:
+        """Ids after which the model stops."""
+        return decoding.ends_of(self._hf, self.tokenizer)

@@ -1,0 +1,39 @@
+"""How far the reading of weights is: transformers' own progress bar, turned into calls that can stop it."""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from infoflow.models.transformers_names import tell_of_bars
+
+_told: contextvars.ContextVar[Callable[[str, float], None] | None] = contextvars.ContextVar("_told", default=None)
+"""who is told of the loading in this thread"""
+
+
+@contextlib.contextmanager
+def told_to(on_progress: Callable[[str, float], None]) -> Iterator[None]:
+    """What is loaded in here is told of to this function."""
+    tell_of_bars(bar)
+    token = _told.set(on_progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def bar(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Stands where transformers makes its progress bars: that of the loading loop tells of it, and can be stopped."""
+    told = _told.get()
+    if told is None:
+        return make(*args, **kwargs)  # somebody else's
+    if kwargs.get("desc") != "Loading weights" or not args:
+        return make(*args, **{**kwargs, "disable": True})
+    things: Collection[Any] = args[0]
+
+    def steps() -> Iterator[Any]:
+        for i, thing in enumerate(things):
+            told("Reading the weights", i / len(things))
+            yield thing
+
+    return steps()

@@ -1,0 +1,24 @@
+"""What is used of transformers that it does not promise to keep, in one place.
+
+`tests/models/test_adapters.py` fails when an upgrade moves any of it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers.utils import logging
+
+
+def attention_of(config: Any) -> str:
+    """Which implementation of attention a model of this config runs."""
+    return str(getattr(config, "_attn_implementation", "eager"))
+
+
+def name_of(config: Any) -> str:
+    """Where a config was read from; '' where it was made by hand."""
+    return str(getattr(config, "_name_or_path", "") or "")
+
+
+def tell_of_bars(hook: Callable[..., Any]) -> None:
+    """Let `hook(make, args, kwargs)` make transformers' progress bars from now on."""
+    logging.set_tqdm_hook(hook)

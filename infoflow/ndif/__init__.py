@@ -1,0 +1,1 @@
+"""NDIF, the hosted service: what is up there, and one run there."""

@@ -1,0 +1,227 @@
+"""One run on the hosted service, and its failures in words.
+
+A run is nnsight's own request: the block's source, its arguments and the prompt go up; tensors, numbers and texts come
+back. Nothing here touches nnsight's process-wide settings, so that visitors with different keys never share one.
+"""
+
+import io
+import json
+import pickle
+import time
+import traceback
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import nnsight
+import pydantic
+import torch
+import websocket
+import zstandard
+
+from infoflow.errors import InfoflowError, RemoteRunError
+from infoflow.ndif.nnsight_names import RemoteBackend, RemoteError, ResponseModel, Status, environment_of
+from infoflow.ndif.service import Connection, unreachable
+from infoflow.text.amounts import in_words as amount
+from infoflow.traced.frozen import NO_PATTERN
+
+_STATUS = {
+    Status.RECEIVED: "Received, waiting for a place in the queue",
+    Status.QUEUED: "Queued",
+    Status.PROVISIONING: "The service is making room for the model",
+    Status.DEPLOYING: "The service is loading the model",
+    Status.DISPATCHED: "Sent to the model",
+    Status.RUNNING: "Running",
+    Status.COMPLETED: "Downloading the result",
+}
+
+
+def run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
+    """`Model.run` on the service. A connection that is lost in the middle is tried once more.
+
+    Raises:
+        RemoteRunError: every failure, in words; its `kind` names the cause, `details` holds what the server said.
+    """
+    return _twice(lambda: _run(traced, ids, block, args, to), to)
+
+
+def generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> list[int]:
+    """The ids that the hosted model adds to `ids`; `seed` where it samples.
+
+    Raises:
+        RemoteRunError: as `run`.
+    """
+    found = _twice(lambda: _generate(traced, ids, arguments, seed, to), to)
+    return [int(i) for i in found[0, len(ids) :]]
+
+
+def _twice(work: Callable[[], Any], to: Connection) -> Any:
+    for attempt in (1, 2):
+        try:
+            return work()
+        except InfoflowError:
+            raise  # told already, or abandoned by the reader
+        except Exception as error:  # noqa: BLE001  the client raises a dozen kinds; all are told in words
+            told = in_words(error, to)
+            if told.kind != "lost" or attempt == 2:
+                raise told from error
+            if to.on_status is not None:
+                to.on_status("The connection was lost; trying once more")
+    raise AssertionError("unreachable")
+
+
+def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
+    prompt = torch.tensor([list(ids)])
+    with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
+        result = nnsight.save(block(traced, tracer, *args))
+    return result  # noqa: RET504  nnsight needs the name
+
+
+def _generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> Any:
+    prompt = torch.tensor([list(ids)])
+    with torch.no_grad(), traced.generate(prompt, backend=_backend(traced, to), **arguments) as tracer:
+        if seed is not None:
+            torch.manual_seed(seed)
+        result = nnsight.save(tracer.result)
+    return result  # noqa: RET504  nnsight needs the name
+
+
+def _backend(traced: Any, to: Connection) -> "_Backend":
+    backend = _Backend(traced.to_model_key(), host=to.host, api_key=to.key, env=environment_of(traced))
+    backend.api_key = to.key  # an empty key stays empty: never the one of this machine's owner
+    backend.display = _Watch(to)
+    return backend
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Of dicts, texts, bytes and numbers, and a status; any other class is refused, so that no answer can run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "Status" and module == Status.__module__:
+            return Status
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
+
+
+class _Backend(RemoteBackend):
+    """nnsight's, but what comes back is data and never code: tensors and plain values alone are loaded."""
+
+    @staticmethod
+    def parse(message: str | bytes) -> ResponseModel:
+        if isinstance(message, str):
+            return ResponseModel.model_validate_json(message)
+        with zipfile.ZipFile(io.BytesIO(message)) as archive:  # as torch.save wrote it
+            name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+            return ResponseModel(**_PlainUnpickler(io.BytesIO(archive.read(name))).load())
+
+    def download_result(self, url: str | bytes | None) -> Any:
+        """The result, from the message itself or from where the service has put it; in blocks, each told of."""
+        if not isinstance(url, str):
+            return self.finalize(bytes(url or b""))
+        got = bytearray()
+        with httpx.stream("GET", url, timeout=httpx.Timeout(10.0, read=60.0)) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("Content-Length", 0))
+            for block in response.iter_bytes(1 << 17):
+                got += block
+                self._check_size(max(total, len(got)))
+                self.display.receive(len(got), total)
+        return self.finalize(bytes(got))
+
+    def finalize(self, content: bytes) -> Any:
+        raw, limit = content, self.display.to.limit
+        if self.compress:  # a little may unpack to a lot
+            raw = zstandard.ZstdDecompressor().stream_reader(content).read(limit + 1)
+        self._check_size(len(raw))
+        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+
+    def _check_size(self, size: int) -> None:
+        if size > self.display.to.limit:
+            limit = amount(self.display.to.limit)
+            raise RemoteRunError("too large", f"The result is larger than {limit}. Use fewer tokens or sources.")
+
+
+class _Watch:
+    """Stands where nnsight prints: `update` with every status, `refresh` ten times a second while waiting."""
+
+    enabled = True
+
+    def __init__(self, to: Connection) -> None:
+        self.to, self.heard, self.doing = to, time.monotonic(), "Sending"
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.to.on_status is not None:
+            self.to.on_status(self.doing)
+
+    def update(self, response: ResponseModel) -> None:
+        self.heard = time.monotonic()
+        said = _STATUS.get(response.status)
+        if said is not None:
+            position = response.description.rstrip(".").rpartition("position ")[2]
+            self.doing = f"Queued at position {position}" if response.status == Status.QUEUED and position.isdigit() else said
+        self._tell()
+
+    def receive(self, done: int, total: int) -> None:
+        self.heard = time.monotonic()
+        self.doing = f"Downloading the result: {amount(done)}" + (f" of {amount(total)}" if total else "")
+        self._tell()
+
+    def refresh(self) -> None:
+        self._tell()
+        if time.monotonic() - self.heard > self.to.silence:
+            raise TimeoutError
+
+
+def in_words(error: BaseException, to: Connection) -> RemoteRunError:
+    """What went wrong and what to do, whatever the client raised. The key is in none of it."""
+    text = str(error).replace(to.key, "…") if to.key else str(error)
+    if isinstance(error, RemoteError):
+        return _server_said(text, to)
+    if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException):
+        return RemoteRunError(
+            "silent", f"Nothing was heard of the run for {to.silence:.0f} seconds, so it was given up. Try again later."
+        )
+    lost = (websocket.WebSocketConnectionClosedException, pydantic.ValidationError, ConnectionResetError, BrokenPipeError)
+    if isinstance(error, lost):
+        return RemoteRunError("lost", "The connection to the service was lost during the run, twice. Try again.", text)
+    if isinstance(error, OSError | websocket.WebSocketException | httpx.HTTPError):
+        return unreachable(to, text)
+    damaged = (zstandard.ZstdError, EOFError, RuntimeError, json.JSONDecodeError, pickle.UnpicklingError, zipfile.BadZipFile)
+    if isinstance(error, damaged):
+        return RemoteRunError("result", "What came back could not be read; it may have been damaged on the way. Try again.", text)
+    details = "".join(traceback.format_exception(error))
+    return RemoteRunError("client", f"The run could not be sent ({type(error).__name__}). {text[:200]}", details)
+
+
+_SAID = (  # what the server's text holds, the kind, what to tell
+    ("missing or invalid api key", "no key", "The service wants a key. Get one at login.ndif.us and enter it."),
+    ("invalid api key format", "bad key", "That is no NDIF key: it looks like xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx."),
+    ("invalid api key", "bad key", "The service does not know this key. Check it, or get a new one at login.ndif.us."),
+    ("gated", "gated", "The model is gated: accept its licence on the Hugging Face hub with the account of your key."),
+    ("could not deploy", "not up", "The service can't run this model now. Choose one that is up, or ask for it at ndif.us."),
+    ("temporarily unavailable", "busy", "The service is busy or restarting. Try again in a few minutes."),
+    ("below the minimum supported", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
+    ("version was not provided", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
+    (
+        NO_PATTERN,
+        "version",
+        "The service runs an nnsight older than 0.8.1, which gives no attention patterns. Use another service.",
+    ),
+    ("no module named", "version", "The service lacks a package that this version sends. It may run another version."),
+    ("too large", "too large", "The result is too large for the service. Use fewer tokens or sources."),
+    ("timed out", "silent", "The service gave the run up: it took too long. Use fewer tokens or sources."),
+    ("out of memory", "too large", "The service ran out of memory. Use fewer tokens or sources."),
+    ("meta tensor", "no weights", "The service does not give this analysis the weights it needs for this kind of model."),
+)
+
+
+def _server_said(text: str, to: Connection) -> RemoteRunError:
+    low = text.lower()
+    for part, kind, sentence in _SAID:
+        if part in low:
+            return RemoteRunError(kind, sentence, text)
+    if text.startswith("Failed to send request:"):
+        return unreachable(to, text)
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")
+    return RemoteRunError("server", f"The run failed on the service: {last[:300]}", text)

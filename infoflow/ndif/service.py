@@ -1,0 +1,124 @@
+"""NDIF, the hosted service that runs models which do not fit here: connections, and what is up there.
+
+Runs themselves are in `run.py`; this file is light enough for a page that never runs anything.
+"""
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+
+import httpx
+
+from infoflow.errors import RemoteRunError
+from infoflow.settings import PUBLIC_HOST, settings
+
+SILENCE = 300.0
+"""seconds without any news of a run after which it is given up"""
+LARGEST = 512_000_000
+"""bytes of a result that are taken from a service"""
+PACKAGES = ("nnsight", "torch", "transformers")
+"""whose versions here and there are compared"""
+_EAGER_SINCE = (0, 8, 1)
+"""the first nnsight whose service switches attention to eager on request; before it there are no patterns"""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where runs go and with whose key. The key is in no repr, comparison or message."""
+
+    host: str = PUBLIC_HOST
+    key: str = field(default="", repr=False, compare=False)
+    on_status: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
+    """told what the run is doing, several times a second; raising in it abandons the run"""
+    silence: float = field(default=SILENCE, compare=False)
+    limit: int = field(default=LARGEST, compare=False)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One model as the service lists it."""
+
+    name: str
+    revision: str
+    level: str
+    """HOT (in memory), WARM (on the way), COLD (on request)"""
+    state: str
+
+
+def named_host() -> str:
+    """The address of the service: NDIF_HOST, else the public one. Whether it is an address is looked at when it is used."""
+    return settings().host
+
+
+def connection(host: str | None = None, key: str | None = None) -> Connection:
+    """A connection from arguments, else from NDIF_HOST and NDIF_API_KEY.
+
+    Raises:
+        RemoteRunError: a host that is no http(s) address.
+    """
+    host = (host or named_host()).rstrip("/")
+    if not host.startswith(("http://", "https://")):
+        raise RemoteRunError("host", f"'{host}' is no address of a service; it must begin with https:// (or http://).")
+    return Connection(host, key or settings().key.get_secret_value())
+
+
+def deployments(to: Connection) -> list[Deployment]:
+    """The models that the service has, and their state, now.
+
+    Raises:
+        RemoteRunError: the service can't be reached, or answers with something else.
+    """
+    try:
+        answer = httpx.get(f"{to.host}/status", timeout=10, follow_redirects=True)
+        answer.raise_for_status()
+        listed = answer.json()["deployments"].values()
+        fields = ("repo_id", "revision", "deployment_level", "application_state")
+        found = [Deployment(*(str(d.get(name) or "") for name in fields)) for d in listed if d.get("repo_id")]
+        return sorted(found, key=lambda d: d.name.lower())
+    except (httpx.HTTPError, OSError) as error:
+        raise unreachable(to) from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+
+
+def versions(to: Connection) -> dict[str, tuple[str, str]]:
+    """Versions of `PACKAGES`, and of python, here and on the service; '' for what it does not say.
+
+    Raises:
+        RemoteRunError: the service can't be reached, or answers with something else.
+    """
+    try:
+        answer = httpx.get(f"{to.host}/env", timeout=10, follow_redirects=True)
+        answer.raise_for_status()
+        said = answer.json()
+        packages = {str(name): str(version) for name, version in said["packages"].items()}
+        python = str(said.get("python_version", "")).split()
+    except (httpx.HTTPError, OSError) as error:
+        raise unreachable(to) from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+    found = {name: (metadata.version(name), packages.get(name, "")) for name in PACKAGES}
+    return {**found, "python": (platform.python_version(), python[0] if python else "")}
+
+
+def mismatch(found: dict[str, tuple[str, str]]) -> str:
+    """What a difference in versions means for runs; '' where it means nothing that is known."""
+    here, there = found["nnsight"]
+    if there and _release(there) < _EAGER_SINCE:
+        return f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns, so runs will fail there."
+    if there and _release(there)[:2] != _release(here)[:2]:
+        return f"The service runs nnsight {there}, here is {here}: if runs fail, install the service's version here."
+    return ""
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def unreachable(to: Connection, details: str = "") -> RemoteRunError:
+    """The service can't be reached: what every failed connection comes to."""
+    return RemoteRunError(
+        "unreachable", f"{to.host} can't be reached from here. Check the address and the network, or run a local model.", details
+    )

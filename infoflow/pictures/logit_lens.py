@@ -1,0 +1,26 @@
+"""A lens as its table of words."""
+
+from infoflow.analyses.logit_lens import Lens
+from infoflow.charts import logit_lens as charts
+from infoflow.pictures.picture import Picture, short
+from infoflow.tables import logit_lens as tables
+
+
+def picture(lens: Lens, dark: bool = False) -> Picture:
+    """The whole table by probability."""
+    return table(lens, dark=dark)
+
+
+def table(
+    lens: Lens, colour: str = "probability", positions: tuple[int, int] | None = None, mids: bool = True, dark: bool = False
+) -> Picture:
+    """Rows of the stream by position; `positions` are the first and last that are drawn."""
+    first, last = positions or (0, len(lens.tokens) - 1)
+    cells = tables.grid(lens, colour, 0, mids)
+    names = [lens.names[t] for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
+    whose = f" of {' over '.join(names)}" if names else ""
+    return Picture(
+        chart=charts.table(cells[cells["position"].between(first, last)], colour, dark), frame=lens.to_frame(),
+        title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.model}",
+        note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.",
+    )  # fmt: skip

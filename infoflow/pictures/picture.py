@@ -1,0 +1,51 @@
+"""A result as its picture: what a page, the command line, a report and a notebook share.
+
+`pictures/<method>.py` has a function `picture(result, dark)` for the results of `analyses/<method>.py` (or `studies/`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from infoflow.analyses.provenance import Provenance
+from infoflow.charts.palette import ink
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart with its numbers and its words."""
+
+    chart: alt.Chart | alt.LayerChart
+    frame: pd.DataFrame
+    """the numbers behind it"""
+    title: str
+    """what it is of"""
+    note: str
+    """what it shows: layer, head, metric, and what is hidden"""
+
+
+def picture_of(result: Any, dark: bool = False) -> Picture:
+    """The picture of any result, as it is first shown."""
+    method = type(result).__module__.rpartition(".")[2]
+    found: Picture = import_module(f"infoflow.pictures.{method}").picture(result, dark=dark)
+    return found
+
+
+def identity(made: Provenance, *of: tuple[int | str, ...]) -> str:
+    """A short name for what was run and the tokens it is about, the same in every process: for widgets that belong to them."""
+    return hashlib.sha256(repr((made.model, made.revision, *of)).encode()).hexdigest()[:12]
+
+
+def background(dark: bool = False) -> str:
+    """The paper of a picture."""
+    return ink(dark).paper
+
+
+def short(prompt: str, most: int = 40) -> str:
+    """A prompt as a title has room for."""
+    one_line = " ".join(prompt.split())
+    return one_line if len(one_line) <= most else one_line[: most - 1] + "…"

@@ -1,0 +1,74 @@
+"""A chart as PNG, SVG or one-file HTML, and as what a notebook shows. Everything works offline."""
+
+import base64
+import json
+import subprocess
+import sys
+from typing import Any
+
+import altair as alt
+
+from infoflow.errors import InfoflowError
+from infoflow.pictures.picture import background, picture_of
+
+VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
+"""what notebooks call a chart of Altair's"""
+
+
+def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
+    """The chart as a picture, for a page of `background`."""
+    return _converted(chart, background, f"vl_convert.vegalite_to_png(spec, scale={scale:g})")
+
+
+def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
+    return _converted(chart, background, "vl_convert.vegalite_to_svg(spec).encode()")
+
+
+def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
+    """One file that opens offline, with the library in it and the chart still interactive.
+
+    The converter writes token texts into a script as they are, where `</script>` would end it: every `<` of the chart
+    travels as a private character and arrives as its JavaScript escape.
+    """
+    page = _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()", less_than=_STAND_IN).decode()
+    return page.replace(_STAND_IN, "\\u003c").encode()
+
+
+_STAND_IN = "\ue0f0"
+
+
+def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<") -> bytes:
+    """Convert in a process of its own: the converter's native code ends its whole process on what it can't draw.
+
+    Raises:
+        InfoflowError: it could not draw the chart.
+    """
+    program = f"import json, sys, vl_convert; spec = json.load(sys.stdin.buffer); sys.stdout.buffer.write({call})"
+    spec = json.dumps(_sized(chart, background), ensure_ascii=False).replace("<", less_than).encode("utf-8", "replace")
+    done = subprocess.run([sys.executable, "-c", program], input=spec, capture_output=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
+    return done.stdout
+
+
+def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
+    """Outside a page `width: container` has no meaning: give the chart the width its columns need."""
+    spec: dict[str, Any] = chart.to_dict()
+    if spec.get("width") == "container":
+        x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
+        low, high = (x.get("scale") or {}).get("domain") or (0, 20)
+        spec["width"] = max(560, int(46 * (high - low)))
+    spec.setdefault("config", {})["background"] = background
+    return spec
+
+
+def in_notebook(result: Any) -> dict[str, Any]:
+    """What a notebook shows of a result, by MIME type: the chart itself, and a PNG for viewers that draw none."""
+    drawn = picture_of(result)
+    with alt.data_transformers.enable("default", max_rows=None):  # nobody else draws in a notebook's process
+        chart = drawn.chart.properties(
+            title=alt.Title(drawn.title, subtitle=drawn.note, anchor="start", limit=900, subtitleFont="sans-serif")
+        )
+        spec = chart.to_dict()
+        png = chart_png(chart, background(), scale=1.0)
+    return {VEGALITE: spec, "image/png": base64.b64encode(png).decode()}

@@ -1,0 +1,60 @@
+"""Every environment variable that infoflow reads, in one place: typed, checked, and read anew at each use.
+
+A setting is a field; its variable is the field's name in capitals with INFOFLOW_ before it, but for the service's own two.
+"""
+
+from typing import Any
+
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infoflow.errors import InfoflowError
+
+PUBLIC_HOST = "https://api.ndif.us"
+
+
+class Settings(BaseSettings):
+    """What the environment says now."""
+
+    model_config = SettingsConfigDict(env_prefix="INFOFLOW_", env_ignore_empty=True, extra="ignore", populate_by_name=True)
+
+    max_tokens: PositiveInt = 64
+    """the most sources that are kept apart in one run"""
+    max_memory_mb: PositiveInt | None = None
+    """memory of one run; None for half of what is free"""
+    local_folders: bool | None = None
+    """whether visitors of the app may name folders of this machine; None for the app's own rule"""
+    host: str = Field(PUBLIC_HOST, validation_alias="NDIF_HOST")
+    """address of the hosted service"""
+    key: SecretStr = Field(SecretStr(""), validation_alias="NDIF_API_KEY")
+    """for that service; shown by no repr"""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_unsaid(cls, value: Any, info: Any) -> Any:
+        given = value.strip() if isinstance(value, str) else value
+        return cls.model_fields[str(info.field_name)].default if given == "" else given
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return value.rstrip("/")
+
+
+_WANTED = {"local_folders": "1 (yes) or 0 (no)"}
+
+
+def settings() -> Settings:
+    """The settings as the environment has them now.
+
+    Raises:
+        InfoflowError: a variable that holds no value of its type; it is named, with what it must be.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # all of them come from the environment
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        name = field if field.isupper() else f"INFOFLOW_{field.upper()}"
+        wanted = _WANTED.get(field, "a whole number of 1 or more")
+        raise InfoflowError(f"{name} is '{first['input']}'; it must be {wanted}. Correct it or unset it.") from None

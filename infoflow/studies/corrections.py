@@ -1,0 +1,337 @@
+"""A question, an answer, a correction, a new answer: what changed, in which layer, and which turn did it.
+
+1. The conversation is written out in the model's own chat template, or as questions and answers for a base model.
+2. The model answers (`analyses/generation.py`, greedily): the position before its first token is where the answer is read
+   off, with its attention and its likeliest tokens. The logit lens shows that position layer by layer.
+3. After a correction, the lead of the new answer's first token over the old one's, logit(new) - logit(old), is a sum over
+   the tokens of the whole conversation (`analyses/attribution.py`); summed by turn it says what each turn contributed.
+
+Each of these parts is a request of its own; who keeps results, as the app does, lets `run_part` look there first, so that
+what was answered already is not asked again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from infoflow.analyses.attribution import Attribution, AttributionRequest
+from infoflow.analyses.cost import Estimate
+from infoflow.analyses.generation import Generation, GenerationRequest, text_of
+from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
+from infoflow.analyses.result import Result
+from infoflow.errors import BadPrompt
+from infoflow.text.conversations import ASSISTANT, USER, Form, Turn, as_lines
+from infoflow.text.tokens import BIAS, Token, printable, word_of
+
+if TYPE_CHECKING:
+    import infoflow.models.model
+
+START, CUE = "start", "answer cue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Result):
+    """What the model answered at one point of a conversation, and from what."""
+
+    turns: tuple[Turn, ...]
+    """the conversation up to the question"""
+    text: str
+    """the answer as the conversation goes on with it"""
+    generation: Generation
+    """its first step is the answer's first token"""
+    lens: Lens
+    """of the conversation up to there, followed: that token"""
+    form: Form
+    """chat, or plain text"""
+
+    @property
+    def token(self) -> int:
+        """id of the answer's first token"""
+        return self.generation.output_ids[0]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The layers at the position that the answer is read off: row, probability (of the answer), rank (1 is the
+        likeliest), alternatives (the three likeliest other tokens, with probabilities)."""
+        lens, last = self.lens, len(self.lens.tokens) - 1
+        rows = []
+        for row, name in enumerate(lens.rows):
+            others = [
+                f"{printable(lens.names[i]).strip() or '␣'} {p:.1%}"
+                for i, p in zip(lens.token_ids[row, last].tolist(), lens.probs[row, last].tolist(), strict=True)
+                if i != self.token
+            ]
+            rows.append((
+                name, float(lens.target_probs[row, last, 0]), int(lens.target_ranks[row, last, 0]) + 1, ", ".join(others[:3])
+            ))  # fmt: skip
+        return pd.DataFrame(rows, columns=["row", "probability", "rank", "alternatives"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change(Result):
+    """Two answers of one conversation, before and after a correction."""
+
+    before: Answer
+    after: Answer
+    lens: Lens
+    """of the conversation up to the second answer, followed: the first tokens of the old and the new answer"""
+    parts: tuple[str, ...]
+    """what the conversation is made of: its start, its turns, and the cue to answer"""
+    part_of: Int[np.ndarray, " source"]
+    """the part that each token belongs to"""
+    difference: Attribution | None
+    """logit(new) - logit(old) at the second answer, by token; None where both begin with the same token"""
+
+    @property
+    def flips_at(self) -> int | None:
+        """The first row of the lens from which the new answer is ahead of the old one up to the output; None where the answer
+        did not change."""
+        if self.difference is None:
+            return None
+        lead = self.lens.target_logits[:, -1, 1] - self.lens.target_logits[:, -1, 0]
+        behind = np.nonzero(lead <= 0)[0]
+        return int(behind[-1]) + 1 if len(behind) else 0
+
+    @property
+    def wins_at(self) -> int:
+        """The first row of the lens from which the new answer is the likeliest of all tokens up to the output."""
+        beaten = np.nonzero(self.lens.target_ranks[:, -1, -1] > 0)[0]
+        return int(beaten[-1]) + 1 if len(beaten) else 0
+
+    def to_frame(self) -> pd.DataFrame:
+        """What each part contributed to logit(new) - logit(old): part, logit; with the weights' biases, where there are any,
+        they sum to it."""
+        if self.difference is None:
+            return pd.DataFrame({"part": [], "logit": []})
+        sums = np.zeros(len(self.parts))
+        np.add.at(sums, self.part_of, self.difference.by_source)
+        table = pd.DataFrame({"part": self.parts, "logit": sums})
+        if self.difference.bias:
+            table.loc[len(table)] = [BIAS, self.difference.bias]
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction(Result):
+    """A conversation of a question and its corrections, with every answer and every change."""
+
+    answers: tuple[Answer, ...]
+    changes: tuple[Change, ...]
+    """between one answer and the next"""
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        last = self.answers[-1]
+        return (*last.turns, (ASSISTANT, last.text))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per change and part: change (from 1), old, new, part, logit."""
+        tables = [
+            change.to_frame().assign(change=number + 1, old=change.before.text, new=change.after.text)
+            for number, change in enumerate(self.changes)
+        ]
+        columns = ["change", "old", "new", "part", "logit"]
+        return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionRequest(Study[Correction]):
+    """`correct` as a value. Its prompt is what the user says: a question, then corrections."""
+
+    analysis: ClassVar[str] = "corrections"
+
+    prompt: tuple[str, ...]
+    form: Form = Form.AUTO
+    one_word: bool = True
+    max_new_tokens: int = 12
+
+    def run(
+        self, model: "infoflow.models.model.Model", on_progress: Report | None = None, run_part: RunPart | None = None
+    ) -> Correction:
+        """The conversation. `run_part` runs its parts, or has them already."""
+        answers: list[Answer] = []
+        asking = _Asking(model, self.exactly(model), run_part or (lambda request, told: request.run(model, told)), on_progress)
+        for number, text in enumerate(self.prompt):
+            before = (*answers[-1].turns, (ASSISTANT, answers[-1].text)) if answers else ()
+            answers.append(asking.answer((*before, (USER, text)), f"Answer {number + 1} of {len(self.prompt)}"))
+        changes = tuple(
+            asking.change(a, b, f"Change {n + 1} of {len(self.prompt) - 1}")
+            for n, (a, b) in enumerate(zip(answers, answers[1:], strict=False))
+        )
+        return Correction(answers=tuple(answers), changes=changes)
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""
+        turns = [(USER, text) for text in self.prompt]
+        ids = written_out(model, turns, self.exactly(model).form)
+        return GenerationRequest(prompt=ids, max_new_tokens=self.max_new_tokens).estimate(model)
+
+    def exactly(self, model: "infoflow.models.model.Model") -> "CorrectionRequest":
+        """Its form settled: the chat template where there is one."""
+        auto = Form.CHAT if model.has_chat_template else Form.PLAIN
+        return replace(self, model=model.spec, form=auto if self.form == Form.AUTO else self.form)
+
+
+def written_out(
+    model: "infoflow.models.model.Model", turns: Sequence[Turn], form: Form, answer_next: bool = True
+) -> tuple[int, ...]:
+    """Token ids of a conversation, up to where the model's next answer begins."""
+    if form == Form.CHAT:
+        return model.chat(turns, answer_next)
+    return tuple(t.id for t in model.encode(as_lines(turns, answer_next)))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One conversation with one model."""
+
+    model: "infoflow.models.model.Model"
+    request: CorrectionRequest
+    run_part: RunPart
+    on_progress: Report | None
+
+    def told(self, doing: str, part: int) -> Report | None:
+        """Progress of one of the two halves of a step."""
+        said = self.on_progress
+        return None if said is None else lambda _, fraction: said(f"{doing} …", (part + fraction) / 2)
+
+    def of(self, kind: Callable[..., Request[Any]], ids: Sequence[int], **more: Any) -> Request[Any]:
+        """A request on this conversation."""
+        return kind(model=self.model.spec, prompt=tuple(ids), interventions=self.request.interventions, **more)
+
+    def answer(self, turns: tuple[Turn, ...], doing: str) -> Answer:
+        if not turns or turns[-1][0] != USER:
+            raise BadPrompt("The last turn of the conversation must be the user's, so that the model can answer.")
+        ids = written_out(self.model, turns, self.request.form)
+        asked = self.of(GenerationRequest, ids, max_new_tokens=self.request.max_new_tokens)
+        gen = self.run_part(asked, self.told(doing, 0))
+        text = _said(self.model, gen, self.request.one_word)
+        if not text:
+            raise BadPrompt("The model gave no answer: it ended at once, or wrote nothing but marks. Ask it in other words.")
+        lens = self.run_part(self.of(LensRequest, ids, targets=(gen.output_ids[0],), mids=False), self.told(doing, 1))
+        return Answer(turns=turns, text=text, generation=gen, lens=lens, form=self.request.form)
+
+    def change(self, before: Answer, after: Answer, doing: str) -> Change:
+        if after.turns[: len(before.turns) + 1] != (*before.turns, (ASSISTANT, before.text)) or before.form != after.form:
+            raise BadPrompt("These two answers are not of one conversation. Compare an answer with a later one.")
+        ids, both = after.generation.prompt_ids, (before.token, after.token)
+        lens = self.run_part(self.of(LensRequest, ids, targets=tuple(dict.fromkeys(both))), self.told(doing, 0))
+        difference = None
+        if before.token != after.token:
+            asked = self.of(AttributionRequest, ids, target=after.token, against=before.token)
+            difference = self.run_part(asked, self.told(doing, 1))
+        parts, part_of = parts_of(self.model, after)
+        return Change(before=before, after=after, lens=lens, parts=parts, part_of=np.array(part_of), difference=difference)
+
+
+def answer(
+    model: "infoflow.models.model.Model",
+    turns: Sequence[Turn],
+    form: str = Form.AUTO,
+    one_word: bool = True,
+    max_new_tokens: int = 12,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Answer:
+    """The model's answer to a conversation whose last turn is a user's, greedily; `one_word` keeps its first word alone.
+
+    `on_progress(done, total)` is called as each run goes on, in thousandths; raising in it stops the work.
+
+    Raises:
+        BadPrompt: an empty turn, no chat template, a model that ends without a word.
+        TooLarge: what `generate` and `logit_lens` raise.
+    """
+    asked = CorrectionRequest(prompt=(), form=Form.of(form), one_word=one_word, max_new_tokens=max_new_tokens)
+    return _asking(model, asked, on_progress).answer(tuple(turns), "")
+
+
+def _asking(
+    model: "infoflow.models.model.Model", asked: CorrectionRequest, on_progress: Callable[[int, int], None] | None
+) -> _Asking:
+    return _Asking(model, asked.exactly(model), lambda request, told: request.run(model, told), _in_thousandths(on_progress))
+
+
+def _in_thousandths(on_progress: Callable[[int, int], None] | None) -> Report | None:
+    return None if on_progress is None else lambda _, fraction: on_progress(round(1000 * fraction), 1000)
+
+
+def _said(model: "infoflow.models.model.Model", gen: Generation, one_word: bool) -> str:
+    """The answer without the mark that ends it: its first line, or its first word."""
+    kept: list[Token] = []
+    for piece in gen.pieces[gen.n_prompt :]:
+        if piece.id in model.ends or piece.name or ("\n" in piece.text and kept):
+            break
+        kept.append(piece)
+    if one_word and kept:
+        words = word_of(kept)
+        begin = next((w for w, t in zip(words, kept, strict=True) if t.text.strip()), 0)
+        kept = [t for t, w in zip(kept, words, strict=True) if w == begin]
+    return text_of(kept).strip()
+
+
+def change(
+    model: "infoflow.models.model.Model",
+    before: Answer,
+    after: Answer,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Change:
+    """What turned one answer into another: the lead of the new over the old, by part of the conversation and by layer.
+
+    Raises:
+        BadPrompt: answers of different conversations.
+        TooLarge: what `attribute` and `logit_lens` raise.
+    """
+    return _asking(model, CorrectionRequest(prompt=(), form=after.form), on_progress).change(before, after, "")
+
+
+def parts_of(model: "infoflow.models.model.Model", found: Answer) -> tuple[tuple[str, ...], list[int]]:
+    """Names of the parts of a conversation, and the part of each token: the mark it starts with, every turn with the marks
+    around it, and the cue to answer.
+
+    A turn's tokens are those by which the conversation written out up to it is longer than up to the one before. Where a
+    template writes earlier turns anew, the tokens it changes count for the later turn.
+    """
+    whole = found.generation.pieces[: found.generation.n_prompt]
+    ids = [t.id for t in whole]
+    ends: list[int] = []
+    for n in range(1, len(found.turns) + 1):
+        upto = written_out(model, found.turns[:n], found.form, answer_next=False)
+        same = next((i for i, (a, b) in enumerate(zip(upto, ids, strict=False)) if a != b), min(len(upto), len(ids)))
+        ends.append(max(same, ends[-1] if ends else 0))
+    start = 1 if whole[0].name and len(whole) > 1 else 0
+    numbers = {USER: 0, ASSISTANT: 0}
+    names = [START]
+    for role, text in found.turns:
+        what = "answer" if role == ASSISTANT else "correction" if numbers[USER] else "question"
+        numbers[role] += 1
+        number = numbers[role] - (what == "correction")
+        names.append(f"{what} {number}: {text.strip()}" if what != "question" else f"question: {text.strip()}")
+    part_of = [0 if i < start else 1 + sum(i >= end for end in ends) for i in range(len(ids))]
+    return (*names, CUE), part_of
+
+
+def correct(
+    model: "infoflow.models.model.Model",
+    question: str,
+    correction: str | Sequence[str],
+    form: str = Form.AUTO,
+    one_word: bool = True,
+    max_new_tokens: int = 12,
+    interventions: Sequence[Any] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Correction:
+    """A question, the model's answer, a correction (or several, one after another), and each new answer.
+
+    Raises:
+        BadPrompt: an empty question or correction, no chat template, a model that gives no answer.
+        TooLarge: a conversation that does not fit.
+    """
+    said = (question, *([correction] if isinstance(correction, str) else correction))
+    request = CorrectionRequest(
+        model=model.spec, prompt=said, form=Form.of(form), one_word=one_word, max_new_tokens=max_new_tokens,
+        interventions=as_interventions(interventions),
+    )  # fmt: skip
+    return request.run(model, _in_thousandths(on_progress))

@@ -1,0 +1,56 @@
+"""The tables of what raises a logit: by source, as coloured text, by writer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from infoflow.analyses.attribution import Attribution
+from infoflow.analyses.flow import Flow
+from infoflow.text.tokens import BIAS, printable
+
+LONGEST_PIECE = 24
+"""characters of coloured text that are kept on one line"""
+
+
+def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataFrame:
+    """Each source's part of a target's logit at the last position, or of its lead over a rival: source, source_label, logit."""
+    parts = flow.logits(target, against)
+    table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
+    return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def attributed(flow: Flow, found: Attribution) -> pd.DataFrame:
+    """The same table as `logit_parts`, of an attribution to any target, its tokens summed by the flow's sources."""
+    parts = np.zeros(len(flow.source_labels))
+    np.add.at(parts, flow.source_of, found.by_source)
+    if flow.source_labels[-1] == BIAS:
+        parts[-1] += found.bias
+    table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
+    return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> pd.DataFrame:
+    """The prompt piece by piece, each with what its source adds: text, logit; 0 for a hidden source. A word is one piece."""
+    value = dict(zip(parts["source"], parts["logit"], strict=True))
+    pieces: list[tuple[str, int]] = []  # as in the prompt, and of which source
+    for p, source in enumerate(flow.source_of.tolist()):
+        special = flow.labels[p].startswith("⟨")
+        text = flow.labels[p] if special else flow.tokens[p]
+        before = pieces[-1][0] if p and pieces[-1][1] == source else None
+        long = before is not None and len(before) + len(text) > LONGEST_PIECE  # scripts without spaces
+        if before is not None and not special and not long and not (text[:1].isspace() and before.strip()):
+            text = pieces.pop()[0] + text
+        pieces.append((text, source))
+    rows = [(printable(t).strip() or "␣", 0.0 if s in hidden else float(value[s])) for t, s in pieces]
+    return pd.DataFrame(rows, columns=["text", "logit"])
+
+
+def writers(found: Attribution) -> pd.DataFrame:
+    """Direct contributions as a map: row (layer), column (head, or MLP), logit."""
+    table = found.direct_frame()
+    table = table[table["layer"] >= 0]
+    column = np.where(table["kind"] == "MLP", "MLP", "H" + table["head"].astype(str))
+    out = pd.DataFrame({"row": "L" + table["layer"].astype(str), "column": column, "logit": table["logit"]})
+    order = table.assign(last=table["kind"] == "MLP").sort_values(["layer", "last", "head"], kind="stable").index
+    return out.loc[order].reset_index(drop=True)

@@ -1,0 +1,101 @@
+"""The tables that the corrections page shows, beside `Answer.to_frame` and `Change.to_frame`."""
+
+from enum import StrEnum
+
+import pandas as pd
+
+from infoflow.studies.corrections import Answer, Change
+from infoflow.tables import attention as attention_tables
+from infoflow.tables.flow import visible
+from infoflow.tables.generation import likeliest
+from infoflow.tables.logit_lens import row_title
+from infoflow.text.tokens import BIAS, groups_of, unique
+
+
+class Heard(StrEnum):
+    """Whose attention the bars show."""
+
+    LAST = "last layer"
+    ALL = "mean of all"
+    HEAD = "one head"
+
+
+def attended(found: Answer, level: str, layer: int, head: int, hide_first: bool = True) -> tuple[pd.DataFrame, float]:
+    """What the position that the answer is read off attends to, summed by word, in shares of what is shown: name, share; and
+    the first token's share of the row, which is left out where it is hidden."""
+    gen = found.generation
+    pattern = gen.pattern[:, :, 0, : gen.n_prompt]
+    if level == Heard.LAST:
+        row = pattern[-1].mean(0)
+    elif level == Heard.ALL:
+        row = pattern.mean((0, 1))
+    else:
+        row = pattern[layer, head]
+    row, first = row.copy(), float(row[0])
+    if hide_first:
+        row[0] = 0
+    words = groups_of("words", gen.pieces[: gen.n_prompt])
+    return attention_tables.attended(row[None], words).rename(columns={"label": "name"}), first
+
+
+def top(found: Answer) -> pd.DataFrame:
+    """The five likeliest tokens where the answer begins: token, probability, logit."""
+    return likeliest(found.generation, 0).drop(columns="written")
+
+
+def layers(*answers: Answer) -> pd.DataFrame:
+    """`Answer.to_frame` of one or two answers side by side, the output first: layer, and for each the probability of its own
+    first token and the likeliest others."""
+    columns: dict[str, pd.Series] = {}
+    for number, found in enumerate(answers):
+        table = found.to_frame()
+        columns["layer"] = table["row"].map(lambda row: row_title(row).removesuffix(", after MLP"))
+        same = " (after)" if number and found.text == answers[0].text else ""
+        columns[f"“{found.text}”{same}"] = table["probability"]
+        columns["others" if number == 0 else "others after"] = table["alternatives"]
+    return pd.DataFrame(columns)[::-1].reset_index(drop=True)
+
+
+def turns(change: Change) -> pd.DataFrame:
+    """`Change.to_frame` for a picture: label (short, unique), logit, said (in full)."""
+    table = change.to_frame()
+    short = [part if len(part) <= 34 else part[:33] + "…" for part in table["part"]]
+    return pd.DataFrame({"label": unique(short), "logit": table["logit"], "said": table["part"]})
+
+
+def words(change: Change) -> pd.DataFrame:
+    """The same by token, in reading order: label, logit, part; the bias last."""
+    found = change.difference
+    if found is None:
+        return pd.DataFrame({"label": [], "logit": [], "part": []})
+    table = pd.DataFrame({
+        "label": list(found.tokens), "logit": found.by_source.astype(float), "part": [change.parts[i] for i in change.part_of],
+    })  # fmt: skip
+    if found.bias:
+        table.loc[len(table)] = [BIAS, found.bias, BIAS]
+    return table
+
+
+def said(change: Change) -> str:
+    """In which layer the answer changed, in a sentence or two."""
+    old, new = change.before.text, change.after.text
+    if change.difference is None:
+        same = "The answer did not change" if old == new else "Both answers begin with the same token"
+        return f"{same}: there is no lead of one over the other to split."
+    lead = f"The output's logit of “{new}” is {change.difference.total:.2f} above that of “{old}”."
+    rows = change.lens.rows
+    assert change.flips_at is not None
+    ahead, wins = row_title(rows[change.flips_at]), row_title(rows[min(change.wins_at, len(rows) - 1)])
+    return (
+        f"{lead} Read layer by layer, it is ahead for good from “{ahead}” on, and the likeliest of all tokens from “{wins}” on."
+    )
+
+
+def other_answers(saved: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """What a reopened conversation answers otherwise than it was saved; '' if nothing."""
+    changed = [
+        f"answer {n + 1} is “{visible(b)}”, saved was “{visible(a)}”"
+        for n, (a, b) in enumerate(zip(saved, now, strict=False))
+        if a != b
+    ]
+    return f"The model answers otherwise than when this was saved: {'; '.join(changed)}." if changed else ""

@@ -1,0 +1,158 @@
+"""The tables that the generation page shows, beside `Generation.to_frame`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from infoflow.analyses.generation import Generation, Stopped
+from infoflow.tables.attention import Level
+from infoflow.text.tokens import BIAS, clean, visible
+
+
+class Normalisation(StrEnum):
+    """What a step's weights are divided by."""
+
+    RAW = "raw"
+    JOINT = "joint"
+    SEPARATE = "separate"
+
+
+EPSILON = 1e-8
+INPUT, OUTPUT = "input", "output"
+
+
+@dataclass(frozen=True)
+class Connections:
+    """How strongly each token written is tied to the prompt's tokens and to those written before it."""
+
+    inputs: Float[np.ndarray, "step input"]
+    outputs: Float[np.ndarray, "step output"]
+    """0 from the step itself on"""
+    raw_inputs: Float[np.ndarray, " step"]
+    """what the raw weights of the inputs shown sum to"""
+    raw_outputs: Float[np.ndarray, " step"]
+    title: str
+    """layer and head, or "mean of N maps" """
+
+
+def connections(
+    gen: Generation, level: str, layer: int, head: int, normalisation: str = Normalisation.RAW, hide_first: bool = True
+) -> Connections:
+    """The attention of each step, of one head, a layer's mean or the mean of all.
+
+    raw: as the softmax gave it. joint: divided by the sum of all weights shown + 1e-8. separate: inputs and outputs each
+    by their own sum + 1e-8; the first token written has no output before it. Only raw ones are probabilities, and only
+    while the first token is not hidden.
+    """
+    pattern = gen.pattern
+    n_layers, n_heads = pattern.shape[:2]
+    if level == Level.HEAD:
+        weights, title = pattern[layer, head], f"Layer {layer}, head {head}"
+    elif level == Level.LAYER:
+        weights, title = pattern[layer].mean(0), f"Layer {layer}: mean of {n_heads} maps"
+    else:
+        weights, title = pattern.mean((0, 1)), f"All layers and heads: mean of {n_layers * n_heads} maps"
+    inputs = weights[:, : gen.n_prompt].copy()
+    outputs = np.zeros((gen.n_steps, gen.n_steps), dtype=weights.dtype)
+    outputs[:, : gen.n_steps - 1] = weights[:, gen.n_prompt :]
+    if hide_first:
+        inputs[:, 0] = 0
+    raw_inputs, raw_outputs = inputs.sum(1), outputs.sum(1)
+    if normalisation == Normalisation.JOINT:
+        whole = (raw_inputs + raw_outputs)[:, None] + EPSILON
+        inputs, outputs = inputs / whole, outputs / whole
+    elif normalisation == Normalisation.SEPARATE:
+        inputs, outputs = inputs / (raw_inputs[:, None] + EPSILON), outputs / (raw_outputs[:, None] + EPSILON)
+    return Connections(inputs, outputs, raw_inputs, raw_outputs, title)
+
+
+def edges(found: Connections, gen: Generation, least: float) -> pd.DataFrame:
+    """Connections of `least` or more, and above nothing: kind (input or output), src (its number on its side), dst (the
+    step), from, to, weight."""
+    labels = [clean(t) for t in gen.pieces]
+    parts = []
+    for kind, weights, first in ((INPUT, found.inputs, 0), (OUTPUT, found.outputs, gen.n_prompt)):
+        dst, src = np.nonzero((weights >= least) & (weights > 0))
+        parts.append(pd.DataFrame({
+            "kind": kind, "src": src, "dst": dst, "from": [labels[first + i] for i in src],
+            "to": [labels[gen.n_prompt + i] for i in dst], "weight": weights[dst, src].astype(float),
+        }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def shown(table: pd.DataFrame, step: int | None, chosen: tuple[str, int] | None) -> pd.DataFrame:
+    """Edges that the picture draws: those of a chosen token (of an input to every output, of an output those that come in),
+    else those of one step, else all."""
+    if chosen is not None:
+        kind, number = chosen
+        if kind == INPUT:
+            return table[(table["kind"] == INPUT) & (table["src"] == number)]
+        return table[table["dst"] == number]
+    return table if step is None else table[table["dst"] == step]
+
+
+def nodes(
+    gen: Generation,
+    step: int | None,
+    chosen: tuple[str, int] | None,
+    hide_first: bool = True,
+    window: tuple[int, int] | None = None,
+) -> pd.DataFrame:
+    """Both columns of the picture: side, number, label, role (input, earlier, current, later, selected).
+
+    `window`: first and last token of the prompt that is drawn.
+    """
+    low, high = window or (0, gen.n_prompt - 1)
+    rows = []
+    for number in range(low, high + 1):
+        if not (hide_first and number == 0):
+            rows.append((INPUT, number, clean(gen.pieces[number]), INPUT))
+    for number in range(gen.n_steps):
+        role = "earlier" if step is None or number < step else "current" if number == step else "later"
+        rows.append((OUTPUT, number, clean(gen.pieces[gen.n_prompt + number]), role))
+    table = pd.DataFrame(rows, columns=["side", "number", "label", "role"])
+    if chosen is not None:
+        table.loc[(table["side"] == chosen[0]) & (table["number"] == chosen[1]), "role"] = "selected"
+    return table
+
+
+def written(gen: Generation, step: int) -> str:
+    """The token that a step wrote, as the picture calls it."""
+    return clean(gen.pieces[gen.n_prompt + step])
+
+
+def likeliest(gen: Generation, step: int) -> pd.DataFrame:
+    """The top k of one step: token, probability, logit, written (whether it is what was written)."""
+    ids = gen.token_ids[step].tolist()
+    return pd.DataFrame({
+        "token": [visible(gen.names[i]) for i in ids], "probability": gen.probs[step], "logit": gen.logits[step],
+        "written": [i == gen.output_ids[step] for i in ids],
+    })  # fmt: skip
+
+
+def raised(gen: Generation, step: int, most: int = 60) -> pd.DataFrame:
+    """What each earlier token adds to the logit of the token written: label, logit, text; the bias last. Of many, those with
+    the `most` largest contributions, in reading order."""
+    seen = gen.n_prompt + step
+    values = gen.by_source[step, :seen]
+    keep = np.sort(np.argsort(-np.abs(values), kind="stable")[:most])
+    table = pd.DataFrame({"label": [gen.position_labels[i] for i in keep], "logit": values[keep].astype(float)})
+    if gen.bias.any():
+        table.loc[len(table)] = [BIAS, float(gen.bias[step])]
+    return table
+
+
+def said(gen: Generation) -> Sequence[str]:
+    """What a reader should know of how it was written, a sentence each."""
+    lines = []
+    if gen.stopped == Stopped.END and gen.n_steps == 1:
+        lines.append("The model ended at once: the only token it wrote is the one that ends a text. Try another prompt, or chat.")
+    elif gen.stopped == Stopped.END:
+        lines.append(f"The model ended its text by itself after {gen.n_steps} tokens.")
+    likely = int((gen.rank == 0).sum())
+    lines.append(f"{gen.how.capitalize()}. The likeliest token was written at {likely} of {gen.n_steps} steps.")
+    return lines

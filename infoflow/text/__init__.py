@@ -1,0 +1,1 @@
+"""Text and its tokens: labels, words, conversations, names of rows, amounts in words."""

@@ -1,0 +1,231 @@
+"""What a token is called on the screen, and how tokens make words and groups."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import regex  # knows scripts, which re does not
+
+from infoflow.errors import BadPrompt
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", "\r": "␍"})
+UNDECODABLE = "\ufffd"
+"""what a tokenizer gives for bytes that are no whole character"""
+BIAS = "bias"
+"""the extra source that holds what the weights add by themselves"""
+
+
+Labels = str | Sequence[str]
+"""a grouping by name, or one label per token"""
+
+
+def named(grouping: Labels) -> str:
+    """A grouping in a word."""
+    return grouping if isinstance(grouping, str) else "custom"
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a prompt. `text` is what it stands for, with its leading space; '' for a special token."""
+
+    id: int
+    text: str
+    name: str = ""
+    """a special token's name, such as <|begin_of_text|>"""
+    part: int = 0
+    """1, 2, ... when several tokens together make one character: their place in it"""
+
+
+def printable(text: str) -> str:
+    """Text that any renderer takes: line breaks and tabs drawn, other control characters as dots."""
+    return "".join(c if c.isprintable() else "·" for c in text.translate(_VISIBLE))
+
+
+def visible(text: str) -> str:
+    """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
+    if text and not text.strip(UNDECODABLE):
+        return "⟨byte⟩"
+    shown = printable(text)
+    return shown.strip() or "␣" * max(1, len(shown))
+
+
+def label(token: Token, limit: int = 16) -> str:
+    """Short name for the screen: whitespace visible, special tokens in angle brackets, parts of a character numbered."""
+    if token.name:
+        inner = token.name.strip("<>|/[]").replace("_", " ")
+        return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
+    if token.text and not token.text.strip(UNDECODABLE):
+        return "⟨byte⟩" + str(token.part or "").translate(_SUBSCRIPTS)
+    text = printable(token.text)
+    if not text:
+        return "⟨empty⟩"
+    if text.isspace():
+        return "␣" * len(text)
+    text = text.strip()
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text + str(token.part).translate(_SUBSCRIPTS) if token.part else text
+
+
+_CLEAN = {
+    "Ġ": " ", "▁": " ", "Ċ": "\\n", "\n": "\\n", "</s>": "[EOS]", "<unk>": "[UNK]", "<|begin_of_text|>": "[BOS]",
+    "<|end_of_text|>": "[EOS]",
+}  # fmt: skip
+
+
+def clean_label(piece: str) -> str:
+    """A tokenizer's piece as a picture of a text has room for it, by a fixed table: Ġ and ▁ are spaces, Ċ a written \\n,
+    </s> and <|end_of_text|> [EOS], <|begin_of_text|> [BOS], <unk> [UNK]; byte pieces <0xNN> go; spaces at the ends go;
+    what is left empty is [EMPTY]."""
+    for found, shown in _CLEAN.items():
+        piece = piece.replace(found, shown)
+    return re.sub(r"<0x[0-9A-Fa-f]{2}>", "", piece).strip() or "[EMPTY]"
+
+
+def clean(token: Token) -> str:
+    """The same of a token: its special name or its text; a piece of a character keeps its number."""
+    if token.part or UNDECODABLE in token.text:
+        return label(token)
+    return printable(clean_label(token.name or token.text))
+
+
+def unique(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels with repeated ones numbered (`the`, `the·2`), so that each names one thing."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in labels:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name}·{seen[name]}")
+    return tuple(out)
+
+
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}]")
+
+
+def _kind(char: str) -> str:
+    """letter, digit, ideograph or mark. An ideograph or syllable of a script without spaces is a word of its own."""
+    if _WITHOUT_SPACES.match(char):
+        return "ideograph"
+    category = unicodedata.category(char)
+    if category[0] in "LM":
+        return "letter"
+    return "digit" if category[0] == "N" else "mark"
+
+
+def word_of(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """For each token the index of its word, counted in reading order.
+
+    A word begins at a special token, after whitespace, where letters, digits and punctuation meet, and at every
+    character of a script written without spaces. Pieces of one character, and an apostrophe inside a word, stay together.
+    """
+    out: list[int] = []
+    word, before, open_space = -1, None, False
+    for token in tokens:
+        body = token.text.strip()
+        if token.name:
+            word, before, open_space = word + 1, None, False
+        elif not body:  # only whitespace: it opens the next word, except that a line break stands alone
+            newline = "\n" in token.text or not token.text
+            if not open_space or newline:
+                word += 1
+            before, open_space = None, not newline
+        else:
+            kind = _kind(body[0])
+            spaced = token.text[0].isspace()
+            joins = before is not None and not spaced and (
+                kind == before != "ideograph" or "'" in (body[0], before) or "’" in (body[0], before)
+            )  # fmt: skip
+            if not (joins or token.part > 1 or (open_space and not spaced)):
+                word += 1
+            last = body[-1]
+            before = (
+                None
+                if token.text[-1].isspace()
+                else last
+                if last in "'’" and kind == "mark" and before == "letter"
+                else _kind(last)
+            )
+            open_space = False
+        out.append(word)
+    return tuple(out)
+
+
+def groups_of(kind: str, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """One unique label per token for a named grouping: 'tokens', 'words', 'sentences', or '32 spans' (of equal length).
+
+    Raises:
+        BadPrompt: an unknown grouping.
+    """
+    if kind == "tokens":
+        return unique([label(t) for t in tokens])
+    spans = re.fullmatch(r"([1-9][0-9]{0,5}) spans?", kind)
+    if kind == "words":
+        index = word_of(tokens)
+    elif kind == "sentences":
+        index = _sentence_of(tokens)
+    elif spans:
+        index = _span_of(len(tokens), int(spans[1]))
+    else:
+        raise BadPrompt(
+            f"'{kind}' is no grouping. Use 'tokens', 'words', 'sentences', a number of equal spans such as '32 spans', "
+            "or a list with one label per token."
+        )
+    names = []
+    for group in range(max(index) + 1):
+        members = [t for t, i in zip(tokens, index, strict=True) if i == group]
+        parts = [t for t in members if t.part <= 1]
+        text = "".join(t.text or t.name for t in parts) if len(parts) > 1 or members[0].part else ""
+        names.append(label(Token(-1, text)) if text.strip() else label(members[0]))
+    names = list(unique(names))
+    return tuple(names[i] for i in index)
+
+
+def _span_of(n_tokens: int, n_spans: int) -> tuple[int, ...]:
+    """For each token the index of its span. The first token is a span of its own: it is an attention sink in most models."""
+    if n_spans < 2 or n_tokens < 2:
+        return (0,) * n_tokens
+    rest = min(n_spans, n_tokens) - 1
+    return (0, *(1 + i * rest // (n_tokens - 1) for i in range(n_tokens - 1)))
+
+
+def _sentence_of(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """For each token the index of its sentence: a new one begins after . ! ? or a line break, and at special tokens."""
+    out: list[int] = []
+    sentence, ended = -1, True
+    for token in tokens:
+        if ended or token.name:
+            sentence += 1
+        text = token.text.rstrip(" ")
+        ended = bool(token.name) or text.endswith((".", "!", "?", "\n", "。", "！", "？"))
+        out.append(sentence)
+    return tuple(out)
+
+
+def check_labels(labels: Sequence[str], n: int, what: str = "token") -> tuple[str, ...]:
+    """A custom grouping, checked: one label for each of the `n` tokens or sources.
+
+    Raises:
+        BadPrompt: another number of labels, or an empty label.
+    """
+    names = tuple(str(name).strip() for name in labels)
+    if len(names) != n:
+        raise BadPrompt(f"The grouping has {len(names)} labels for {n} {what}s. Give each {what} exactly one label.")
+    empty = [i for i, name in enumerate(names) if not name]
+    if empty:
+        raise BadPrompt(f"The {what} at position {empty[0]} has no group. Give it a name.")
+    return names
+
+
+def sources_of(tokens: Sequence[Token], sources: Labels) -> tuple[list[str], list[int]]:
+    """The sources' names, in order of their first token, and the number of each token's source.
+
+    Raises:
+        BadPrompt: unequal or unknown grouping.
+    """
+    given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
+    # the name is taken by the weights' own source
+    given = tuple(f"{name}·token" if name == BIAS else name for name in given)
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(given))}
+    return list(numbers), [numbers[name] for name in given]

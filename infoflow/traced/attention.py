@@ -1,0 +1,53 @@
+"""What runs inside the trace to read attention patterns and what the values they weigh amount to.
+
+Like `frozen.py` it may be sent to a server: torch, plain values and module calls only.
+"""
+
+import torch
+
+from infoflow.traced.frozen import NO_PATTERN, affine, column_of, of_values
+
+
+def patterns(nn, tracer, plan, n, report):
+    """Patterns of all heads, packed to what causality leaves where they travel; lengths of values, and of what they write."""
+    layers = nn.get(plan.layers)
+    n_layers = len(layers)
+    queries, keys = torch.tril_indices(n, n)
+    pattern = torch.zeros(n_layers, plan.n_heads, len(queries)) if plan.hosted else torch.zeros(n_layers, plan.n_heads, n, n)
+    value_norm, write_norm = torch.zeros(n_layers, plan.n_heads, n), torch.zeros(n_layers, plan.n_heads, n)
+    for index in range(n_layers):
+        attention = layers[index].get(plan.attention)
+        raw = attention.get(plan.value).output
+        out = attention.output
+        if out[1] is None:
+            raise ValueError(NO_PATTERN)
+        seen = out[1][0].float().cpu()
+        pattern[index] = seen[:, queries, keys] if plan.hosted else seen
+        with torch.autocast(raw.device.type, enabled=False):
+            values = of_values(raw.reshape(n, raw.shape[-1]).float(), plan)
+            values = values.view(n, -1, plan.d_head)
+            of_head = values.repeat_interleave(plan.n_heads // values.shape[1], 1)
+            value_norm[index] = of_head.norm(dim=-1).T.cpu()
+            write_norm[index] = _written(of_head, attention.get(plan.output), raw.dtype, plan).cpu()
+        if report is not None:
+            report(index + 1, n_layers)
+    dtype = str(nn.get(plan.unembed).input.dtype).removeprefix("torch.")
+    return {"pattern": pattern, "value_norm": value_norm, "write_norm": write_norm, "dtype": dtype}
+
+
+def _written(values, output, dtype, plan):
+    """|W_O^h v| of every head and position: each head's values alone through the output projection, without its bias."""
+    n, n_heads, d_head = values.shape
+    pairs = column_of(n, False, plan.biased, values.device)
+    owner = affine(output, n_heads * d_head, dtype, pairs)
+    found = values.new_zeros(n_heads, n)
+    for head in range(n_heads):
+        alone = values.new_zeros(n, n_heads * d_head)
+        alone[:, head * d_head : (head + 1) * d_head] = values[:, head]
+        if owner["matrix"] is not None:
+            write = alone @ owner["matrix"]
+        else:
+            write = owner["module"](alone)
+            write = write if owner["bias"] is None else write - owner["bias"]
+        found[head] = write.norm(dim=-1)
+    return found

@@ -1,0 +1,101 @@
+"""The controls of the Attention page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from infoflow.analyses.attention import Weighting
+from infoflow.tables.attention import Level, Sink
+from infoflow.ui.controls import choice, layer_and_head
+
+MAP_WINDOW, SMALL_WINDOW = 64, 32
+"""so many tokens of a map, and of a small one, have room for squares"""
+WEIGHT_COLUMN = {"weight": st.column_config.NumberColumn("weight", format="%.3f")}
+
+INTRO = """Where each head looks: rows are positions, columns the tokens they read from, as the model computed it.
+What a head looks at hard need not matter: compare the lengths of what it fetches."""
+USE = """Hover for weights. Colour follows the square root, so that small weights show. Click a head in the map of
+all heads to look at it."""
+HOW = """Patterns are read from the model's own attention modules (eager, so that they exist), values from its
+value projections; |W_O v| sends each head's values alone through the output projection. The code that made the
+numbers:"""
+ONE = """This prompt is a single token: it has no earlier one to look at, so every head looks at the token itself. Add a few
+words."""
+KINDS = """previous: mean of A[i, i−1]. duplicate: where a token occurred before, the largest A[i, j] on such a j.
+induction: the largest A[i, j+1] there, on what came after it. Means over the positions where they apply."""
+SMALL = """Each map is coloured from its own largest weight; weights below one hundredth of it are left out, and of many
+heads at most the last 32 tokens are shown."""
+LEVEL = """A single head, the mean over a layer's heads, or over all heads. Means hide what single heads do."""
+WEIGHTS = """**pattern**: the softmaxed weights A. **value-weighted**: A·|v|, what is fetched. **contribution**:
+A·|W_O v|, what that writes into the residual stream."""
+SINKS = """Many heads park their attention on the first token. **shown**: as it is. **masked**: its column is
+emptied. **renormalised**: emptied, and each row scaled to what it summed to before. Its share is stated either way."""
+METRIC = """What the map of all heads is coloured by. Letters: P previous token, D duplicate token, I induction."""
+BASIS = """**this prompt**: what heads did here; scores need repeated tokens. **random tokens**: what they do on
+random tokens said twice, where nothing but the repetition helps: the usual calibration. It runs the model."""
+THRESHOLD = """A head is named by its largest score if that is above this; else it is diffuse."""
+MORE = """**weightings**: pattern, value-weighted and contribution side by side. **all heads**: the maps of all
+heads of this layer, and the mean of every layer. **arcs**: the map as arcs over the prompt; for one head, a layer's
+mean, or the mean of all. **largest pairs**: a table."""
+ARCS = """Weights below this are left out of the arcs; nothing is computed anew."""
+
+
+@dataclass(frozen=True)
+class MapView:
+    """Which attention is looked at: nothing in here runs the model."""
+
+    level: str
+    layer: int
+    head: int
+    weighting: str
+    sinks: str
+
+
+def map_view(n_layers: int, n_heads: int) -> MapView:
+    """The row of controls above the attention map. Layer and head are in the URL: a link and every page look at the same."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        level = choice("Show", list(Level), Level.HEAD, "attn_level", LEVEL)
+        layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
+        weighting = choice("Weights", list(Weighting), Weighting.PATTERN, "attn_weights", WEIGHTS)
+        sink = choice("First token", list(Sink), Sink.SHOWN, "attn_sinks", SINKS)
+    return MapView(level, layer, head, weighting, sink)
+
+
+def pick_head(chart: str) -> None:
+    """A head of the overview was clicked: it is the one looked at, here and elsewhere."""
+    found = next(iter(st.session_state[chart].selection.get("head") or []), None)
+    if found:
+        st.session_state.update(layer=int(found["layer"]), head=int(found["head"]), attn_level="one head")
+
+
+def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
+    """What the overview is coloured by, what scores rest on, and above which a head is named."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        metric = st.selectbox("All heads by", list(metrics), key="attn_metric", help=METRIC, width=150, persist_state="session")
+        basis = choice("Kinds from", ["this prompt", "random tokens"], "this prompt", "attn_basis", BASIS)
+        threshold = st.slider(
+            "Named above",
+            0.05,
+            0.95,
+            0.4,
+            0.05,
+            key="attn_threshold",
+            help=THRESHOLD,
+            persist_state="session",
+            width=170,
+        )
+    return metric, basis, float(threshold)
+
+
+def more_maps() -> list[str]:
+    """Pictures that are drawn on request: many marks, or of one question alone."""
+    options = ["weightings", "all heads", "arcs", "largest pairs"]
+    return list(
+        st.segmented_control("Also show", options, selection_mode="multi", key="attn_more", bind="query-params", help=MORE)
+    )
+
+
+def least_weight() -> float:
+    """Which arcs are drawn."""
+    return float(st.slider("Arcs of at least", 0.0, 0.5, 0.05, 0.01, key="attn_least", help=ARCS, persist_state="session"))

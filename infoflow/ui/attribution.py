@@ -1,0 +1,102 @@
+"""Which tokens raise a logit? A question asked of the run that the Information flow page shows."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from infoflow.analyses.attribution import Attribution, AttributionRequest, Direct
+from infoflow.analyses.flow import Flow
+from infoflow.charts import signed as charts
+from infoflow.tables import attribution as tables
+from infoflow.text.tokens import unique, visible
+from infoflow.ui import blocks, results
+from infoflow.ui.asking import Asked
+from infoflow.ui.controls import token
+from infoflow.ui.information_flow import scope_of
+
+TARGET = """A likely next token (also by a click on it above the last column), or any text that is one token here."""
+AGAINST = """With one, the bars show the difference of the two logits, which a constant added to all logits does not
+change."""
+CENTRED = (
+    """Take the mean of all logits off: how far the target is above the average token. A token to hold against does this too."""
+)
+DIRECT_HELP = """**folded**: each write goes through the frozen final norm, and all of them sum to the logit. **without
+norm**: the form published tools use, z·W_O·W_U; it leaves the final norm's gain and scale out, and sums to something else."""
+DIRECT_HOW = """*Direct*: what each head and each MLP writes into this position itself, by its product with the target's
+direction; what a later layer makes of it is not counted. The bars above follow every path from the source tokens."""
+
+
+def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, dark: bool) -> pd.DataFrame:
+    """Signed contributions of each source to a logit or a difference, as bars and as coloured text; returns them all.
+
+    Likely next tokens were split by the run itself; anything else runs the model.
+    """
+    names = unique([f"{visible(t.token)}  ({t.probability:.0%})" for t in flow.targets])
+    titles = dict(zip([t.id for t in flow.targets], names, strict=True))
+    scope = scope_of(flow)  # another prompt has other likely tokens
+    if clicked is not None and clicked != st.session_state.get("flow_clicked"):
+        st.session_state[f"flow_target_{scope}"] = clicked
+    st.session_state["flow_clicked"] = clicked
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        target = token("Target", titles, f"flow_target_{scope}", TARGET)
+        against = token("against", titles, f"flow_against_{scope}", AGAINST, optional=True)
+        centred = st.toggle("Centred", key="flow_centred", help=CENTRED, persist_state="session", disabled=against is not None)
+        writers = st.toggle("Heads and MLPs", key="flow_writers", help=DIRECT_HOW, persist_state="session")
+        direct = (
+            st.selectbox("Direct attribution", list(Direct), key="flow_direct", help=DIRECT_HELP, persist_state="session")
+            if writers
+            else Direct.FOLDED
+        )
+    likeliest = flow.top[0].id
+    target = likeliest if target is None else target
+    table, found = None, None
+    with blocks.reporting_errors():
+        kept = all(t is None or t in titles for t in (target, against))
+        if writers or not kept or (centred and against is None):
+            found = _attribution(asked, target, against, centred, direct or Direct.FOLDED, scope)
+            table = tables.attributed(flow, found)
+        else:
+            table = tables.logit_parts(flow, int(target), None if against is None else int(against))
+    if table is None:  # the message above says why
+        return tables.logit_parts(flow, likeliest)
+    shown = table[~table["source"].isin(list(hidden))].sort_values("source")
+    what = "logit difference" if against is not None else "centred logit" if centred else "logit"
+    bars, text = st.columns([1.5, 1], gap="medium", vertical_alignment="center")
+    with bars:
+        chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=what, dark=dark)
+        st.altair_chart(chart, key="logit_bars", alt=f"Contribution of each source to the {what}")
+    with text:
+        pieces = tables.coloured_pieces(flow, table, hidden)
+        st.altair_chart(
+            charts.coloured_text(pieces, width=52, dark=dark), key="logit_text", width="content", alt="The prompt, coloured by it"
+        )
+    total, aside = table["logit"].sum(), table.loc[table["source"].isin(list(hidden)), "logit"].sum()
+    note = f" Hidden sources give {aside:+.2f} of it." if len(hidden) else ""
+    st.caption(f"All {len(table)} sources together give the {what}: {total:+.2f}.{note}")
+    if writers and found is not None:
+        _writers(found, what, dark)
+    return table
+
+
+def _attribution(
+    asked: Asked, target: int | str, against: int | str | None, centred: bool, direct: Direct, scope: str
+) -> Attribution:
+    def stop() -> None:  # back to what needs no run
+        st.session_state.update({"flow_writers": False, "flow_centred": False})
+        st.session_state.update({f"flow_target_{scope}": None, f"flow_against_{scope}": None})
+
+    request = AttributionRequest(
+        model=asked.model, prompt=asked.prompt, target=target, against=against, centred=centred, direct=direct
+    )
+    return results.of(request, asked.key, "logit", stop)
+
+
+def _writers(found: Attribution, what: str, dark: bool) -> None:
+    """Heads and MLPs by what they write directly."""
+    table = tables.writers(found)
+    chart = charts.grid(table, "column", "row", "logit", dark=dark)
+    st.altair_chart(chart, key="writers", alt="Direct contribution of each head and MLP")
+    sums = "" if found.direct == "folded" else f" In this form they sum to {found.direct_total:+.2f}, not to the {what}."
+    rest = f"Embedding {found.embedding:+.2f}, biases {found.direct_bias:+.2f}; all together {found.direct_total:+.2f}."
+    st.caption(f"{DIRECT_HOW} {rest}{sums}")

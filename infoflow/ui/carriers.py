@@ -1,0 +1,96 @@
+"""Who carried it? A question asked of the bar that is chosen on the Information flow page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from infoflow.analyses.carriers import Carriers, CarriersRequest
+from infoflow.analyses.flow import Flow
+from infoflow.charts import signed as charts
+from infoflow.pictures import carriers as pictures
+from infoflow.tables import carriers as tables
+from infoflow.tables import flow as flow_tables
+from infoflow.text.rows import ROW_NAMES
+from infoflow.ui import blocks, results
+from infoflow.ui.asking import Asked
+from infoflow.ui.information_flow import Ask, scope_of
+
+CARRIERS = """The chosen part of the chosen bar is a sum of what heads, reading from each position, and MLPs wrote of it here, in
+all layers so far. Shares of the whole: green brought it, magenta took some away; they add to 100 %."""
+ARRIVES = """How much of each later residual comes from this part of this bar alone, along all frozen paths (its projection on the
+residual there). The top row is what is left of it at the output."""
+READS = """Heads of later layers that carried it from this position to another, as a share of the residual there."""
+
+
+def carriers(asked: Asked, flow: Flow, chosen: dict[str, Any], segment: int | None, hidden: Sequence[int], dark: bool) -> None:
+    """Heads, positions and MLPs that brought one source into the chosen bar, and where it goes from there."""
+    layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
+    if stage == "embed":
+        st.caption("An embedding is its own token and nothing else. Click a bar above it.")
+        return
+    here = flow_tables.cell(flow, layer, stage, position, hidden=hidden).sources
+    if here.empty:
+        st.caption("Every source that reaches this position is hidden.")
+        return
+    options = here["source"].astype(int).tolist()
+    names = dict(zip(options, here["source_label"], strict=True))
+    key = f"flow_carried_{scope_of(flow)}"
+    if segment in names and segment != st.session_state.get("flow_segment"):
+        st.session_state[key] = segment
+    st.session_state["flow_segment"] = segment
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        source = st.selectbox(
+            "Source",
+            options,
+            format_func=names.__getitem__,
+            key=key,
+            width=260,
+            persist_state="session",
+            help="Click a colour of a bar, or choose.",
+        )
+        st.markdown(f"in layer {layer}, {ROW_NAMES[stage]}, position {position}: {blocks.plain(flow.labels[position])}")
+    labels = tuple(flow.source_labels[i] for i in flow.source_of)
+    with blocks.reporting_errors():
+        request = CarriersRequest(
+            model=asked.model,
+            prompt=asked.prompt,
+            layer=layer,
+            stage=stage,
+            position=position,
+            source=int(source),
+            sources=labels,
+        )
+        found = results.of(request, asked.key, "carriers", lambda: st.session_state.update(panel=Ask.LOGIT))
+        _carried(found, dark)
+
+
+def _carried(found: Carriers, dark: bool) -> None:
+    left, right = st.columns([1, 1.25], gap="large")
+    with left:
+        st.markdown("**Brought here by**", help=CARRIERS)
+        table = found.to_frame()
+        st.altair_chart(pictures.picture(found, dark).chart, key="carried", alt="Largest carriers of the source")
+        most = f"The largest 12 of {len(table):,}; all" if len(table) > 12 else f"All {len(table)}"
+        st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}.")
+        with st.expander("More carriers" if len(table) > blocks.TABLE_ROWS else "All carriers"):
+            share = st.column_config.NumberColumn("share", format="percent")
+            st.dataframe(table.head(blocks.TABLE_ROWS), hide_index=True, height=280, column_config={"share": share})
+    with right:
+        st.markdown("**Where it goes next**", help=ARRIVES)
+        arrived = tables.arrived(found)
+        if arrived.empty:
+            st.caption("This is the last layer: nothing comes after it but the unembedding.")
+            return
+        elsewhere = arrived.loc[arrived["label"] != found.position_labels[found.position], "share"].abs().max()
+        chart = charts.grid(
+            arrived, "label", "row", "share", form="+.2p", limit=float(elsewhere) if elsewhere > 0 else None, dark=dark
+        )
+        st.altair_chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
+        st.caption("The first column is where it stays; colours are scaled to the other positions.")
+        readers = tables.readers(found, 5)
+        if not readers.empty:
+            st.markdown("**Read from here by**", help=READS)
+            st.altair_chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")

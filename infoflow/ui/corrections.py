@@ -1,0 +1,219 @@
+"""The controls and pieces of the Corrections page: the conversation, one answer with what it rests on, saving and reopening."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from infoflow.charts import signed
+from infoflow.errors import InfoflowError
+from infoflow.files.conversations import (
+    MOST_CHARACTERS,
+    MOST_TURNS,
+    Conversation,
+    load_conversation,
+    save_conversation,
+)
+from infoflow.studies.corrections import Answer, Correction
+from infoflow.tables import corrections as tables
+from infoflow.text.conversations import Form
+from infoflow.text.examples import TALKS
+from infoflow.ui import blocks
+from infoflow.ui.asking import Asked, model_name, place, run_again
+from infoflow.ui.controls import choice, hide_first, layer_and_head
+
+FORMS = (Form.AUTO, Form.CHAT, Form.PLAIN)
+WORDS = 8
+"""so many words have a bar beside each answer"""
+
+INTRO = """Ask, get a one-word answer, correct it, and see what the correction changed: before and after side by side, the
+layer where the answer flips, and which turn made it."""
+HOW = """The conversation is written out by the model's chat template (or as questions and answers), and the model answers
+greedily; the answer's first word is kept. One run of the second conversation, with patterns, gates and norm scales held
+fixed, and one pass backward from logit(new) − logit(old) give every token's contribution. The code that made the numbers:"""
+LINES = """The old and the new answer's first token through the layers, at the position that the new answer is read off
+(solid), beside other likely ones (dashed)."""
+TURNS = """With patterns, gates and norm scales fixed, logit(new) − logit(old) is a sum over the tokens of the conversation,
+here summed by turn. *start* is the mark that every text begins with, *answer cue* the marks after the last turn."""
+LAYERS = """What each layer would answer if it were the last (logit lens): the probability of the answer's first token,
+and the three likeliest others."""
+FORM = """**chat**: the model's own chat template, its marks for who speaks included. **plain text**: lines that begin
+with Question: and Answer:, for base models. **auto**: chat where the model has a template."""
+BACK = """Removes the last turn that you said, with its answer."""
+ONE_WORD = """Adds “Answer with one word.” to the question. Chat models need it; the bundled one was trained to answer so."""
+ATTENTION = """The position that the answer's first word is read off: what it attends to, by word, as shares of what is
+shown. Mean over all heads of the last layer, over all heads, or a single head."""
+REOPEN = """A JSON file that “Save” wrote. The model answers again; where it answers otherwise, that is said."""
+HIDE_FIRST = """The first token is an attention sink in most models: it takes most of the weight without meaning much.
+Hidden, its weight is left out before anything is normalised."""
+NO_TEMPLATE = """This model has no chat template: it is a base model, which continues text."""
+
+
+@dataclass(frozen=True)
+class Talking:
+    """A conversation that is asked of a model."""
+
+    asked: Asked
+    said: tuple[str, ...]
+    """a question, then corrections"""
+    form: Form
+
+
+def talking() -> Talking:
+    """Model, examples and form of a conversation. What is said in it is in the session, under `talk_said`."""
+    said: tuple[str, ...] = st.session_state.setdefault("talk_said", (TALKS[0].question, TALKS[0].correction))
+    current = next((t for t in TALKS if (t.question, t.correction) == said[:2]), None)
+    st.session_state["talk"] = current.title if current else None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk)
+        model = model_name(width=260)
+        form = choice("Written as", FORMS, Form.AUTO, "talk_form", FORM)
+    if current is not None:
+        st.caption(f"**Expected:** {current.expected}")
+    there = place()
+    return Talking(Asked(there.spec(model), "", there.key), said, Form(form))
+
+
+def _use_talk() -> None:
+    found = next((t for t in TALKS if t.title == st.session_state.get("talk")), None)
+    if found is not None:
+        talk_again((found.question, found.correction))
+
+
+def talk_again(said: tuple[str, ...], saved: tuple[str, ...] = ()) -> None:
+    """The conversation is now this one. `saved`: the answers that a file has for it."""
+    st.session_state["talk_said"], st.session_state["talk_saved"] = said, saved
+    run_again()
+
+
+def say(said: tuple[str, ...]) -> None:
+    """What is typed is the next turn: a question, or a correction of the last answer."""
+    text = str(st.session_state.get("talk_text") or "").strip()
+    if not text:
+        return
+    one_word = " Answer with one word." if st.session_state.get("talk_one_word") and not said else ""
+    talk_again((*said, text + one_word))
+
+
+def next_turn(said: tuple[str, ...], model: str) -> None:
+    """Where the next turn is typed, and buttons to take the last one back or to begin anew."""
+    what = "Correct the answer: No, it is …" if said else "Ask something that has a one-word answer"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(said) < MOST_TURNS:
+            st.chat_input(what, key="talk_text", on_submit=say, args=(said,), max_chars=MOST_CHARACTERS)
+        else:
+            st.caption(f"A conversation has at most {MOST_TURNS} turns. Begin a new one.")
+        if not said:
+            st.toggle("Ask for one word", value=model != "demo", key="talk_one_word", help=ONE_WORD, persist_state="session")
+        st.button("Take back", on_click=talk_again, args=(said[:-1],), disabled=not said, help=BACK)
+        st.button("New conversation", on_click=talk_again, args=((),), disabled=not said)
+
+
+def reopened() -> None:
+    """A saved conversation takes the place of this one."""
+    file = st.session_state.get("talk_file")
+    st.session_state["talk_error"] = ""
+    if file is None:
+        return
+    try:
+        found = load_conversation(file.getvalue())
+    except InfoflowError as error:
+        st.session_state["talk_error"] = str(error)
+        return
+    st.session_state["model"], st.session_state["talk_form"] = found.model, found.form
+    talk_again(found.said, found.answers)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Whose attention the bars of an answer show."""
+
+    level: str
+    layer: int
+    head: int
+    hide_first: bool
+
+
+def heard(n_layers: int, n_heads: int) -> Heard:
+    """The row of controls above both answers."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        level = choice("Attention of", list(tables.Heard), tables.Heard.LAST, "talk_attention", ATTENTION)
+        layer, head = layer_and_head(n_layers, n_heads, level != tables.Heard.HEAD, level != tables.Heard.HEAD)
+        aside = hide_first("talk_hide_first", HIDE_FIRST)
+    return Heard(level, layer, head, aside)
+
+
+def which_change(titles: Sequence[str], scope: str) -> int:
+    """Which correction is looked at; the last at first."""
+    if len(titles) < 2:
+        return 0
+    chosen = st.segmented_control(
+        "Correction", range(len(titles)), format_func=titles.__getitem__, default=len(titles) - 1, required=True,
+        key=f"talk_change_{scope}", persist_state="session",
+    )  # fmt: skip
+    return len(titles) - 1 if chosen is None else int(chosen)
+
+
+def conversation(answers: Sequence[Answer], said: Sequence[str]) -> None:
+    """Who said what. Turns that are not answered yet, or failed, are shown too."""
+    for number, text in enumerate(said):
+        asked, answered = st.columns([1.4, 1], gap="small")
+        with asked, st.chat_message("user"):
+            st.markdown(blocks.plain(text))
+        if number < len(answers):
+            found = answers[number]
+            with answered, st.chat_message("assistant"):
+                st.markdown(f"**{blocks.plain(found.text)}** (its first token {found.generation.prob[0]:.1%})")
+
+
+def side(title: str, found: Answer, view: Heard, dark: bool) -> None:
+    """One answer: the likeliest tokens, and what its position attends to."""
+    st.markdown(f"**{title}: “{blocks.plain(found.text)}”**")
+    st.dataframe(tables.top(found), hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT})
+    words, first = tables.attended(found, view.level, view.layer, view.head, view.hide_first)
+    bars = words.nlargest(WORDS, "share", keep="first")
+    chart = signed.ranking(bars, "share", ".1%", dark)
+    st.altair_chart(chart, key=f"talk_words_{title}", alt=f"{title}: what the answering position attends to")
+    most = f"The {WORDS} words most looked at. " if len(words) > WORDS else ""
+    st.caption(f"{most}The first token has {first:.0%} of the row{' and is left out' if view.hide_first else ''}.")
+
+
+def layers(*answers: Answer) -> None:
+    """What each layer would answer, of one answer or of two side by side."""
+    rows = tables.layers(*answers)
+    columns: dict[str, Any] = {"layer": st.column_config.Column(width=80)}
+    for name in rows.columns[1:]:
+        title = "others" if name.startswith("others") else None
+        columns[name] = (
+            st.column_config.TextColumn(title, width=250) if title else st.column_config.NumberColumn(format="percent", width=80)
+        )
+    st.dataframe(rows, hide_index=True, height=min(420, 38 + 35 * len(rows)), column_config=columns, key="talk_layers")
+    st.caption(LAYERS)
+
+
+def read_as(found: Answer) -> None:
+    """The very text that the model was given."""
+    with st.expander("What the model reads"):
+        pieces = found.generation.pieces[: found.generation.n_prompt]
+        st.code("".join(t.text or t.name for t in pieces if t.part <= 1), language=None, wrap_lines=True)
+
+
+def keep(found: Correction, said: Sequence[str]) -> None:
+    """Save and reopen."""
+    made = found.answers[0].generation.provenance
+    kept = Conversation(made.model, made.revision, found.answers[0].form, tuple(said), tuple(a.text for a in found.answers))
+    st.download_button(
+        "Save the conversation", save_conversation(kept), file_name="conversation.json", mime="application/json",
+        on_click="ignore", help="The conversation as JSON, to be reopened here.",
+    )  # fmt: skip
+
+
+def reopen() -> None:
+    with st.expander("Reopen a saved conversation"):
+        st.file_uploader(
+            "Saved conversation", type="json", key="talk_file", on_change=reopened, help=REOPEN,
+            label_visibility="collapsed",
+        )  # fmt: skip
+    if st.session_state.get("talk_error"):
+        st.error(blocks.plain(st.session_state["talk_error"]), icon=":material/error:")

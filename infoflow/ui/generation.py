@@ -1,0 +1,195 @@
+"""The controls and pieces of the Generation page."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from infoflow.analyses.generation import Generation, text_of
+from infoflow.analyses.perform import Performed
+from infoflow.pictures.generation import LEAST
+from infoflow.tables import generation as tables
+from infoflow.tables.attention import Level
+from infoflow.text.conversations import Form
+from infoflow.text.tokens import printable
+from infoflow.ui import blocks
+from infoflow.ui.controls import choice, hide_first, layer_and_head
+
+MOST_NEW = 50
+INPUT_WINDOW = 50
+"""so many tokens of the prompt are drawn"""
+
+INTRO = """What the model writes, and from what: the prompt on the left, each token it wrote on the right, and how strongly
+each was tied to what came before it."""
+USE = """Blue lines: from the prompt. Orange curves: from tokens written before. Width follows the weight. Click a token: of
+an input, its connections to every output; of an output, those that come in. It turns yellow."""
+HOW = """The model writes one token after another. Then one pass over prompt and output reads off every head's pattern at the
+position that each token was read off (the one before it), and goes backward from the logit of each token written, with
+patterns, gates and norm scales held fixed. The code that made the numbers:"""
+RAISED = """With patterns, gates and norm scales fixed, the logit of the token written is a sum over the tokens before it (and
+the weights' biases). What a head looks at hard need not raise anything: compare."""
+TEMPLATE = """This model has a chat template: “Prompt as: chat” puts the prompt into it."""
+NO_TEMPLATE = """This model has no chat template: it is a base model, which continues text."""
+NEW = """At most so many; the model may end its text earlier."""
+TEMPERATURE = """0: always the likeliest token (greedy). Above: samples of softmax(logits / temperature)."""
+TOP_P = """Sample only among the likeliest tokens that together reach this probability. Greedy text does not change."""
+SEED = """The same seed gives the same text again, on the same machine."""
+FORM = """**chat** puts the prompt into the model's own chat template, as what a user said. **plain text** continues it as it
+is. **auto**: chat for models made for it (by their name), plain text for base models."""
+LEVEL = """Whose attention: the mean over all heads, over one layer's, or a single head."""
+NORMALISED = """**raw**: as the softmax gave it. **joint**: each step's weights shown divided by their sum. **separate**:
+inputs and outputs each by their own sum. Only raw weights are attention probabilities. Their sums are stated beside."""
+HIDE_FIRST = """The first token is an attention sink in most models: it takes most of the weight without meaning much.
+Hidden, its weight is left out before anything is normalised."""
+LEAST_HELP = """Weaker connections are not drawn. Nothing is computed anew."""
+STEP = """One step is one token written. Arrow keys move the slider. Coral: the token of this step; pink: written
+before; pale: not yet."""
+ALL = """Draw the connections of all steps at once."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How the model shall continue."""
+
+    new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    form: Form
+
+
+def writing() -> Writing:
+    """The row of controls under the prompt."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        n = st.slider(
+            "New tokens",
+            1,
+            MOST_NEW,
+            20,
+            key="gen_new",
+            bind="query-params",
+            help=NEW,
+            width=190,
+        )
+        temperature = st.slider(
+            "Temperature", 0.0, 2.0, 0.0, 0.1, key="gen_temperature", bind="query-params",
+            help=TEMPERATURE, width=150,
+        )  # fmt: skip
+        top_p = st.slider(
+            "Top-p", 0.05, 1.0, 1.0, 0.05, key="gen_top_p", bind="query-params",
+            help=TOP_P, width=150,
+        )  # fmt: skip
+        number = st.number_input("Seed", 0, 2**31 - 1, 0, 1, key="gen_seed", help=SEED, width=110, persist_state="session")
+        chosen = choice("Prompt as", list(Form), Form.AUTO, "gen_form", FORM)
+    return Writing(int(n), float(temperature), float(top_p), int(number or 0), Form(chosen))
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Which connections of a written text are drawn."""
+
+    level: str
+    layer: int
+    head: int
+    normalisation: str
+
+
+def ties(n_layers: int, n_heads: int) -> Ties:
+    """The row of controls above the picture of a written text. Layer and head are those of the attention page."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        level = choice("Show", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
+        layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
+        normalisation = choice("Weights", list(tables.Normalisation), tables.Normalisation.RAW, "gen_normalised", NORMALISED)
+    return Ties(level, layer, head, normalisation)
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """Which step is looked at, and whose connections are drawn."""
+
+    step: int
+    """from 0"""
+    every: bool
+    """connections of all steps"""
+    chosen: tuple[str, int] | None
+    """a token whose own connections are drawn: its side and number"""
+    hide_first: bool
+    least: float
+    """weaker connections are not drawn"""
+    chart: str
+    """the picture's key, which a reset renews"""
+
+
+def stepping(n_steps: int, scope: str) -> Stepping:
+    """The step slider, the threshold, the first token, Reset and Show all. `scope` names the text: another one begins anew."""
+    step, every, chosen, renewed = (f"gen_{name}_{scope}" for name in ("step", "every", "chosen", "renewed"))
+
+    def reset() -> None:
+        if st.session_state.get(chosen) is None:
+            return
+        st.session_state[chosen] = None  # and in the picture too, which forgets a click only when it is made anew
+        st.session_state[renewed] = st.session_state.get(renewed, 0) + 1
+
+    def show_all() -> None:
+        reset()
+        st.session_state[every] = True
+
+    def to_step() -> None:
+        reset()
+        st.session_state[every] = False
+
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        at = 1
+        if n_steps > 1:
+            at = st.slider("Step", 1, n_steps, key=step, on_change=to_step, help=STEP, width=260, persist_state="session")
+        least = st.slider(
+            "Threshold", 0.0, 0.2, LEAST, 0.001, format="%.3f", key="gen_least",
+            help=LEAST_HELP, width=180, persist_state="session",
+        )  # fmt: skip
+        aside = hide_first("gen_hide_first", HIDE_FIRST)
+        st.button("Reset selection", on_click=reset, key=f"{chosen}_reset", disabled=st.session_state.get(chosen) is None)
+        st.button("Show all", on_click=show_all, key=f"{every}_all", help=ALL)
+    drawn = f"gen_picture_{scope}_{st.session_state.get(renewed, 0)}"
+    return Stepping(at - 1, st.session_state.get(every, True), st.session_state.get(chosen), aside, float(least), drawn)
+
+
+def pick_token(chart: str, scope: str) -> None:
+    """A token of the picture was clicked: its connections are drawn; of an output, its step is looked at too."""
+    found = next(iter(st.session_state[chart].selection.get("token") or []), None)
+    if found is None:
+        st.session_state[f"gen_chosen_{scope}"] = None
+        return
+    side, number = str(found["side"]), int(found["number"])
+    st.session_state[f"gen_chosen_{scope}"] = (side, number)
+    if side == "output" and f"gen_step_{scope}" in st.session_state:
+        st.session_state[f"gen_step_{scope}"] = number + 1
+
+
+def text(written: Performed[Generation]) -> None:
+    """Prompt and output as running text, and what is to be said of them."""
+    gen, chat = written.result, written.result.form == Form.CHAT
+    prompt = gen.pieces[: gen.n_prompt]
+    marked = "".join(t.text or t.name for t in prompt if t.part <= 1)
+    before = blocks.plain(printable(marked if chat else text_of(prompt)))
+    after = blocks.plain(printable(gen.text)) or "(nothing but the end)"
+    with st.container(border=True):
+        st.markdown(f"{before} **:orange-background[{after}]**")
+    form = "In the model's chat template." if chat else ""
+    template = "" if chat else TEMPLATE if written.has_template else NO_TEMPLATE
+    st.caption(" ".join(filter(None, [*map(blocks.plain, tables.said(gen)), form, template])))
+
+
+def step(gen: Generation, number: int, found: tables.Connections, hide_first: bool) -> None:
+    """The likeliest tokens of a step, and what its weights sum to."""
+    name = blocks.plain(tables.written(gen, number))
+    st.markdown(f"**Step {number + 1} of {gen.n_steps}: “{name}”**")
+    place = "the likeliest" if gen.rank[number] == 0 else f"number {gen.rank[number] + 1} by probability"
+    st.caption(f"Probability {gen.prob[number]:.1%}, {place}.")
+    st.dataframe(
+        tables.likeliest(gen, number), hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT}
+    )
+    inputs, outputs = float(found.raw_inputs[number]), float(found.raw_outputs[number])
+    hidden = " The first token, which is hidden, has the rest." if hide_first else ""
+    st.caption(
+        f"Raw weights: {inputs:.2f} on the prompt's tokens shown, {outputs:.2f} on tokens written before; "
+        f"{inputs + outputs:.2f} in all.{hidden}"
+    )

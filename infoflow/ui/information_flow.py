@@ -1,0 +1,296 @@
+"""The controls and pieces of the Information flow page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from infoflow.analyses.flow import Flow
+from infoflow.analyses.perform import Performed
+from infoflow.charts import flow as charts
+from infoflow.charts.palette import Palette
+from infoflow.metrics.shares import METRICS
+from infoflow.pictures.flow import Grid
+from infoflow.pictures.picture import identity
+from infoflow.tables import flow as tables
+from infoflow.text.rows import ROW_NAMES
+from infoflow.ui.blocks import WARN_ERROR, plain, reporting_errors
+from infoflow.ui.controls import choice, hide_first
+
+HIGH_CANCELLATION = 3.0
+RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
+WINDOW = 48
+"""so many positions are drawn at first; a slider chooses which"""
+
+
+class Grouping(StrEnum):
+    """What a colour stands for."""
+
+    TOKENS = "tokens"
+    WORDS = "words"
+    CUSTOM = "custom"
+
+
+class Ask(StrEnum):
+    """What is asked of the run under the picture."""
+
+    LOGIT = "Which tokens raise a logit?"
+    CARRIERS = "Who carried it?"
+
+
+INTRO = """Every bar is one position's residual stream after one layer, split exactly into what each source token
+contributed. Read from the bottom (embeddings) to the top (output); colours are those of the tokens along the bottom."""
+USE = """Hover a colour to single it out. Click a token's stripe to pin it; double-click releases. Click a bar for its
+details. Ctrl+wheel zooms, dragging pans. Thin grey lines: what is hidden."""
+HOW = """One normal run of the model gives attention patterns, MLP gates and norm scales. Holding those fixed,
+everything that is left is linear, so the residual stream is a sum of one vector per source token, carried along exactly.
+What a bar shows is the *linear share traced to* a token: it does not say why a head attended where it did, and how the
+MLP's gate is held fixed is a choice (the identity rule of relevance propagation). The code that made the numbers:"""
+RUN_BY_HELP = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the
+number of sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of
+its own."""
+METRIC = """**Norm**: length of a source's part among all lengths. **Projection**: how far it points along the whole; signed,
+adds to 100 %. **Distance**: how much shorter the whole gets without it."""
+GROUPING = """What a colour stands for. Parts of a group are added as vectors before they are measured, so a word's share is
+not the sum of its tokens' shares."""
+EMPHASIS = """Which of a layer's two rows is tall: after attention, or after the MLP."""
+COLOURS = (
+    """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey."""
+)
+HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
+to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
+ERROR = """|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of
+all layers, stages and positions. Below 1e-5 is float32 rounding."""
+LOGITS = """The parts of the last position, summed and unembedded, against the model's own logits: the same first token
+and the same eight on top, and the largest difference relative to the largest logit."""
+CANCELLATION = """κ = sum of the parts' lengths / length of their sum. 1: nothing cancels. Above 3, large parts cancel each
+other, and shares of length say little; look at the projection instead."""
+HIDDEN = """The share, by norm with nothing hidden, of the sources left out; the mean over all bars after the first word.
+Each bar's own is the thin grey line under it. The others are scaled to 100 %."""
+FIRST = """In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is
+hidden now."""
+LOGIT_COLUMN = (
+    """What each source adds to the logit asked about below. These parts of the last residual are what it is made of."""
+)
+BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
+BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
+
+
+def run_by() -> str:
+    """What the run keeps apart."""
+    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP, width=115)
+
+
+@dataclass(frozen=True)
+class View:
+    """How the run is looked at: nothing in here runs the model."""
+
+    metric: str
+    grouping: str
+    hide_first: bool
+    emphasis: str
+    palette: str
+
+
+def view(apart: bool) -> View:
+    """The row of controls above the picture. `apart`: the run kept tokens apart, so that they can be grouped at will."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        metric = choice("Metric", list(METRICS), "norm", "metric", METRIC)
+        grouping: str = Grouping.TOKENS  # as they were run
+        if apart:
+            grouping = choice("Sources", list(Grouping), Grouping.WORDS, "grouping", GROUPING)
+        emphasis = choice("Emphasis", list(charts.Emphasis), charts.Emphasis.BOTH, "emphasis", EMPHASIS)
+        palette = choice("Colours", list(Palette), Palette.HUE, "colours", COLOURS)
+        aside = hide_first("hide_first", HIDE_FIRST, in_address=True)
+    return View(metric, grouping, aside, emphasis, palette)
+
+
+def hide_also(labels: Sequence[str], scope: str) -> tuple[str, ...]:
+    """Further sources to hide. `scope` names the prompt and grouping: another prompt begins with none hidden."""
+    help_text = "Sources to take out of every bar."
+    return tuple(
+        st.multiselect("Hide also", labels, key=f"flow_hide_{scope}", placeholder="none", help=help_text, persist_state="session")
+    )
+
+
+def trace(labels: Sequence[str], scope: str) -> int | None:
+    """One source to follow through the grid."""
+    help_text = "Its segments stay bright, all others pale."
+    chosen = st.selectbox(
+        "Trace one source",
+        labels,
+        index=None,
+        key=f"flow_trace_{scope}",
+        placeholder="none",
+        help=help_text,
+        persist_state="session",
+    )
+    return None if chosen is None else list(labels).index(chosen)
+
+
+def layer_range(n_layers: int) -> tuple[int, int]:
+    """First and last layer shown."""
+    if n_layers < 2:
+        return 0, n_layers - 1
+    every = (0, n_layers - 1)
+    low, high = st.slider(
+        "Layers", *every, every, key=f"flow_layers_{n_layers}", help="Which layers the picture shows.", persist_state="session"
+    )
+    return int(low), int(high)
+
+
+def position_range(n: int) -> tuple[int, int] | None:
+    """First and last position shown, where there are too many to draw at once."""
+    if n <= WINDOW:
+        return None
+    help_text = f"Which of the {n} positions the picture shows; every number and table holds all."
+    low, high = st.slider(
+        "Positions", 0, n - 1, (n - WINDOW, n - 1), key=f"flow_positions_{n}", help=help_text, persist_state="session"
+    )
+    return int(low), int(high)
+
+
+def panel(titles: Sequence[str]) -> str:
+    """Which question the part under the picture answers."""
+    chosen = st.segmented_control("Ask of this run", titles, default=titles[0], required=True, key="panel", bind="query-params")
+    return chosen or titles[0]
+
+
+def reset_view(scope: str) -> str:
+    """A button that shows the whole grid again; returns the grid's key, which it renews, as another run does."""
+    if st.button("Reset view", icon=":material/zoom_out_map:", help="Zoom with Ctrl+wheel, drag to pan. This shows all again."):
+        st.session_state["flow_zoom"] = st.session_state.get("flow_zoom", 0) + 1
+    return f"flow_grid_{scope}_{st.session_state.get('flow_zoom', 0)}"
+
+
+def some_left(flow: Flow, hide: Sequence[str], scope: str) -> tuple[int, ...]:
+    """The sources to hide; when that would be every one, says so and keeps to the last choice that left some."""
+    key = f"flow_hidden_{scope}"
+    with reporting_errors():
+        mask = flow.hidden_mask(hide)
+        st.session_state[key] = tuple(int(i) for i in mask.nonzero()[0])
+    kept: tuple[int, ...] = st.session_state.get(key, ())
+    return kept
+
+
+def scope_of(flow: Flow) -> str:
+    """A short name for model, prompt and grouping: widgets of another begin anew."""
+    return identity(flow.provenance, flow.token_ids, flow.source_labels)
+
+
+_BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
+    "exact": ("green", ":material/verified:"),
+    "approximate": ("orange", ":material/warning:"),
+    "unsupported": ("red", ":material/error:"),
+}
+
+
+def badge(run: Performed[Flow]) -> None:
+    """The self-test's verdict, and the size of the run with what it takes."""
+    found, flow, cost = run.verdict, run.result, run.cost
+    colour, icon = _BADGES[found.verdict]
+    n, sources = len(flow.tokens), int(flow.source_of.max()) + 1  # the bias is none of the prompt's
+    size = f"{n} tokens in {sources} sources" if sources != n else f"{n} tokens, each a source"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        what = BADGE if cost else BADGE_STORED
+        st.badge(found.verdict, icon=icon, color=colour, help=f"{what} {found.reason}")
+        st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
+    if found.verdict == "unsupported":
+        st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
+
+
+@dataclass(frozen=True)
+class Clicked:
+    """What was clicked in the grid."""
+
+    cell: dict[str, Any] | None
+    source: int | None
+    """of the segment, where it is a single source"""
+    answer: int | None
+    """the id of a prediction"""
+
+
+def clicked(selection: Any) -> Clicked:
+    cell, segment, answer = (next(iter(selection.get(name) or []), None) for name in ("cell", "segment", "answer"))
+    source = int(segment["source"]) if segment and segment.get("source") is not None else -1
+    return Clicked(cell, source if source >= 0 else None, int(answer["id"]) if answer else None)
+
+
+def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
+    """Four numbers under the picture: worst error, logits, cancellation, and what is hidden or the first token's share."""
+    trust = tables.trust(flow, hidden)
+    bad, high = trust.max_error > WARN_ERROR, trust.max_cancellation > HIGH_CANCELLATION
+    kappa = f"median {trust.median_cancellation:.2f}, largest {trust.max_cancellation:.2f}"
+    names = ", ".join(flow.source_labels[i] for i in hidden) or flow.source_labels[0]
+    items = (
+        ("Worst error", not bad, f"{trust.max_error:.1e} at {trust.worst_at}", ERROR),
+        (
+            "Logits",
+            trust.top_agrees,
+            f"{'same' if trust.top_agrees else 'other'} top 8, error {trust.logit_error:.1e}",
+            LOGITS,
+        ),
+        ("Cancellation κ", not high, kappa, CANCELLATION),
+        (
+            f"{'Hidden' if hidden else 'First token'}: {plain(names)}",
+            True,
+            f"{trust.aside_share:.0%} of the norm, on average",
+            HIDDEN if hidden else FIRST,
+        ),
+    )
+    with st.container(border=True):
+        for column, (title, fine, value, help_text) in zip(st.columns(len(items)), items, strict=True):
+            column.markdown(f"**{title}** {'' if fine else '⚠'}  \n{value}", help=help_text)
+    if bad:
+        st.warning(
+            f"The parts do not add up to the residual at {trust.worst_at}: error {trust.max_error:.1e}. Do not rely on them."
+        )
+
+
+def details(flow: Flow, chosen: dict[str, Any], drawn: Grid, logits: pd.DataFrame, dark: bool) -> None:
+    """One cell: its sources by share, and a source's way through the depth. The cell that the logits come from has them too."""
+    layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
+    metric, hidden, traced, colours = drawn.metric, drawn.hidden, drawn.traced, drawn.colours
+    cell = tables.cell(flow, layer, stage, position, metric, hidden)
+    where = "Embedding" if stage == "embed" else f"Layer {layer}, {ROW_NAMES[stage]}"
+    st.markdown(f"**{where}**, position {position}: {plain(flow.labels[position])}")
+    if cell.sources.empty:
+        st.caption("Every source that reaches this position is hidden.")
+        return
+    mixed = f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}."
+    st.caption(f"{mixed} Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}.")
+    bars = charts.cell_bars(cell.sources.head(10), colours, dark=dark)
+    st.altair_chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
+    table = cell.sources
+    if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
+        table = table.merge(logits[["source", "logit"]], on="source", how="left")
+    with st.expander(f"All {len(cell.sources)} sources"):
+        st.dataframe(
+            table.drop(columns="source"),
+            hide_index=True,
+            height=min(280, 38 + 35 * len(cell.sources)),
+            column_config={
+                "source_label": st.column_config.TextColumn("Source"),
+                "share": st.column_config.NumberColumn("Share", format="percent", help=METRICS[metric]),
+                "projection": st.column_config.NumberColumn("Projection", format="percent", help=METRICS["projection"]),
+                "cosine": st.column_config.NumberColumn("Cosine", format="%.2f", help="Between this part and the whole."),
+                "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
+                "logit": st.column_config.NumberColumn("Logit", format="%+.3f", help=LOGIT_COLUMN),
+            },
+        )
+    source = traced if traced is not None else int(cell.sources["source"].iloc[0])
+    if stage != "embed" and not flow.hidden_mask(hidden)[source]:
+        st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
+        path = charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark)
+        st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
+
+
+def size(drawn: Grid) -> str:
+    """What the grid shows, in a sentence or two."""
+    note = f"Shares of {len(drawn.colours)} sources by {drawn.metric}."
+    if drawn.folded:
+        note += f" Each bar shows its {charts.FOLDED_TO} largest and the rest in grey; details and tables hold all."
+    return note

@@ -1,0 +1,117 @@
+"""The controls and pieces of the Logit lens page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.charts import logit_lens as charts
+from infoflow.tables import logit_lens as tables
+from infoflow.text.rows import row_title
+from infoflow.ui import blocks, results
+from infoflow.ui.asking import MAX_CHARACTERS
+from infoflow.ui.controls import choice
+from infoflow.ui.frame import dark
+
+WINDOW = 24
+"""so many columns have room for their words"""
+
+INTRO = """What the model would say if it stopped here: every residual read through the final norm and the unembedding. Rows
+go from the embeddings (bottom) to the output (top); each cell names the likeliest next token."""
+USE = """Outlined: already the final answer. Hover for the five likeliest, click a cell for its details. Columns are the
+prompt's tokens; each cell predicts the token after it."""
+HOW = """The residual of each row goes through the model's own final norm (its scale computed anew for that row) and its own
+unembedding, is scaled and softly capped where the family does that, and becomes probabilities. The top row is the model's
+output itself. The code that made the numbers:"""
+NEEDS = {
+    "rank": "Type a token to follow: its rank then colours the table. Until then colours are probabilities.",
+    "lead": "Type two tokens to follow: the lead of the first over the second then colours the table. Until then colours are "
+    "probabilities.",
+}
+TRUST = """The rows are not made to be read this way, and early ones often can't be: bars show at how many positions a row
+names the final token, the line how much is lost by taking its distribution for the output's. A tuned lens (Belrose et al.
+2023) learns a translation for each layer that mends much of this; none is read here: rows go through the unembedding as
+they are."""
+COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: stronger is surer. **rank** of the
+followed token: stronger is nearer the top. **lead**: logit of the first followed token minus the second's. **KL to
+output**: stronger is closer to what the model says in the end."""
+FOLLOW = """Tokens whose probability and rank are followed through the layers: type any text that is one token here. The
+first one's rank can colour the table."""
+OTHER = """Type a prompt that differs in what you are after: the likeliest tokens here, and the followed ones, are then drawn
+for both."""
+MIDS = """Rows after attention, before the MLP. On the hosted service they are read only when this is on: they double what is
+brought back."""
+LINES = """Ranks are known of followed tokens; 1 is the likeliest."""
+MOVED = """The tokens whose probability the block that leads to this row raised or lowered most, with their ranks before and
+after."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How the lens is looked at; `follow` and, on the hosted service, `mids` are part of what is run."""
+
+    colour: str
+    follow: tuple[int | str, ...]
+    mids: bool
+
+
+def view(colours: Sequence[str], hosted: bool) -> View:
+    """The row of controls above the lens."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        colour = choice("Colour", colours, colours[0], "lens_colour", COLOUR)
+        follow = st.multiselect(
+            "Follow tokens", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
+            width=320, bind="query-params",
+        )  # fmt: skip
+        mids = st.toggle("Rows after attention", value=not hosted, key=f"lens_mids_{hosted}", help=MIDS, persist_state="session")
+    return View(colour, tuple(follow), mids)
+
+
+def trajectory(followed: bool) -> str:
+    """What the lines show; ranks are known of followed tokens alone."""
+    return choice("Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", LINES)
+
+
+def clicked(selection: Any, lens: Lens) -> tuple[int, int]:
+    """Row and position of the cell that was clicked; the output of the last position before any click."""
+    cell = next(iter(selection.get("cell") or []), None)
+    if cell is None:
+        return len(lens.rows) - 1, len(lens.tokens) - 1
+    return int(cell["order"]), int(cell["position"])
+
+
+def cell(lens: Lens, row: int, position: int) -> None:
+    """The likeliest tokens of one cell, and what the block below it changed."""
+    st.markdown(f"**{row_title(lens.rows[row])}**, position {position}: {blocks.plain(lens.position_labels[position])}")
+    likely = tables.likeliest(lens, row, position)
+    st.dataframe(likely, hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT})
+    st.caption(f"Entropy {lens.entropy[row, position]:.2f} nats. KL to output {lens.kl[row, position]:.2f} nats.")
+    if row == 0:
+        st.caption("This is the embedding: no block has written yet.")
+        return
+    st.markdown("**Moved by this block**", help=MOVED)
+    change = st.column_config.NumberColumn("change", format="percent")
+    st.dataframe(tables.moved(lens, row, position), hide_index=True, column_config={"change": change})
+
+
+def contrast(request: LensRequest, key: str, lens: Lens, mids: bool) -> None:
+    """The same tokens in the run of another prompt, beside this one's."""
+    with st.expander("Compare with another prompt"):
+        prompt = st.text_input(
+            "Other prompt", key="lens_other", max_chars=MAX_CHARACTERS, bind="query-params",
+            placeholder="e.g. with another name in it",
+        ).strip()  # fmt: skip
+        if not prompt:
+            st.caption(OTHER)
+            return
+        follow = tuple(dict.fromkeys([*lens.targets, *lens.answers[-1, :3].tolist()]))
+        with blocks.reporting_errors():
+            asked = replace(request, prompt=prompt, targets=follow)
+            other = results.of(asked, key, "lens_other", lambda: st.session_state.update(lens_other=""))
+            st.markdown(blocks.plain(tables.apart(lens, other)))
+            lines = tables.contrasted(lens, other, mids)
+            chart = charts.trajectories(lines, "probability", dark())
+            st.altair_chart(chart, key="lens_contrast", alt="Tokens through the layers of two prompts")
+            st.caption("Last positions. Solid: this prompt; dashed: the other. Follow a token to see it here too.")

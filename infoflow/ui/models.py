@@ -1,0 +1,164 @@
+"""The controls and pieces of the Models page: what is running, the tables, what can be done with a model, memory, the service."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from infoflow.analyses.perform import self_tested
+from infoflow.analyses.selftest import Check
+from infoflow.models.catalog import MODELS
+from infoflow.ndif.service import mismatch as mismatch_of
+from infoflow.tables import models as tables
+from infoflow.text.amounts import in_words
+from infoflow.ui import blocks, cache, jobs
+from infoflow.ui.asking import Place, Where
+
+INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Click a
+row, or type any other model of the hub or a local folder."""
+LEVELS = """Whether the hosted service has the model: **in memory** (answers at once), **warm** (on its way), **cold** (is loaded
+when asked for). Empty: not listed there. Asked again after twenty seconds."""
+KNOWN_FAMILY = """Families whose layout is known. Others are tried, and judged by their numbers."""
+SEARCH = """Text-generation models with safetensors weights, the most downloaded first. Click a row to choose one."""
+NO_FOLDERS = """Local folders are off on this app, since others can reach it. Whoever runs it can set INFOFLOW_LOCAL_FOLDERS=1."""
+NEVER = (
+    """Code from model repositories is never run (`trust_remote_code` stays off), and pickled weights (.bin) are never read."""
+)
+LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. At most two
+models are held; the one unused longest gives way."""
+USE_HERE = """Opens the Information flow page with this model on this machine; prompt and view stay."""
+USE_THERE = """Opens the Information flow page with this model on the hosted service; prompt and view stay."""
+COLUMNS = {
+    "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
+    "name": st.column_config.TextColumn("name", width=200),
+    "in memory": st.column_config.TextColumn("in memory", width=170),
+    "needs": st.column_config.TextColumn("needs", help="Memory of the weights, held as chosen below."),
+    "fits here": st.column_config.CheckboxColumn("fits here", help="Beside what is in use now."),
+    "on NDIF": st.column_config.TextColumn("on NDIF", help=LEVELS),
+    "downloads": st.column_config.NumberColumn("downloads", format="compact"),
+    "in the table": st.column_config.CheckboxColumn("known family", help=KNOWN_FAMILY),
+}
+
+
+def pick(table: str, names: Sequence[str]) -> None:
+    """A row of a table was chosen: its model becomes the one the Models page is about."""
+    rows = st.session_state[table].selection.rows
+    if rows:
+        st.session_state["models_name"] = names[rows[0]]
+
+
+def bytes_per_parameter(machine: cache.Machine) -> int:
+    """Of weights held as chosen."""
+    dtype = st.session_state.get("dtype", "auto")
+    return 4 if (machine.suited if dtype == "auto" else dtype) == "float32" else 2
+
+
+def search() -> str:
+    """Words to search the hub for."""
+    words = st.text_input(
+        "Search the Hugging Face hub", key="hub_search", persist_state="session", placeholder="e.g. pythia", help=SEARCH
+    )
+    return words.strip()
+
+
+def use(model: str, where: str) -> None:
+    """The first page will be about this model, there."""
+    st.session_state["model"], st.session_state["where"] = model, where
+
+
+def runs() -> None:
+    """What was begun in this session and how far it is; it goes on while this page is open."""
+    st.fragment(_runs, run_every=1.0 if any(work.running for work in jobs.begun()) else None)()
+
+
+def _runs() -> None:
+    works = jobs.begun()
+    if not works:
+        st.caption("Nothing has been run in this session yet.")
+    for number, work in enumerate(works):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if work.running:
+                st.progress(min(1.0, work.job.fraction), blocks.plain(f"{work.title}: {work.state}"), width="stretch")
+                st.button("Cancel", key=f"stop_{number}", on_click=work.job.stop)
+            else:
+                st.caption(blocks.plain(f"{work.title}: {work.state}"))
+
+
+def held() -> list[tables.Held]:
+    """The models in memory now."""
+    return [
+        tables.Held(
+            m.name, m.family, m.parameters, m.dtype, str(m.device), m.bytes, m.tested.verdict if m.tested else "not tested"
+        )
+        for m in cache.in_memory().values()
+    ]
+
+
+def table(rows: pd.DataFrame, key: str) -> None:
+    """Models by row; a click chooses one."""
+    st.dataframe(
+        rows,
+        hide_index=True,
+        width="stretch",
+        column_config=COLUMNS,
+        key=key,
+        on_select=lambda: pick(key, rows["name"].tolist()),
+        selection_mode="single-row",
+    )
+
+
+def actions(name: str, place: Place) -> None:
+    """Load, with progress and Cancel; unload; use, here or there."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        load = st.button("Load here", icon=":material/memory:", help=LOAD)
+        unload = st.empty()
+        here = st.button("Use here", type="primary", help=USE_HERE, on_click=use, args=(name, Where.HERE))
+        there = st.button("Use on NDIF", help=USE_THERE, disabled=name == "demo", on_click=use, args=(name, Where.NDIF))
+    if load:
+        with blocks.reporting_errors():
+            found = jobs.run(lambda job: _loaded(place, name, job), on_cancel=lambda: None, name="load")
+            st.success(blocks.plain(f"{name} is in memory. {found.verdict}: {found.reason}"))
+    in_memory = any(held == name for held, *_ in cache.in_memory())  # after the loading, which changes it
+    unload.button("Unload", disabled=not in_memory, on_click=cache.unload, args=(name,), icon=":material/eject:")
+    note = next((m.note for m in MODELS if m.name == name), "")
+    if note:
+        st.caption(note)
+    if here or there:
+        # with parameters of our own: it refuses to clear those that widgets are bound to
+        st.switch_page("pages/information_flow.py", query_params={"model": name})
+
+
+def _loaded(place: Place, name: str, job: jobs.Job) -> Check:
+    return self_tested(cache.load(place.spec(name), "", job.say), job.say)
+
+
+def memory(machine: cache.Machine) -> None:
+    """What the app holds, and what is free; what is known to be wrong with this machine."""
+    devices = ", ".join(machine.devices.values())
+    now = f"The app holds {in_words(machine.used)}; {in_words(machine.free)} are free. Devices: {devices}."
+    st.caption(f"{now} {NEVER}{'' if cache.folders_allowed() else f' {NO_FOLDERS}'}")
+    for warning in machine.warnings:
+        st.warning(warning, icon=":material/warning:")
+
+
+def service(host: str, found: cache.Service) -> None:
+    """What the hosted service has up, and whether its versions go with ours."""
+    if found.failure:
+        st.info(blocks.plain(f"Not known now: {found.failure}"), icon=":material/cloud_off:")
+        return
+    left, right = st.columns([1.6, 1], gap="large")
+    with left:
+        if found.models:
+            st.dataframe(tables.deployed(found.models), hide_index=True, width="stretch")
+        many = f"{len(found.models)} model{'' if len(found.models) == 1 else 's'}"
+        st.caption(blocks.plain(f"{many}, as {host} lists them; asked again after twenty seconds."))
+    with right:
+        if found.versions:
+            st.dataframe(tables.versions(found.versions), hide_index=True, width="stretch")
+            mismatch = mismatch_of(found.versions)
+            if mismatch:
+                st.warning(blocks.plain(mismatch), icon=":material/warning:")
+            else:
+                st.caption("These versions go together.")
+        else:
+            st.caption("The service does not tell which versions it runs.")

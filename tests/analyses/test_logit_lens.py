@@ -1,0 +1,210 @@
+"""The logit lens: its last row is the model, every other the obvious computation on hidden states of a plain forward pass."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import infoflow
+from infoflow.charts import logit_lens as charts
+from infoflow.errors import BadPrompt, TooLarge
+from infoflow.models import memory
+from infoflow.pictures import rendering
+from infoflow.tables import logit_lens as lens_tables
+from tests.helpers import tiny
+
+PROMPT = "When Mary and John"
+FAMILIES = ["llama", "gpt2", "gemma2", "cohere", "granite", "gpt_neox", "olmo2"]
+
+
+def test_the_last_row_is_the_models_output(family: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(family, PROMPT, k=8)
+    with torch.no_grad():
+        logits = family._hf(torch.tensor([list(lens.prompt_ids)])).logits[0]
+    expected = logits.topk(8)
+    np.testing.assert_allclose(lens.logits[-1], expected.values, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(lens.probs[-1], logits.softmax(-1).gather(1, expected.indices), atol=1e-5)
+    assert lens.max_error < 1e-5 and lens.rows[-1] == f"L{family.n_layers - 1}.post" and lens.n_layers == family.n_layers
+    np.testing.assert_allclose(lens.kl[-1], 0, atol=1e-5)
+    assert lens.agrees[-1] == 1.0
+
+
+def final_norm_and_head(hf: torch.nn.Module, row) -> tuple[torch.nn.Module, torch.nn.Module]:  # type: ignore[no-untyped-def]
+    return hf.get_submodule(row.final_norm), hf.get_submodule(row.unembed)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_row_is_the_obvious_computation(name: str) -> None:
+    model = tiny.model(name)
+    hf, config = model._hf, model._hf.config
+    lens = infoflow.logit_lens(model, PROMPT, k=4, targets=[65, 70], mids=False)
+    norm, head = final_norm_and_head(hf, model.architecture)
+    last: list[torch.Tensor] = []
+    layers = hf.get_submodule(model.architecture.layers)
+    hook = layers[-1].register_forward_hook(lambda m, i, o: last.append(o[0] if isinstance(o, tuple) else o))
+    with torch.no_grad():
+        out = hf(torch.tensor([list(lens.prompt_ids)]), output_hidden_states=True)
+        hook.remove()
+        stream = [*out.hidden_states[:-1], last[0]]  # the last of transformers' own is already normed
+        logits = []
+        for x in stream:
+            raw = head(norm(x))[0] * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+            cap = getattr(config, "final_logit_softcapping", None)
+            logits.append(cap * torch.tanh(raw / cap) if cap else raw)
+    p = [torch.softmax(each.double(), -1).numpy() for each in logits]
+    for r, each in enumerate(logits):
+        np.testing.assert_allclose(lens.logits[r], each.topk(4).values, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(lens.entropy[r], -(p[r] * np.log(p[r])).sum(-1), atol=1e-4)
+        np.testing.assert_allclose(lens.kl[r], (p[-1] * np.log(p[-1] / p[r])).sum(-1), atol=1e-3)
+        for n, token in enumerate((65, 70)):
+            np.testing.assert_allclose(lens.target_probs[r, :, n], p[r][:, token], atol=1e-5)
+            ranks = (each > each[:, token : token + 1]).sum(-1)
+            np.testing.assert_array_equal(lens.target_ranks[r, :, n], ranks)
+        for position in range(len(lens.tokens)):
+            np.testing.assert_allclose(lens.answer_probs[r, position], p[r][position, lens.answers[position]], atol=1e-5)
+            if r:
+                gained = p[r][position] - p[r - 1][position]
+                np.testing.assert_allclose(lens.gained[r, position, :3], np.sort(gained)[::-1][:3], atol=1e-5)
+                np.testing.assert_allclose(lens.gained[r, position, 3:], np.sort(gained)[:3], atol=1e-5)
+                token = int(lens.moved[r, position, 0])
+                assert lens.rank_after[r, position, 0] == (p[r][position] > p[r][position, token]).sum()
+                assert lens.rank_before[r, position, 0] == (p[r - 1][position] > p[r - 1][position, token]).sum()
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite", "gpt_neox", "olmo2", "opt", "bloom"])
+def test_rows_after_attention_lie_between(name: str) -> None:
+    """The residual after attention, found by a hook on attention's write, gives the mid rows."""
+    model = tiny.model(name)
+    hf, row = model._hf, model.architecture
+    both, posts = (infoflow.logit_lens(model, PROMPT, mids=m) for m in (True, False))
+    assert both.rows[:3] == ("embed", "L0.mid", "L0.post") and posts.rows[:2] == ("embed", "L0.post")
+    np.testing.assert_allclose(both.logits[[0, *range(2, len(both.rows), 2)]], posts.logits, rtol=1e-5, atol=1e-5)
+    seen: dict[str, torch.Tensor] = {}
+    layer = hf.get_submodule(row.layers)[1]
+
+    def keep(name: str, first: bool = False):  # type: ignore[no-untyped-def]
+        def hook(module, args, kwargs, out):  # type: ignore[no-untyped-def]
+            seen[name] = (args[0] if args else kwargs["hidden_states"]) if first else (out[0] if isinstance(out, tuple) else out)
+
+        return hook
+
+    layer.register_forward_hook(keep("in", first=True), with_kwargs=True)
+    after = row.attention_post_norm if row.attention_post_norm else row.attention
+    layer.get_submodule(after).register_forward_hook(keep("write"), with_kwargs=True)
+    with torch.no_grad():
+        hf(torch.tensor([list(both.prompt_ids)]))
+        norm, head = final_norm_and_head(hf, row)
+        write = seen["write"] if name != "bloom" else seen["write"] - seen["in"]  # its attention adds the residual itself
+        middle = seen["in"] + getattr(hf.config, "residual_multiplier", 1.0) * write
+        raw = head(norm(middle)).reshape(-1, hf.config.vocab_size) / getattr(hf.config, "logits_scaling", 1.0)
+        cap = getattr(hf.config, "final_logit_softcapping", None)
+        raw = cap * torch.tanh(raw / cap) if cap else raw
+    np.testing.assert_allclose(both.logits[3], raw.topk(5).values, rtol=1e-4, atol=1e-4)
+
+
+def test_a_case_worked_out_by_hand() -> None:
+    """Embeddings (1, 1), (1, -1); attention adds the mean so far; token 1 reads the first coordinate, token 2 the second."""
+    lens = infoflow.logit_lens(tiny.on_paper(), [1, 2], k=1, targets=[1, 2])
+    np.testing.assert_allclose(lens.target_logits[0], [[1, 1], [1, -1]], atol=1e-6)
+    scale = math.sqrt(2.5)  # rms of (2, -1)
+    np.testing.assert_allclose(lens.target_logits[1, 1], [2 / scale, -1 / scale], atol=1e-6)
+    z = 255 + math.e + 1 / math.e
+    assert lens.target_probs[0, 1, 0] == pytest.approx(math.e / z)
+    p = np.array([math.e / z, 1 / (math.e * z)] + [1 / z] * 255)
+    assert lens.entropy[0, 1] == pytest.approx(-(p * np.log(p)).sum(), rel=1e-5)
+    assert lens.target_ranks[0, 1].tolist() == [0, 256] and lens.token_ids[0, 1, 0] == 1
+
+
+def test_work_in_small_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = infoflow.logit_lens(tiny.model("gemma2"), PROMPT, targets=[65])
+    monkeypatch.setattr(memory, "chunk", lambda allowed: 1)
+    pieces = infoflow.logit_lens(tiny.model("gemma2"), PROMPT, targets=[65])
+    np.testing.assert_allclose(whole.logits, pieces.logits, atol=1e-5)
+    np.testing.assert_array_equal(whole.answers, pieces.answers)
+    assert pieces.max_error < 1e-5
+
+
+def test_the_shipped_model_turns_to_paris_in_its_last_layer(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris"])
+    rank, probability = lens.target_ranks[:, -1, 0], lens.target_probs[:, -1, 0]
+    assert rank[0] > 100 and rank[-1] == 0 and probability[-1] > 0.9 > 0.2 > probability[-3]
+    assert lens.names[int(lens.token_ids[-1, -1, 0])] == " Paris"
+    frame = lens.to_frame()
+    assert len(frame) == len(lens.rows) * len(lens.tokens) * 5
+    last = frame[(frame.row == lens.rows[-1]) & (frame.position == 5) & (frame.place == 0)].iloc[0]
+    assert last.predicted == " Paris" and last.prob == pytest.approx(float(probability[-1]))
+
+
+def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris"])
+    two = infoflow.logit_lens(demo, "The capital of France is", targets=[" Paris", " Rome"])
+    lead = lens_tables.grid(two, "lead")
+    last = lead[(lead["order"] == len(lens.rows) - 1) & (lead["position"] == 5)].iloc[0]
+    paris, rome = two.target_logits[-1, 5]
+    assert last["value"] == pytest.approx(float(paris - rome), rel=1e-5) and lead["strength"].abs().max() == pytest.approx(1)
+    for colour in lens_tables.COLOURS:
+        if colour == "lead":
+            continue
+        cells = lens_tables.grid(lens, colour)
+        assert len(cells) == len(lens.rows) * len(lens.tokens) and cells["strength"].between(0, 1).all()
+    assert cells[cells["order"] == len(lens.rows) - 1]["final"].all()
+    assert len(lens_tables.grid(lens, "rank", mids=False)) == (1 + lens.n_layers) * len(lens.tokens)
+    likely = lens_tables.likeliest(lens, len(lens.rows) - 1, 5)
+    assert likely["token"][0] == "Paris" and likely["probability"].is_monotonic_decreasing
+    jump = lens_tables.moved(lens, len(lens.rows) - 2, 5)  # the last layer's attention brings the answer
+    assert jump["token"][0] == "Paris" and jump["change"][0] > 0.5 and jump["rank"][0].endswith("→ 1")
+    assert jump["change"].abs().is_monotonic_decreasing and (jump["change"] < 0).any()
+    lines = lens_tables.trajectories(lens, 5)
+    assert set(lines.loc[lines["followed"], "token"]) == {"Paris"} and lines.loc[lines["followed"], "rank"].notna().all()
+    assert lines["id"].nunique() == 4 and lines.loc[~lines["followed"], "rank"].isna().all()
+    both = infoflow.logit_lens(demo, "The capital of France is", targets=[demo.token_id(" a"), demo.token_id("a")])
+    lines = lens_tables.trajectories(both, 5)  # tokens are told apart by id, not by what they look like
+    assert lines.groupby("token")["id"].nunique().max() == 1 and lines["token"].nunique() == lines["id"].nunique()
+    trusted = lens_tables.reliability(lens)
+    assert trusted["agrees"].iloc[-1] == 1 and trusted["kl"].iloc[-1] == pytest.approx(0, abs=1e-6)
+    assert "fewer than half" in lens_tables.hint(lens) and "MLP" in lens_tables.hint(lens)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$ back`tick`', "日本 😀"])
+def test_charts_of_the_lens_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, prompt, targets=[5])
+    last = len(lens.tokens) - 1
+    for chart in (
+        charts.table(lens_tables.grid(lens, "probability"), "probability", dark),
+        charts.trajectories(lens_tables.trajectories(lens, last), "rank", dark),
+        charts.trajectories(lens_tables.trajectories(lens, last), "probability", dark),
+        charts.reliability(lens_tables.reliability(lens), dark),
+    ):
+        assert rendering.chart_svg(chart, "#ffffff").startswith(b"<svg")
+
+
+def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadPrompt, match="empty"):
+        infoflow.logit_lens(demo, " ")
+    with pytest.raises(BadPrompt, match="k is 0"):
+        infoflow.logit_lens(demo, "a", k=0)
+    with pytest.raises(BadPrompt, match="tokens here"):
+        infoflow.logit_lens(demo, "a", targets=["two words here"])
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "1")
+    with pytest.raises(TooLarge, match="are allowed"):
+        infoflow.logit_lens(demo, "a b c " * 30)
+    with pytest.raises(BadPrompt, match="Interventions"):
+        infoflow.logit_lens(demo, "a", interventions=[1])
+
+
+def test_where_two_runs_part_by_hand(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", mids=False)
+    rows = len(lens.rows)
+
+    def says(differ: list[int]) -> str:
+        ids = lens.token_ids.copy()
+        ids[differ, -1, 0] = demo.token_id(" Rome")
+        return lens_tables.apart(lens, replace(lens, token_ids=ids, names={**lens.names, demo.token_id(" Rome"): " Rome"}))
+
+    assert "differ" not in says([]) and "“Paris” (100%), the other with “Paris”" in says([])
+    assert "differ from “Layer 4, after MLP” on" in says([1, rows - 2, rows - 1])  # apart, together again, apart for good
+    assert "differ from “Embedding” on" in says(list(range(rows)))

@@ -1,0 +1,67 @@
+"""python -m infoflow: files, standard output, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infoflow.cli import main as cli
+
+PROMPT = "The capital of France is"
+
+
+def test_writes_json_and_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "flow.json"
+    assert cli.main(["flow", PROMPT, "--model", "demo", "--out", str(out)]) == 0
+    data = json.loads(out.read_text())
+    assert data["tokens"][-2:] == [" France", " is"]
+    assert data["top_predictions"][0]["token"] == " Paris"
+    assert len(data["attention_norms"]) == len(data["mlp_norms"]) == 6
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Layer 6 of 6" in captured.err and "Written to" in captured.err
+
+
+def test_without_a_file_json_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["flow", PROMPT, "--quiet", "--sources", "words"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["provenance"]["sources"] == "words"
+    assert captured.err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet", "html", "png", "svg"])
+def test_every_format_is_written(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / f"flow.{kind}"
+    assert cli.main(["flow", PROMPT, "--out", str(out), "--quiet", "--metric", "projection", "--dark"]) == 0
+    assert out.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flow", "  "], "The prompt is empty"),
+        (["flow", PROMPT, "--out", "flow.docx"], "no ending that can be written"),
+        (["flow", PROMPT, "--model", "/no/such/folder"], "There is no folder"),
+        (["flow", "word " * 100], "the limit is 64"),
+        (["flow", PROMPT, "--out", "/no/such/place/flow.json"], "can't be written"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*arguments, "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.slow
+def test_runs_as_a_module_with_clean_streams() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "infoflow", "flow", "-", "--quiet"], input=PROMPT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tokens"][:2] == ["<|begin_of_text|>", "The"]

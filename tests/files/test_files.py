@@ -1,0 +1,114 @@
+"""Saved runs come back as they were, without pickle; exports hold what they promise."""
+
+import io
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import infoflow
+from infoflow.analyses.flow import METHOD, Flow, FlowRequest
+from infoflow.errors import InfoflowError
+from infoflow.files import flows, samples
+from infoflow.files import formats as export
+from infoflow.models.spec import ModelSpec
+from infoflow.pictures import flow as pictures
+from infoflow.pictures import rendering
+from infoflow.text.examples import PRESETS
+from tests.helpers import tiny
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    return infoflow.decompose(tiny.model("qwen2"), "hello <b>w</b>")
+
+
+def test_a_saved_run_comes_back_as_it_was(flow: Flow, tmp_path: Path) -> None:
+    flows.save(flow, tmp_path / "run.npz")
+    again = flows.load(tmp_path / "run.npz")
+    for field in fields(Flow):
+        ours, theirs = getattr(flow, field.name), getattr(again, field.name)
+        assert np.array_equal(ours, theirs) if isinstance(ours, np.ndarray) else ours == theirs, field.name
+
+
+def test_what_is_no_saved_run_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InfoflowError, match="no file"):
+        flows.load(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(InfoflowError, match="no saved run"):
+        flows.load(tmp_path / "text.npz")
+    np.savez(tmp_path / "pickled.npz", header=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InfoflowError, match="no saved run"):
+        flows.load(tmp_path / "pickled.npz")
+
+
+def test_json_has_what_it_promises(flow: Flow) -> None:
+    data = json.loads(export.as_json(flow))
+    for key, stage in (("attention_norms", "mid"), ("mlp_norms", "post")):
+        assert np.allclose(np.array(data[key]), flow.norms(stage))
+        assert np.array(data[key]).shape == (3, len(flow.tokens), len(flow.source_labels))
+    assert data["tokens"] == list(flow.tokens)
+    assert data["top_predictions"][0]["probability"] == flow.top[0].probability
+    assert data["provenance"]["model"] == "tiny-qwen2"
+
+
+def test_tables_come_back_from_their_files(flow: Flow) -> None:
+    frame = flow.to_frame()
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(export.as_parquet(flow.to_frame()))), frame, check_dtype=False)
+    csv = pd.read_csv(io.BytesIO(export.as_csv(flow.to_frame())), keep_default_na=False)
+    assert list(csv.columns) == list(frame.columns) and len(csv) == len(frame)
+
+
+@pytest.mark.slow
+def test_pictures_open_offline(flow: Flow) -> None:
+    chart = pictures.grid(flow).chart
+    assert rendering.chart_png(chart, "#ffffff")[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = rendering.chart_svg(chart, "#ffffff").decode()
+    assert svg.startswith("<svg") and "<b>" not in svg  # token text is data
+    page = rendering.chart_html(chart, "#ffffff").decode()
+    assert 'src="http' not in page and "<b>w" not in page
+
+
+@pytest.mark.slow
+def test_a_token_can_not_end_the_script_of_an_exported_page(flow: Flow) -> None:
+    bad = "</script><script>alert(1)</script>"
+    page = rendering.chart_html(pictures.grid(replace(flow, labels=(bad, *flow.labels[1:]))).chart, "#ffffff").decode()
+    assert bad not in page and "alert(1)" in page
+    assert "\\u003c/script>" in page
+
+
+@pytest.mark.slow
+def test_control_characters_and_odd_predictions_can_be_drawn(flow: Flow) -> None:
+    """An unprintable token among the predictions once ended the converter, and the server with it."""
+    odd = replace(flow.top[0], token="\x0e\x00<&\ud7ff")
+    strange = replace(flow, top=(odd, *flow.top[1:]), labels=("\x0e", *flow.labels[1:]))
+    chart = pictures.grid(strange).chart
+    try:
+        assert rendering.chart_png(chart, "#ffffff")[:8] == b"\x89PNG\r\n\x1a\n"
+    except InfoflowError as error:  # refused in a sentence is as good: the process is still there
+        assert "could not be drawn" in str(error)
+    assert rendering.chart_svg(pictures.grid(replace(flow, top=(odd,))).chart, "#ffffff").startswith(b"<svg")
+
+
+def test_an_unknown_ending_or_folder_gets_a_sentence(flow: Flow, tmp_path: Path) -> None:
+    with pytest.raises(InfoflowError, match="no ending"):
+        export.check_ending("flow.docx")
+    with pytest.raises(InfoflowError, match="can't be written"):
+        export.write(flow, tmp_path / "nowhere" / "flow.json", lambda: pictures.grid(flow), flow.to_frame())
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.key)
+def test_stored_presets_are_what_the_model_gives(preset, demo: infoflow.Model) -> None:  # type: ignore[no-untyped-def]
+    stored, fresh = samples.stored(FlowRequest(prompt=preset.prompt)), infoflow.decompose(demo, preset.prompt)
+    assert stored is not None, "run `make samples`"
+    assert stored.provenance == fresh.provenance and stored.provenance.method == METHOD
+    assert stored.tokens == fresh.tokens
+    np.testing.assert_allclose(stored.gram, fresh.gram, rtol=1e-3, atol=1e-4 * fresh.gram.max())
+
+
+def test_only_presets_of_the_bundled_model_are_stored() -> None:
+    assert samples.stored(FlowRequest(prompt="something else")) is None
+    assert samples.stored(FlowRequest(model=ModelSpec(name="other"), prompt=PRESETS[0].prompt)) is None

@@ -1,0 +1,53 @@
+"""Pages without a browser: opening them, asking, and reading what they show."""
+
+from pathlib import Path
+
+from streamlit import dataframe_util
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parents[2]
+FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
+
+
+def opened(path: str = FLOW) -> AppTest:
+    return AppTest.from_file(path, default_timeout=120).run()
+
+
+def errors(app: AppTest) -> list[str]:
+    assert not app.exception, app.exception
+    return [e.value.replace("\\", "") for e in app.error]
+
+
+def grid_spec(app: AppTest) -> str:
+    return app.get("vega_lite_chart")[0].proto.spec
+
+
+def button(app: AppTest, label: str):  # type: ignore[no-untyped-def]
+    return next(b for b in app.button if b.label == label)
+
+
+def ask(app: AppTest, prompt: str) -> AppTest:
+    app.text_area(key="prompt").set_value(prompt)
+    return button(app, "Run").click().run()
+
+
+def data_of(app: AppTest, alt: str) -> list[list[dict]]:
+    """The tables behind the chart whose description begins so, row by row."""
+    for chart in app.get("vega_lite_chart"):
+        if chart.proto.alt.startswith(alt):
+            frames = [dataframe_util.convert_arrow_bytes_to_pandas_df(d.data.data) for d in chart.proto.datasets]
+            return [frame.to_dict("records") for frame in frames]
+    raise AssertionError(f"no chart '{alt}' among {[c.proto.alt for c in app.get('vega_lite_chart')]}")
+
+
+def rows_of(app: AppTest, alt: str) -> list[dict]:
+    return max(data_of(app, alt), key=len)
+
+
+def captions(app: AppTest) -> str:
+    return " ".join(c.value.replace("\\", "") for c in app.caption)
+
+
+def choose(app: AppTest, label: str, value: str) -> AppTest:
+    next(g for g in app.button_group if g.label == label).set_value(value)
+    return app.run()

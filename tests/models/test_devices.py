@@ -1,0 +1,43 @@
+"""Devices and how weights are held: what is chosen, what is refused, what is warned about."""
+
+import pytest
+import torch
+
+import infoflow
+from infoflow.errors import UnsupportedModel
+from infoflow.models import devices, memory
+
+
+def test_the_fastest_device_that_can_be_trusted_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ["mps", "cpu"])
+    monkeypatch.setattr(torch, "__version__", "2.8.1")
+    assert devices.choose() == "cpu" and "wrong products" in devices.warning("mps")
+    monkeypatch.setattr(torch, "__version__", "2.13.0")
+    assert devices.choose() == "mps" and devices.warning("mps") == ""
+    monkeypatch.setattr(devices, "available", lambda: ["cuda:0", "cuda:1", "cpu"])
+    assert (devices.choose(), devices.choose("cuda"), devices.choose("cuda:1")) == ("cuda:0", "cuda:0", "cuda:1")
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_the_type_of_the_weights_follows_the_devices_capability(
+    capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.suited("cuda:0") == dtype
+    assert devices.suited("cpu") == devices.suited("mps") == "float32"
+    assert devices.dtype_of("float16", "cpu") == torch.float16
+
+
+def test_what_this_machine_has_not_is_refused_in_words() -> None:
+    with pytest.raises(UnsupportedModel, match="no device 'tpu'. It has: .*cpu"):
+        infoflow.load_model("demo", device="tpu")
+    with pytest.raises(UnsupportedModel, match="can't be held as 'int3'"):
+        infoflow.load_model("demo", dtype="int3")
+
+
+def test_half_precision_weights_give_the_same_numbers_in_float32_arithmetic() -> None:
+    whole, half = infoflow.load_model("demo", device="cpu"), infoflow.load_model("demo", device="cpu", dtype="float16")
+    assert half.dtype == "float16" and half.bytes * 2 == whole.bytes > 4_000_000
+    assert infoflow.check(half).verdict in ("exact", "approximate")
+    assert memory.used() > 1e8 and whole.free_memory() > 0
+    assert "CPU" in devices.title("cpu")

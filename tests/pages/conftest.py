@@ -1,0 +1,31 @@
+"""What every test of a page starts from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from tokenizers import processors
+
+from infoflow.models.catalog import MODELS, Entry
+from tests.helpers import tiny
+
+
+@pytest.fixture(autouse=True)
+def fresh_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "1")
+    monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")  # nobody there, and no test asks the public one
+    st.cache_data.clear()
+    yield
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def one_token_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model whose tokenizer puts nothing before a text, so that a prompt can be a single token."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    tokenizer.save_pretrained(tmp_path)
+    tiny.hf_model("llama").save_pretrained(tmp_path)
+    monkeypatch.setattr("infoflow.ui.asking.MODELS", (*MODELS, Entry(str(tmp_path), str(tmp_path), "", 0, "")))
+    return str(tmp_path)

@@ -1,0 +1,97 @@
+"""The Logit lens page."""
+
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import infoflow
+from infoflow.analyses.logit_lens import LensRequest
+from tests.helpers.pages import LENS, ask, captions, errors, opened, rows_of
+
+
+def lens_cells(app: AppTest) -> list[dict]:
+    return rows_of(app, "Logit lens")
+
+
+def follow(app: AppTest, *tokens: str) -> AppTest:
+    app.session_state["lens_follow"] = list(tokens)
+    return app.run()
+
+
+def test_paris_rises_through_the_layers_one_click_away() -> None:
+    app = opened(LENS)
+    app.pills(key="preset").set_value("Factual recall").run() if hasattr(app, "pills") else ask(app, "The capital of France is")
+    assert errors(app) == []
+    last = [c for c in lens_cells(app) if c["position"] == 5]
+    assert (
+        next(c for c in last if c["order"] == 12)["text"] == "Paris" and next(c for c in last if c["order"] == 0)["text"] == "is"
+    )
+    follow(app, "Paris")
+    assert errors(app) == []
+    line = [r for r in rows_of(app, "Tokens through the layers") if r["token"] == "Paris" and r["followed"]]
+    assert line[-1]["probability"] > 0.9 and line[0]["rank"] > 100
+    assert "error 0e+00" in captions(app)
+
+
+def test_looking_at_the_lens_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ask(opened(LENS), "The capital of France is")
+    monkeypatch.setattr(infoflow.Model, "run", lambda *_, **__: pytest.fail("the model was run"))
+    for colour in ("entropy", "KL to output", "lead", "rank"):
+        next(g for g in app.button_group if g.label == "Colour").set_value(colour).run()
+        assert errors(app) == []
+    assert "Type a token to follow" in app.info[0].value
+    next(t for t in app.toggle if t.label == "Rows after attention").set_value(False).run()
+    assert errors(app) == [] and not any(c["row"].endswith("attn") for c in lens_cells(app))
+
+
+@pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])
+def test_a_bad_prompt_for_the_lens_gets_a_sentence_and_the_last_table_stays(prompt: str, message: str) -> None:
+    app = ask(opened(LENS), "The sky is")
+    before = lens_cells(app)
+    assert message in errors(ask(app, prompt))[0]
+    assert lens_cells(app) == before and "Below is the last good run: The sky is" in captions(app)
+
+
+def test_a_token_that_is_several_lists_its_pieces() -> None:
+    app = follow(ask(opened(LENS), "The sky is"), "not one token")
+    assert "tokens here" in errors(app)[0]
+    assert errors(follow(app)) == []
+
+
+def test_long_and_one_token_prompts_have_their_lens() -> None:
+    app = ask(opened(LENS), "The cat sat on the mat. " * 20)
+    assert errors(app) == []
+    assert len({c["position"] for c in lens_cells(app)}) == 24
+    ask(app, "a")
+    assert errors(app) == [] and len({c["position"] for c in lens_cells(app)}) <= 2
+
+
+def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = LensRequest.run
+    monkeypatch.setattr(LensRequest, "run", lambda *a, **k: replace(run(*a, **k), max_error=0.2))
+    app = opened(LENS)
+    assert errors(app) == [] and "error 2.0e-01. Do not rely on" in app.warning[0].value
+
+
+def test_one_token_s_lead_over_another_colours_the_lens() -> None:
+    app = follow(ask(opened(LENS), "The capital of France is"), "Paris", "Rome")
+    next(g for g in app.button_group if g.label == "Colour").set_value("lead").run()
+    assert errors(app) == [] and not app.info and "of  Paris over  Rome" in captions(app)
+    last = next(c for c in lens_cells(app) if c["position"] == 5 and c["order"] == 12)
+    assert last["value"] > 3 and 0 < last["strength"] <= 1
+    app = follow(app, "Paris")
+    assert "Type two tokens" in app.info[0].value
+
+
+def test_two_prompts_are_compared_through_the_layers() -> None:
+    app = follow(ask(opened(LENS), "The capital of France is"), "Rome")
+    app.text_input(key="lens_other").set_value("The capital of Italy is").run()
+    assert errors(app) == []
+    said = " ".join(m.value for m in app.markdown).replace("\\", "")
+    assert "This prompt ends with “Paris” (100%), the other with “Rome” (100%)" in said and "differ from" in said
+    rows = rows_of(app, "Tokens through the layers of two prompts")
+    rome = {r["run"]: r["probability"] for r in rows if r["token"] == "Rome" and r["order"] == 12}
+    assert rome["other"] > 0.9 > 0.1 > rome["this"]
+    app.text_input(key="lens_other").set_value("x " * 3000).run()
+    assert "this model reads at most" in errors(app)[0]

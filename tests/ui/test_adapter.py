@@ -1,0 +1,56 @@
+"""What Streamlit does not promise to keep is still there; and every choice of a reader is kept."""
+
+import ast
+import threading
+from pathlib import Path
+
+from streamlit.runtime import Runtime
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from infoflow.ui import streamlit_names
+
+ROOT = Path(__file__).parents[2]
+WIDGETS = {
+    "selectbox", "segmented_control", "toggle", "slider", "text_input", "text_area", "number_input", "multiselect", "pills",
+    "checkbox", "radio", "data_editor", "chat_input", "file_uploader",
+}  # fmt: skip
+NO_CHOICES = {
+    "'preset'", "'talk'",  # say which example the prompt is
+    "'talk_text'", "'talk_file'", "'flow_merge'", "'flow_merge_name'",  # empty again once they are used
+    "f'flow_groups_table_{version}'",  # shows what the session keeps
+}  # fmt: skip
+
+
+def test_pages_can_be_sent_through_the_router(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", True)
+    assert streamlit_names.skips_the_router()
+    streamlit_names.use_the_router()
+    assert not streamlit_names.skips_the_router()
+
+
+def test_without_a_server_a_reader_is_there() -> None:
+    assert get_script_run_ctx() is None or get_script_run_ctx().session_id
+    assert streamlit_names.is_here()()
+    assert callable(Runtime.is_active_session)
+
+
+def test_a_thread_can_work_for_a_reader() -> None:
+    ran: list[int] = []
+    thread = streamlit_names.for_this_reader(threading.Thread(target=lambda: ran.append(1)))
+    thread.start()
+    thread.join(10)
+    assert ran == [1]
+
+
+def test_every_choice_of_a_reader_is_kept_between_pages() -> None:
+    """In the address, or by Streamlit where asked: a list kept by hand loses some."""
+    lost = []
+    for path in (*ROOT.glob("infoflow/ui/*.py"), *ROOT.glob("pages/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WIDGETS:
+                given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert "key" in given, f"{path.name}:{node.lineno}"
+                if not given.keys() & {"bind", "persist_state"} and given["key"] not in NO_CHOICES:
+                    lost.append(f"{path.name}: {given['key']}")
+    assert not lost
