@@ -73,6 +73,8 @@ def test_imports_go_down_and_never_up(path: Path) -> None:
         below = name.split(".")[1] if "." in name else ""
         if below in RANK and below != room:
             assert RANK[below] < RANK[room], f"{named(path)} imports {name}"
+    if room == "charts":
+        assert not uses(path, "infoflow.analyses", "infoflow.studies", "infoflow.models"), "charts draw tables"
     for library, rooms in ALONE.items():
         assert room in rooms or room == "pages" and library == "streamlit" or not uses(path, library), f"{room}: {library}"
     for module, file in PRIVATE.items():
