@@ -18,7 +18,7 @@ from infoflow.ui import corrections as ui
 
 NAME = "Corrections"
 frame.page(NAME, ui.INTRO)
-talk = ui.talking()
+talk = ui.conversation_asked()
 transcript = st.container()  # filled once the answers are there
 ui.next_turn(talk.said, talk.asked.model.name)
 request = corrections.CorrectionRequest(model=talk.asked.model, prompt=talk.said, form=talk.form)
@@ -36,7 +36,7 @@ def comparison(found: corrections.Correction) -> None:
     n_layers, n_heads = found.answers[0].generation.pattern.shape[:2]
     made, ids = found.answers[-1].generation.provenance, found.answers[-1].generation.prompt_ids
     number = ui.which_change([f"{c.before.text} → {c.after.text}" for c in found.changes], identity(made, ids))
-    view = ui.heard(n_layers, n_heads)
+    view = ui.view(n_layers, n_heads)
     if not found.changes:
         ui.side("Answer", found.answers[0], view, dark)
         ui.layers(found.answers[0])

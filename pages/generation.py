@@ -10,7 +10,7 @@ from infoflow.models.decoding import continue_here
 from infoflow.pictures.generation import Drawn, connections
 from infoflow.pictures.picture import identity
 from infoflow.tables import generation as tables
-from infoflow.traced.generation import forced
+from infoflow.traced.generation import teacher_forced
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import generation as ui
 
@@ -32,14 +32,14 @@ def picture(written: Performed[Generation]) -> None:
     scope = identity(gen.provenance, gen.prompt_ids, gen.output_ids)
     ui.text(written)
     n_layers, n_heads = gen.pattern.shape[:2]
-    ties = ui.ties(n_layers, n_heads)
-    at = ui.stepping(gen.n_steps, scope)
+    view = ui.view(n_layers, n_heads)
+    at = ui.steps(gen.n_steps, scope)
     hide_first = at.hide_first and gen.n_prompt > 1  # else nothing would be left
     window = controls.tokens_shown(gen.n_prompt, ui.INPUT_WINDOW, "gen_inputs")
-    found = tables.connections(gen, ties.level, ties.layer, ties.head, ties.normalisation, hide_first)
+    found = tables.connections(gen, view.level, view.layer, view.head, view.normalisation, hide_first)
     left, right = st.columns([2, 1], gap="large")
     with left:
-        st.markdown(f"**{found.title}**, {ties.normalisation}")
+        st.markdown(f"**{found.title}**, {view.normalisation}")
         which = Drawn(None if at.every else at.step, at.chosen, at.least, hide_first, window)
         drawn = connections(gen, found, which, dark)
         st.altair_chart(
@@ -66,4 +66,4 @@ if result is not None:
     picture(result[1])
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)
-        blocks.how(continue_here, forced)
+        blocks.how(continue_here, teacher_forced)

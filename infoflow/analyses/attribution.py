@@ -9,8 +9,8 @@
    into the stream whose product with the target's direction is its direct contribution; these sum to the logit as well.
    Published tools leave the final norm out (`direct="without norm"`: z W_O . W_U[t]); that form sums to x . W_U[t] instead.
 
-A logit means little by itself, since adding a constant to all of them changes nothing: give a rival (`against`), or take
-the logit over the mean of the vocabulary's (`centred=True`).
+A logit means little by itself, since adding a constant to all of them changes nothing: give one to hold it against
+(`against`), or take the logit over the mean of the vocabulary's (`centred=True`).
 
 Source: the frozen-linear view of Elhage et al. (2021); direct logit attribution as in Wang et al. (2022), with the final
 norm's gain and scale folded in.

@@ -178,7 +178,7 @@ class Flow(OfPrompt):
         return metrics.shares(self.gram, metric)[..., mask].sum(-1).astype(np.float32)
 
     def logits(self, target: int, against: int | None = None) -> Float[np.ndarray, " source"]:
-        """Contribution of each source to a target's logit at the last position, or to its difference from a rival's.
+        """Contribution of each source to a target's logit at the last position, or to its lead over `against`.
 
         Raises:
             BadPrompt: a token that the run did not keep; name it in `targets`.

@@ -26,7 +26,7 @@ from infoflow.errors import BadPrompt, TooLarge
 from infoflow.models import decoding, memory
 from infoflow.text.conversations import USER, Form
 from infoflow.text.tokens import Token
-from infoflow.traced.generation import forced
+from infoflow.traced.generation import teacher_forced
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -233,7 +233,7 @@ def _generated(
     new = model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
     pieces = model.encode((*ids, *new))
     arguments = (n + len(new) - 1, n - 1, list(new), min(request.k, model.sizes().vocabulary), on_progress)
-    raw = model.run((*ids, *new)[:-1], forced, model.plan(), *arguments)
+    raw = model.run((*ids, *new)[:-1], teacher_forced, model.plan(), *arguments)
     values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))

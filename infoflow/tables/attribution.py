@@ -14,7 +14,7 @@ LONGEST_PIECE = 24
 
 
 def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataFrame:
-    """Each source's part of a target's logit at the last position, or of its lead over a rival: source, source_label, logit."""
+    """Each source's part of a target's logit at the last position, or of its lead over another's: source, source_label, logit."""
     parts = flow.logits(target, against)
     table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")

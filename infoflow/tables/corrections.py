@@ -12,7 +12,7 @@ from infoflow.tables.logit_lens import row_title
 from infoflow.text.tokens import BIAS, groups_of, unique
 
 
-class Heard(StrEnum):
+class Level(StrEnum):
     """Whose attention the bars show."""
 
     LAST = "last layer"
@@ -25,9 +25,9 @@ def attended(found: Answer, level: str, layer: int, head: int, hide_first: bool 
     the first token's share of the row, which is left out where it is hidden."""
     gen = found.generation
     pattern = gen.pattern[:, :, 0, : gen.n_prompt]
-    if level == Heard.LAST:
+    if level == Level.LAST:
         row = pattern[-1].mean(0)
-    elif level == Heard.ALL:
+    elif level == Level.ALL:
         row = pattern.mean((0, 1))
     else:
         row = pattern[layer, head]

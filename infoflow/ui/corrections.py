@@ -51,7 +51,7 @@ NO_TEMPLATE = """This model has no chat template: it is a base model, which cont
 
 
 @dataclass(frozen=True)
-class Talking:
+class ConversationAsked:
     """A conversation that is asked of a model."""
 
     asked: Asked
@@ -60,7 +60,7 @@ class Talking:
     form: Form
 
 
-def talking() -> Talking:
+def conversation_asked() -> ConversationAsked:
     """Model, examples and form of a conversation. What is said in it is in the session, under `talk_said`."""
     said: tuple[str, ...] = st.session_state.setdefault("talk_said", (TALKS[0].question, TALKS[0].correction))
     current = next((t for t in TALKS if (t.question, t.correction) == said[:2]), None)
@@ -72,7 +72,7 @@ def talking() -> Talking:
     if current is not None:
         st.caption(f"**Expected:** {current.expected}")
     there = place()
-    return Talking(Asked(there.spec(model), "", there.key), said, Form(form))
+    return ConversationAsked(Asked(there.spec(model), "", there.key), said, Form(form))
 
 
 def _use_talk() -> None:
@@ -126,7 +126,7 @@ def reopened() -> None:
 
 
 @dataclass(frozen=True)
-class Heard:
+class View:
     """Whose attention the bars of an answer show."""
 
     level: str
@@ -135,13 +135,13 @@ class Heard:
     hide_first: bool
 
 
-def heard(n_layers: int, n_heads: int) -> Heard:
+def view(n_layers: int, n_heads: int) -> View:
     """The row of controls above both answers."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        level = choice("Attention of", list(tables.Heard), tables.Heard.LAST, "talk_attention", ATTENTION)
-        layer, head = layer_and_head(n_layers, n_heads, level != tables.Heard.HEAD, level != tables.Heard.HEAD)
+        level = choice("Attention of", list(tables.Level), tables.Level.LAST, "talk_attention", ATTENTION)
+        layer, head = layer_and_head(n_layers, n_heads, level != tables.Level.HEAD, level != tables.Level.HEAD)
         aside = hide_first("talk_hide_first", HIDE_FIRST)
-    return Heard(level, layer, head, aside)
+    return View(level, layer, head, aside)
 
 
 def which_change(titles: Sequence[str], scope: str) -> int:
@@ -167,7 +167,7 @@ def conversation(answers: Sequence[Answer], said: Sequence[str]) -> None:
                 st.markdown(f"**{blocks.plain(found.text)}** (its first token {found.generation.prob[0]:.1%})")
 
 
-def side(title: str, found: Answer, view: Heard, dark: bool) -> None:
+def side(title: str, found: Answer, view: View, dark: bool) -> None:
     """One answer: the likeliest tokens, and what its position attends to."""
     st.markdown(f"**{title}: “{blocks.plain(found.text)}”**")
     st.dataframe(tables.top(found), hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT})

@@ -84,7 +84,7 @@ def writing() -> Writing:
 
 
 @dataclass(frozen=True)
-class Ties:
+class View:
     """Which connections of a written text are drawn."""
 
     level: str
@@ -93,17 +93,17 @@ class Ties:
     normalisation: str
 
 
-def ties(n_layers: int, n_heads: int) -> Ties:
+def view(n_layers: int, n_heads: int) -> View:
     """The row of controls above the picture of a written text. Layer and head are those of the attention page."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         level = choice("Show", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
         layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
         normalisation = choice("Weights", list(tables.Normalisation), tables.Normalisation.RAW, "gen_normalised", NORMALISED)
-    return Ties(level, layer, head, normalisation)
+    return View(level, layer, head, normalisation)
 
 
 @dataclass(frozen=True)
-class Stepping:
+class Steps:
     """Which step is looked at, and whose connections are drawn."""
 
     step: int
@@ -119,7 +119,7 @@ class Stepping:
     """the picture's key, which a reset renews"""
 
 
-def stepping(n_steps: int, scope: str) -> Stepping:
+def steps(n_steps: int, scope: str) -> Steps:
     """The step slider, the threshold, the first token, Reset and Show all. `scope` names the text: another one begins anew."""
     step, every, chosen, renewed = (f"gen_{name}_{scope}" for name in ("step", "every", "chosen", "renewed"))
 
@@ -149,7 +149,7 @@ def stepping(n_steps: int, scope: str) -> Stepping:
         st.button("Reset selection", on_click=reset, key=f"{chosen}_reset", disabled=st.session_state.get(chosen) is None)
         st.button("Show all", on_click=show_all, key=f"{every}_all", help=ALL)
     drawn = f"gen_picture_{scope}_{st.session_state.get(renewed, 0)}"
-    return Stepping(at - 1, st.session_state.get(every, True), st.session_state.get(chosen), aside, float(least), drawn)
+    return Steps(at - 1, st.session_state.get(every, True), st.session_state.get(chosen), aside, float(least), drawn)
 
 
 def pick_token(chart: str, scope: str) -> None:

@@ -2,8 +2,10 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,6 +62,49 @@ def test_tables_come_back_from_their_files(flow: Flow) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(export.as_parquet(flow.to_frame()))), frame, check_dtype=False)
     csv = pd.read_csv(io.BytesIO(export.as_csv(flow.to_frame())), keep_default_na=False)
     assert list(csv.columns) == list(frame.columns) and len(csv) == len(frame)
+
+
+def _rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    header = json.loads(arrays["header"].tobytes())
+    change(header)
+    np.savez_compressed(path, **{**arrays, "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)})
+
+
+def test_a_run_saved_before_there_were_requests_still_opens(flow: Flow, tmp_path: Path) -> None:
+    flows.save(flow, tmp_path / "run.npz")
+
+    def as_it_was(header: dict[str, Any]) -> None:
+        made = header["provenance"]
+        del made["request"]
+        assert set(made) == {"model", "revision", "dtype", "prompt", "sources", "how", "infoflow", "method"}
+
+    _rewritten(tmp_path / "run.npz", as_it_was)
+    again = flows.load(tmp_path / "run.npz")
+    np.testing.assert_array_equal(again.gram, flow.gram)
+    assert again.provenance.prompt == flow.provenance.prompt and again.provenance.model == flow.provenance.model
+    assert again.provenance.request.analysis == "flow" and again.provenance.method == flow.provenance.method
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.pop("tokens"),
+        lambda header: header.update(tokens=5),
+        lambda header: header.update(top=[{"token": "a"}]),
+        lambda header: header.update(surprise=1),
+        lambda header: header.update(logit_error="large"),
+        lambda header: header["provenance"]["request"].update(analysis="magic"),
+        lambda header: header["provenance"].update(colour="red"),
+        lambda header: header.update(provenance={}),
+    ],
+)
+def test_a_header_that_is_not_ours_is_told(change: Callable[[dict[str, Any]], object], flow: Flow, tmp_path: Path) -> None:
+    flows.save(flow, tmp_path / "run.npz")
+    _rewritten(tmp_path / "run.npz", change)
+    with pytest.raises(InfoflowError, match="is no saved run .*Choose a file that infoflow saved"):
+        flows.load(tmp_path / "run.npz")
 
 
 @pytest.mark.slow
