@@ -27,7 +27,7 @@ class Form(StrEnum):
         Raises:
             BadPrompt: another word.
         """
-        return chosen(cls, word, "form of a conversation")
+        return chosen(cls, word, "form")
 
 
 _BEGINS = {USER: "Question:", ASSISTANT: "Answer:"}
