@@ -106,6 +106,12 @@ class Visitor:
         assert not self.failures
         return self
 
+    def sees(self, text: str) -> "Visitor":
+        """Wait until the page says so: for what comes of a key or a click at a time of its own."""
+        holds = "text => document.querySelector('[data-testid=\"stMain\"]').innerText.includes(text)"
+        self.page.wait_for_function(holds, arg=text, timeout=60_000)
+        return self.settle()
+
     def run(self, prompt: str) -> "Visitor":
         self.page.get_by_role("textbox", name="Prompt").fill(prompt)
         self.page.get_by_role("button", name="Run", exact=True).click()

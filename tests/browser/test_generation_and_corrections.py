@@ -21,8 +21,7 @@ def test_a_generation_is_stepped_through_and_a_token_is_clicked(scheme: str, vis
     slider.focus()
     for _ in range(4):
         slider.press("ArrowRight")
-    me.settle()
-    assert "Step 5 of 20" in me.text()
+    me.sees("Step 5 of 20")
     reset = me.page.get_by_role("button", name="Reset selection")
     assert reset.is_disabled()
     me.click_grid(*NINTH)

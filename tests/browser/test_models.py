@@ -78,5 +78,6 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     me.page.get_by_role("button", name="Use on NDIF").click()
     me.page.get_by_text("can't be reached from here").wait_for(timeout=60_000)
     me.settle()
-    assert me.page.get_by_role("radio", name="on NDIF").is_checked() and "Below is the last good run" in me.text()
+    me.sees("Below is the last good run")
+    assert me.page.get_by_role("radio", name="on NDIF").is_checked()
     context.close()
