@@ -16,7 +16,7 @@ PUBLIC_HOST = "https://api.ndif.us"
 class Settings(BaseSettings):
     """What the environment says now."""
 
-    model_config = SettingsConfigDict(env_prefix="INFOFLOW_", env_ignore_empty=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="INFOFLOW_", env_ignore_empty=True, extra="ignore")
 
     max_tokens: PositiveInt = 64
     """the most sources that are kept apart in one run"""

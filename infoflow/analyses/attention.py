@@ -100,7 +100,7 @@ class AttentionRequest(Request[Attention]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class CalibrationRequest(Request[heads.HeadScores]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of one sample."""
         n = 2 * self.length + 1
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n))
 
 
 def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:

@@ -118,7 +118,7 @@ class AttributionRequest(Request[Attribution]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n), hosted=model.hosted)
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "AttributionRequest":
         """Typed targets may leave out their leading space."""

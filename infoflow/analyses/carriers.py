@@ -101,7 +101,7 @@ class CarriersRequest(Request[Carriers]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory: at most that of a backward pass, which holds as much of every layer."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=1, bytes=attribution.needed_bytes(model, n), hosted=model.hosted)
+        return Estimate(n_tokens=n, n_sources=1, bytes=attribution.needed_bytes(model, n))
 
 
 def carriers(

@@ -21,7 +21,7 @@ class Estimate:
     n_sources: int
     """what is kept apart"""
     bytes: int
-    """memory beyond the weights, at the peak; of a hosted run, what comes back"""
+    """memory beyond the weights, at the peak, where it runs; with `hosted`, what comes back from there"""
     seconds: float | None = None
     """on this machine, from the measured speed of its matrix products; None where it is not known"""
     hosted: bool = False

@@ -142,7 +142,7 @@ class GenerationRequest(Request[Generation]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n, new = len(_prompt_ids(self, model)), self.max_new_tokens
-        return Estimate(n_tokens=n + new, n_sources=n + new, bytes=needed_bytes(model, n, new), hosted=model.hosted)
+        return Estimate(n_tokens=n + new, n_sources=n + new, bytes=needed_bytes(model, n, new))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "GenerationRequest":
         """Its form settled: the chat template where the model was made to be talked to."""

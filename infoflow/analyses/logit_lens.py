@@ -116,7 +116,7 @@ class LensRequest(Request[Lens]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n, self.mids), hosted=model.hosted)
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n, self.mids))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "LensRequest":
         """Typed targets may leave out their leading space."""

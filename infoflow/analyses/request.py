@@ -9,6 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -82,7 +83,7 @@ class Request(ABC, Generic[R]):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `from_dict` takes back."""
-        return {"analysis": self.analysis, **TypeAdapter(type(self)).dump_python(self, mode="json")}
+        return {"analysis": self.analysis, **_adapter(type(self)).dump_python(self, mode="json")}
 
 
 RunPart = Callable[[Request[Any], Report | None], Any]
@@ -109,11 +110,17 @@ def from_dict(values: dict[str, Any]) -> Request[Any]:
     if found is None:
         raise BadPrompt(f"There is no analysis '{kind}'. There are: {', '.join(known())}.")
     try:
-        return TypeAdapter(found).validate_python(fields, strict=False)
+        return _adapter(found).validate_python(fields, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:2])
         raise BadPrompt(f"This is no request of '{kind}': {where or 'its fields'}: {first['msg']}.") from None
+
+
+@cache
+def _adapter(kind: type[Any]) -> Any:
+    """What writes and checks the fields of one kind; costly to make, and asked for at every look."""
+    return TypeAdapter(kind)
 
 
 def known() -> dict[str, type[Request[Any]]]:

@@ -166,7 +166,9 @@ class CorrectionRequest(Study[Correction]):
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""
-        turns = [(USER, text) for text in self.prompt]
+        turns: list[Turn] = []
+        for text in self.prompt:  # with something in each answer's place: many templates want the two to take turns
+            turns += [(ASSISTANT, "…")] * bool(turns) + [(USER, text)]
         ids = written_out(model, turns, self.exactly(model).form)
         return GenerationRequest(prompt=ids, max_new_tokens=self.max_new_tokens).estimate(model)
 

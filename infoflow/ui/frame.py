@@ -4,7 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from infoflow.ui import streamlit_names
+from infoflow.errors import InfoflowError
+from infoflow.settings import settings
+from infoflow.ui import blocks, streamlit_names
 
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
@@ -22,6 +24,11 @@ def page(title: str, intro: str) -> None:
         if before in st.query_params:
             st.session_state.setdefault(now, st.query_params[before])
             del st.query_params[before]
+    try:
+        settings()
+    except InfoflowError as error:  # of whoever runs the app: nothing can be run before it is mended
+        blocks.failed(error)
+        st.stop()
     st.header(title, anchor=False)
     st.caption(intro)
 

@@ -65,7 +65,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
 
 def _offer_smaller(request: Request[Any], key: str, error: TooLarge) -> bool:
     """The refusal, and buttons that run what fits, each with what it costs; False where nothing smaller can be made of it."""
-    if "sources" not in vars(request):
+    if type(request).smaller is Request.smaller:
         return False
     st.error(blocks.plain(str(error)), icon=":material/error:")
     offers: list[tuple[str, Request[Any], Any]] = []

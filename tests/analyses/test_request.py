@@ -154,6 +154,20 @@ def test_an_estimate_comes_before_the_run(request_: Request[Any], demo: infoflow
     assert found.bytes > 0 and found.n_tokens > 0 and str(found).startswith("about ")
 
 
+def test_a_conversation_is_reckoned_with_where_the_two_must_take_turns() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('take turns') }}"
+        "{% endif %}{{ m['content'] }}\n{% endfor %}"
+    )
+    model = infoflow.wrap_model(tiny.hf_model("llama"), tokenizer)
+    request = CorrectionRequest(prompt=("ab", "cd", "ef"))
+    one = CorrectionRequest(prompt=("ab",)).estimate(model)
+    assert request.estimate(model).n_tokens > one.n_tokens
+    said = lambda doing, fraction: None  # noqa: E731
+    assert len(perform.perform(request, lambda spec, say: model, said).result.changes) == 2
+
+
 def test_smaller_requests_fit(demo: infoflow.Model) -> None:
     large = FlowRequest(prompt="The old wizard walked through the forest. " * 12)
     with pytest.raises(TooLarge):

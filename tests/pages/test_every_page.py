@@ -21,6 +21,13 @@ def test_every_page_stands_alone(path: Path) -> None:
     assert app.header[0].value
 
 
+@pytest.mark.parametrize("name", ["INFOFLOW_MAX_TOKENS", "INFOFLOW_LOCAL_FOLDERS"])
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_a_wrong_setting_is_a_sentence_on_every_page(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "perhaps")
+    assert errors(opened(str(path)))[0].startswith(f"{name} is 'perhaps'; it must be ")
+
+
 def test_the_router_opens_the_first_page() -> None:
     assert errors(opened(str(ROOT / "streamlit_app.py"))) == []
 
