@@ -34,6 +34,12 @@ class RemoteRunError(InfoflowError):
         self.kind, self.details = kind, details
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """The same error without the frames it went through, which would keep every tensor and model alive that they hold."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 def chosen(kind: type[E], word: str, what: str) -> E:
     """A word as one of a few; `what` is what they are called.
 

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     """memory of one run; None for half of what is free"""
     local_folders: bool | None = None
     """whether visitors of the app may name folders of this machine; None for the app's own rule"""
+    unload: bool | None = None
+    """whether visitors of the app may unload models; None for the app's own rule"""
+    share_key: bool | None = None
+    """whether visitors of the app without a key of their own run with `key`; None for the app's own rule"""
     host: str = Field(PUBLIC_HOST, validation_alias="NDIF_HOST")
     """address of the hosted service"""
     key: SecretStr = Field(SecretStr(""), validation_alias="NDIF_API_KEY")
@@ -41,7 +45,8 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
 
-_WANTED = {"local_folders": "1 (yes) or 0 (no)"}
+_YES_OR_NO = "1 (yes) or 0 (no)"
+_WANTED = {"local_folders": _YES_OR_NO, "unload": _YES_OR_NO, "share_key": _YES_OR_NO}
 
 
 def settings() -> Settings:

@@ -11,7 +11,7 @@ frame.page("Models", ui.INTRO)
 place = asking.place()
 host = place.host or settings().host
 ui.runs()
-service = jobs.run(lambda job: cache.service(host), on_cancel=lambda: None, name="service")
+service = jobs.run(lambda job: cache.service(host, job.say), on_cancel=lambda: None, name="service")
 
 
 @st.fragment

@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from infoflow.analyses import attribution
-from infoflow.analyses.cost import Estimate
+from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, of_tokens
@@ -99,9 +98,20 @@ class CarriersRequest(Request[Carriers]):
         return _carried(self, model, by_layer(on_progress))
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
-        """Memory: at most that of a backward pass, which holds as much of every layer."""
+        """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=1, bytes=attribution.needed_bytes(model, n))
+        return Estimate(n_tokens=n, n_sources=1, bytes=needed_bytes(model, n, self.layer))
+
+
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, layer: int) -> int:
+    """Memory of `carriers` beyond the weights: one row a position, what each layer up to the cell's brought (values T K d_head
+    and T patterns of H heads), one layer's run, and in half precision one layer's matrices."""
+    s = model.sizes()
+    brought = (layer + 1) * n_tokens * (s.kv_heads * s.d_head + s.heads) + 2 * (layer + 1) * s.d_model
+    reads = s.layers * s.heads * n_tokens
+    one = n_tokens * (10 * s.d_model + 4 * s.hidden + 4 * s.heads * s.d_head) + 5 * s.heads * n_tokens**2
+    copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
+    return FLOAT * (brought + reads + one + copies + n_tokens * s.vocabulary)
 
 
 def carriers(
@@ -122,6 +132,7 @@ def carriers(
 
     Raises:
         BadPrompt: no such layer, stage, position or source, or a source that has nothing there.
+        TooLarge: more memory than one run may take.
     """
     request = CarriersRequest(
         model=model.spec, prompt=as_prompt(prompt), layer=layer, position=position, source=source, stage=stage,
@@ -151,6 +162,7 @@ def _carried(
     members = [] if is_bias else [p for p, s in enumerate(source_of) if s == index]
     if not is_bias and min(members) > position:
         raise BadPrompt(f"'{labels[int(index)]}' comes after position {position}, so nothing of it can be there.")
+    refuse_here(model, needed_bytes(model, n, layer), f"Carriers over {n} tokens need", "Shorten the prompt")
     raw = model.run(
         [t.id for t in tokens], carriers_block, plan, n, members, is_bias, layer, STAGES.index(stage), position,
         on_progress,

@@ -12,13 +12,16 @@ from infoflow.analyses.cost import Estimate
 from infoflow.analyses.request import Report, Request
 from infoflow.analyses.selftest import Check, check
 from infoflow.errors import UnsupportedModel
+from infoflow.models import memory
+from infoflow.models.account import ACCOUNT
 from infoflow.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import infoflow.models.model
 
 R = TypeVar("R")
-Load = Callable[[ModelSpec, Report], "infoflow.models.model.Model"]
+Load = Callable[[ModelSpec, Report], "contextlib.AbstractContextManager[infoflow.models.model.Model]"]
+"""gives a model for the time of a `with`"""
 Run = Callable[[Request[Any], "infoflow.models.model.Model", Report], tuple[Any, Estimate]]
 
 
@@ -36,10 +39,18 @@ class Performed(Generic[R]):
 
 
 def run_now(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
-    """The result, and what it was reckoned to take."""
+    """The result, and what it was reckoned to take. Model and memory are this run's alone for its time.
+
+    Raises:
+        InfoflowError: what the analysis raises; TooLarge where memory runs out all the same; Cancelled, also while it waits.
+    """
     cost = request.estimate(model)
-    say("Waiting for the model …" if not model.hosted else "Sending …", 0.0)
-    return request.run(model, say), cost
+    if model.hosted:
+        say("Sending …", 0.0)
+        return request.run(model, say), cost
+    device = str(model.device)
+    with model.turn(say), ACCOUNT.reserved(cost.bytes, device, say, memory.limit), memory.told_when_out(device):
+        return request.run(model, say), cost
 
 
 def perform(request: Request[R], load: Load, say: Report, run: Run = run_now) -> Performed[R]:
@@ -48,25 +59,26 @@ def perform(request: Request[R], load: Load, say: Report, run: Run = run_now) ->
     Raises:
         InfoflowError: what loading and running raise; a model that the decomposition does not run on; Cancelled.
     """
-    model = load(request.model, say)
-    verdict = self_tested(model, say)
-    result, cost = run(request.exactly(model), model, say)
-    return Performed(result, verdict, cost, model.has_chat_template)
+    with load(request.model, say) as model:
+        verdict = self_tested(model, say)
+        result, cost = run(request.exactly(model), model, say)
+        return Performed(result, verdict, cost, model.has_chat_template)
 
 
 def self_tested(model: "infoflow.models.model.Model", say: Report) -> Check:
-    """The self-test's verdict, once a model.
+    """The self-test's verdict, once a model. One that measured nothing is told, and not kept.
 
     Raises:
         UnsupportedModel: nothing could be measured.
     """
-    if model.tested is None:
+    found: Check | None = model.tested  # asked before the lock, which another reader's run may hold for long
+    if found is None:
         say("Self-test …", 0.0)
         # a hosted run may queue for long, and nobody here shall wait for it
-        with model.lock if not model.hosted else contextlib.nullcontext():
-            if model.tested is None:
-                model.tested = check(model)
-    found: Check = model.tested
+        with model.turn(say) if not model.hosted else contextlib.nullcontext():
+            found = model.tested or check(model)
+            if found.errors:
+                model.tested = found
     if not found.errors:
         raise UnsupportedModel(found.reason)
     return found

@@ -1,6 +1,7 @@
 """What commands share: progress on standard error, and running a request."""
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from infoflow.analyses.request import Request
@@ -30,6 +31,6 @@ def perform(request: Request[Any], quiet: bool) -> Any:
         told[0] = doing
 
     tell(f"Loading {request.model.name} …")
-    found = performed(request, lambda spec, report: load(spec, on_progress=report), tell)
+    found = performed(request, lambda spec, report: nullcontext(load(spec, on_progress=report)), tell)
     say(f"Self-test: {found.verdict.verdict}. {found.verdict.reason}", quiet)
     return found.result

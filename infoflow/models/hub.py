@@ -59,6 +59,14 @@ def is_name(name: str) -> bool:
     return True
 
 
+def canonical(name: str) -> str:
+    """A model's name as the hub spells it; as it is given where the hub does not say."""
+    try:
+        return str(huggingface_hub.HfApi().model_info(name, timeout=_PATIENCE).id)
+    except (OSError, httpx2.HTTPError):
+        return name
+
+
 def search(text: str, most: int = 20) -> list[Found]:
     """Text-generation models with safetensors weights whose name holds `text`, the most downloaded first.
 
@@ -93,7 +101,7 @@ def fetch(
     name: str,
     revision: str | None = None,
     weights: bool = True,
-    accept: Callable[[Path], None] | None = None,
+    accept: Callable[[Path], Any] | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Fetched:
     """A model's files: those already here if they are complete, else from the hub.

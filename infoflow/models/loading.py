@@ -1,7 +1,9 @@
 """Models by name: bundled, from a folder, from the hub, or as the service hosts them; and those you already hold."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from infoflow.errors import InfoflowError, TooLarge, UnsupportedModel
 from infoflow.models import devices, hub, memory, progress
+from infoflow.models.account import ACCOUNT
 from infoflow.models.catalog import DEMO
 from infoflow.models.fingerprint import fingerprint
 from infoflow.models.layouts import rows_that_fit
@@ -19,7 +22,7 @@ from infoflow.models.model import Model
 from infoflow.models.spec import ModelSpec
 from infoflow.models.transformers_names import name_of
 from infoflow.ndif import service
-from infoflow.ndif.nnsight_names import module_of
+from infoflow.ndif.nnsight_names import module_of, name_there
 from infoflow.text.amounts import in_words
 
 
@@ -59,45 +62,97 @@ def load_model(
         TooLarge: weights that do not fit in the memory that is free.
         RemoteRunError: a host that is no address.
     """
-    name, told = name.strip(), on_progress or (lambda doing, fraction: None)
+    told = on_progress or (lambda doing, fraction: None)
+    if remote:
+        name, folder, revision = _asked(name, revision, folders)
+        return _hosted(name, folder, revision, host, key, told)
+    found = resolve(ModelSpec(name=name, revision=revision or "", device=device, dtype=dtype), folders, on_progress)
+    spec = found.spec
+    place, torch_dtype = spec.device, devices.DTYPES[spec.dtype]
+    with _in_words(spec.name):
+        accept = functools.partial(_accept, spec, found.folder)  # refuse before anything large is downloaded or read
+        folder = found.folder or hub.fetch(spec.name, spec.revision, True, accept, on_progress).folder
+        needed = accept(folder)  # it may have been here already
+        through = min(place, "cpu", key=memory.free)  # they go through this machine's memory on their way
+        with ACCOUNT.reserved(needed, through, told), progress.told_to(told), memory.told_when_out(through):
+            _check_room(spec, needed, memory.free(through), through)
+            told("Reading the weights", 0.0)
+            hf_model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
+            )
+            hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
+            hf_model.to(place)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return Model(hf_model, tokenizer, spec.name, spec.revision)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a name stands for: two that are the same weights on the same device have the same `spec` and `place`."""
+
+    spec: ModelSpec
+    """the commit or the weights' fingerprint, the device, the type: nothing is left open"""
+    folder: Path | None
+    """the local one, if it is one"""
+
+    @property
+    def weights(self) -> ModelSpec:
+        """The same for every spelling of a folder."""
+        return replace(self.spec, name=str(self.folder.resolve())) if self.folder else self.spec
+
+
+def resolve(spec: ModelSpec, folders: bool = True, on_progress: Callable[[str, float], None] | None = None) -> Resolved:
+    """What a model's name stands for now, before its weights are read; of the hub, the configuration is fetched.
+
+    Raises:
+        UnsupportedModel: as `load_model`.
+    """
+    name, folder, revision = _asked(spec.name, spec.revision or None, folders)
+    place = devices.choose(spec.device)
+    torch_dtype = torch.float32 if name == "demo" and spec.dtype == "auto" else devices.dtype_of(spec.dtype, place)
+    with _in_words(name):
+        if folder:
+            commit = fingerprint(folder)
+        else:
+            accept = functools.partial(_accept, replace(spec, name=name, device=place, dtype=_named(torch_dtype)), None)
+            commit = hub.fetch(name, revision, False, accept, on_progress).commit
+    return Resolved(ModelSpec(name=name, revision=commit, device=place, dtype=_named(torch_dtype)), folder)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _asked(name: str, revision: str | None, folders: bool) -> tuple[str, Path | None, str | None]:
+    """Name, folder if it is one, revision.
+
+    Raises:
+        UnsupportedModel: neither a folder nor a name that the hub could have.
+    """
+    name = name.strip()
     if not name:
         raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
     folder = _folder_of(name) if folders or name == "demo" else None
-    if not folder:
-        hub_name, in_name = hub.split_revision(name)
-        if not hub.is_name(hub_name):
-            where = f"There is no folder '{name}'. Check the path, or give" if folders else "Give"
-            raise UnsupportedModel(f"{where} a name on the hub such as 'Qwen/Qwen3-0.6B'.")
-        name, revision = hub_name, revision or in_name
-    if remote:
-        return _hosted(name, folder, revision, host, key, told)
-    place = devices.choose(device)
-    torch_dtype = torch.float32 if name == "demo" and dtype == "auto" else devices.dtype_of(dtype, place)
-    with _in_words(name):
+    if folder:
+        return name, folder, revision
+    hub_name, in_name = hub.split_revision(name)
+    if not hub.is_name(hub_name):
+        where = f"There is no folder '{name}'. Check the path, or give" if folders else "Give"
+        raise UnsupportedModel(f"{where} a name on the hub such as 'Qwen/Qwen3-0.6B'.")
+    return hub_name, None, revision or in_name
 
-        def accept(files: Path) -> None:  # refuse before anything large is downloaded or read
-            with torch.device("meta"):
-                empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files), trust_remote_code=False))
-            rows_that_fit(empty)
-            if folder:
-                hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, name)
-            _check_room(name, empty, place, torch_dtype)
 
-        if folder:
-            accept(folder)
-            found = hub.Fetched(folder, fingerprint(folder))
-        else:
-            found = hub.fetch(name, revision, True, accept, on_progress)
-            accept(found.folder)  # it may have been here already
-        told("Reading the weights", 0.0)
-        with progress.told_to(told):
-            hf_model: Any = AutoModelForCausalLM.from_pretrained(
-                found.folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
-            )
-        hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
-        hf_model.to(place)
-        tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)
-    return Model(hf_model, tokenizer, name, found.commit)
+def _accept(spec: ModelSpec, folder: Path | None, files: Path) -> int:
+    """Bytes of the weights whose configuration lies in `files`; what can't be used is refused."""
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files), trust_remote_code=False))
+    rows_that_fit(empty)
+    if folder:
+        hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, spec.name)
+    needed = int(empty.num_parameters() * devices.DTYPES[spec.dtype].itemsize)
+    through = min(spec.device, "cpu", key=memory.free)
+    _check_room(spec, needed, ACCOUNT.obtainable(through), through)
+    return needed
 
 
 def load(
@@ -125,16 +180,14 @@ def _folder_of(name: str) -> Path | None:
     return folder
 
 
-def _check_room(name: str, empty: Any, device: str, dtype: torch.dtype) -> None:
+def _check_room(spec: ModelSpec, needed: int, free: int, device: str) -> None:
     """Refuse weights that do not fit: reading them would end the process, and every visitor's work with it."""
-    needed = empty.num_parameters() * dtype.itemsize
-    device = min(device, "cpu", key=memory.free)  # they go through this machine's memory on their way
-    free = memory.free(device)
     if needed > free:
-        held = str(dtype).removeprefix("torch.")
-        smaller = " Hold them as bfloat16 (half of it), or choose" if dtype == torch.float32 and needed // 2 < free else " Choose"
+        smaller = (
+            " Hold them as bfloat16 (half of it), or choose" if spec.dtype == "float32" and needed // 2 < free else " Choose"
+        )
         raise TooLarge(
-            f"The weights of '{name}' take {in_words(needed)} as {held}; {in_words(free)} are free on {device}."
+            f"The weights of '{spec.name}' take {in_words(needed)} as {spec.dtype}; {in_words(free)} are free on {device}."
             f"{smaller} a smaller model, unload another, or run it on NDIF."
         )
 
@@ -161,7 +214,7 @@ def _hosted(
     key: str | None,
     told: Callable[[str, float], None],
 ) -> Model:
-    """A model that the service runs: modules without weights, and the tokenizer."""
+    """A model that the service runs: modules without weights, and the tokenizer. Its revision is what the service says."""
     to = service.connection(host, key)
     if name == "demo":
         raise UnsupportedModel("The bundled model is not on the service; it runs here. Choose a model of the hub for there.")
@@ -171,4 +224,5 @@ def _hosted(
         traced = TransformersModel(
             name, task="text-generation", tokenizer=tokenizer, attn_implementation="eager", revision=revision, dispatch=False
         )
-    return Model(module_of(traced), tokenizer, name, found.commit, to, traced)
+    known_as = name_there(name, lambda: name if folder else hub.canonical(name))
+    return Model(module_of(traced), tokenizer, name, service.revision_there(to, known_as), to, traced)

@@ -1,5 +1,10 @@
 """Memory: what is free, what one run may take of it, and the refusal of what does not fit. In bytes; it knows no model."""
 
+import contextlib
+import gc
+import re
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -54,3 +59,48 @@ def refuse(needed: int, allowed: int, what: str, advice: str) -> None:
         raise TooLarge(
             f"{what} about {in_words(needed)}; {in_words(allowed)} are allowed. {advice}, or set INFOFLOW_MAX_MEMORY_MB to more."
         )
+
+
+_OUT = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+"""what torch says on its devices where it raises no error of its own kind"""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, on whatever device."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _OUT)
+    )
+
+
+def give_back(device: str) -> None:
+    """Let go of what nobody uses: of objects that hold each other, and of what torch keeps of a GPU's memory for later."""
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def told_when_out(device: str) -> Iterator[None]:
+    """Memory that runs out in here is a sentence.
+
+    Raises:
+        TooLarge: with what was wanted, where torch says it, and what is free.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        said = re.search(r"allocate (\d+(?:\.\d+)?) ?(bytes|[KMGT]iB)", str(error))
+        unit = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+        traceback.clear_frames(error.__traceback__)  # and with them every tensor of what failed
+        wanted = f" It wanted {in_words(int(float(said[1]) * unit[said[2]]))} more." if said else ""
+    else:
+        return
+    give_back(device)
+    raise TooLarge(
+        f"Memory ran out during the run.{wanted} {in_words(free(device))} are free on {device} now. Use fewer tokens or "
+        "sources, unload another model, or run it on NDIF."
+    )

@@ -11,7 +11,7 @@ import functools
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ import nnsight
 import torch
 from nnsight import TransformersModel
 
-from infoflow.errors import Cancelled, RemoteRunError, UnsupportedModel
+from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.layouts import modules_of, rows_that_fit, sparse_layers
@@ -28,6 +28,7 @@ from infoflow.models.sizes import Sizes
 from infoflow.models.spec import ModelSpec
 from infoflow.models.transformers_names import attention_of
 from infoflow.ndif import run as hosted_run
+from infoflow.ndif.nnsight_names import name_there
 from infoflow.ndif.service import Connection
 from infoflow.text.conversations import Turn
 from infoflow.text.tokens import UNDECODABLE, Token, label
@@ -63,11 +64,9 @@ class Model:
                 "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
             )
         self.candidates = rows_that_fit(hf_model)
-        self.architecture = self.candidates[0]
         hf_model.eval()
         if attention_of(hf_model.config) != "eager":
             hf_model.set_attn_implementation("eager")  # the others return no pattern
-        self._settling = False
         self._layout: dict[str, Architecture] = {}
         """the row that was settled on; one for all who use this model"""
         self.lock = threading.RLock()
@@ -75,22 +74,28 @@ class Model:
         self._hf = hf_model
         self._speed: float | None = None
         self._tested: dict[str, Any] = {}
-        """what `infoflow.check` said; one for all who use this model"""
+        """what `infoflow.check` said, by revision; one for all who use this model"""
 
-    def through(self, connection: Connection) -> "Model":
-        """The same hosted model for another visitor: with that visitor's key and status line."""
+    def through(self, connection: Connection, revision: str | None = None) -> "Model":
+        """The same hosted model for another visitor, with that visitor's key and status line; `revision` is what the service
+        runs now, where that has been asked anew."""
         other = copy.copy(self)
-        other.connection = connection
+        other.connection, other.revision = connection, self.revision if revision is None else revision
         return other
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a service may list it: as it was asked for, and as runs there ask for it."""
+        return self.name, name_there(self.name, lambda: self.name)
 
     @property
     def tested(self) -> Any:
         """What `infoflow.check` said, for an application that asks once a model; None before."""
-        return self._tested.get("verdict")
+        return self._tested.get(self.revision)
 
     @tested.setter
     def tested(self, verdict: Any) -> None:
-        self._tested["verdict"] = verdict
+        self._tested[self.revision] = verdict
 
     @property
     def n_layers(self) -> int:
@@ -142,39 +147,47 @@ class Model:
         """Bytes that one run of it may take now."""
         return memory.limit(self.free_memory())
 
-    def _settle(self) -> None:
-        """Choose among layouts that fit a family without a row: the one whose parts add up best on a few tokens."""
-        if len(self.candidates) == 1:
-            return  # without the lock, which a run may hold for long
+    @property
+    def architecture(self) -> Architecture:
+        """The layout that was settled on; before that the first that fits by its names."""
+        return self._layout.get("row", self.candidates[0])
+
+    def _settled(self) -> Architecture:
+        """One among the layouts that fit a family without a row: the one whose parts add up best on a few tokens.
+
+        Raises:
+            UnsupportedModel: none of them runs.
+        """
+        if len(self.candidates) == 1 or "row" in self._layout:
+            return self.architecture  # without the lock, which a run may hold for long
         with self.lock if self.connection is None else contextlib.nullcontext():  # there a run may queue for long
-            if self._settling:
-                return  # asked by the runs below
             if "row" not in self._layout:
-                self._settling = True
-                try:
-                    self._layout["row"] = self._best_candidate()
-                finally:
-                    self._settling = False
-            self.architecture = self._layout["row"]
+                self._layout["row"] = self._best_candidate()
+            return self._layout["row"]
 
     def _best_candidate(self) -> Architecture:
         ids = [i % self._hf.get_input_embeddings().num_embeddings for i in (5, 9, 7, 5, 3)]
         errors: list[float] = []
+        reason = ""
         for row in self.candidates:
-            self.architecture = row
             try:
-                error = float(self.run(ids, reconstruction_error, self.plan(), len(ids)))
+                error = float(self.run(ids, reconstruction_error, self._plan(row), len(ids)))
             except Exception as failed:  # noqa: BLE001  shapes that don't fit fail in many ways, here and there
-                if isinstance(failed, Cancelled) or (isinstance(failed, RemoteRunError) and failed.kind != "server"):
+                if isinstance(failed, InfoflowError) and not (isinstance(failed, RemoteRunError) and failed.kind == "server"):
                     raise  # it says nothing of the layout: ask again next time
-                error = float("inf")
+                error = float("nan")
+                reason = reason or f"{type(failed).__name__}: {(str(failed).splitlines() or [''])[0][:200]}"
             errors.append(error if error == error else float("inf"))
+        if min(errors) == float("inf"):  # nothing was measured, so nothing is kept
+            raise UnsupportedModel(f"The decomposition does not run on this model ({reason or 'its numbers are not finite'}).")
         return self.candidates[errors.index(min(errors))]
 
     def plan(self) -> SimpleNamespace:
         """The architecture's row with what a block needs to know of this model, as plain values."""
-        self._settle()
-        config, row = self._hf.config, self.architecture
+        return self._plan(self._settled())
+
+    def _plan(self, row: Architecture) -> SimpleNamespace:
+        config = self._hf.config
         n_heads = config.num_attention_heads
         modules = modules_of(self._hf, row)
         return SimpleNamespace(
@@ -221,7 +234,7 @@ class Model:
             sizes = self.sizes()
             rows = torch.randn(512, sizes.d_model, device=self.device)
             matrix = torch.randn(sizes.d_model, sizes.hidden, device=self.device)
-            with self.lock, torch.no_grad():
+            with torch.no_grad():  # tensors of its own: no lock, which a run may hold for long
                 times: list[float] = []
                 while sum(times) < 0.2 or len(times) < 3:
                     started = time.perf_counter()
@@ -292,6 +305,16 @@ class Model:
         """
         return self._vocabulary.token_id_near(token)
 
+    @contextlib.contextmanager
+    def turn(self, say: Callable[[str, float], None]) -> Iterator[None]:
+        """The model for oneself; `say` is told while another run has it, and may leave by raising."""
+        while not self.lock.acquire(timeout=0.1):
+            say("Waiting for the model: another run of it is under way …", 0.0)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
 
@@ -308,6 +331,7 @@ class Model:
         traced = self._traced
         prompt = torch.tensor([list(ids)], device=self.device)
         with (
+            memory.told_when_out(str(self.device)),
             self.lock,
             torch.no_grad(),
             torch.autocast(self.device.type, enabled=False),
@@ -349,7 +373,7 @@ class Model:
             return tuple(new)
         sampler = decoding.Sampler(temperature, top_p, seed) if temperature else None
         prompt = torch.tensor([list(ids)], device=self.device)
-        with self.lock:
+        with memory.told_when_out(str(self.device)), self.lock:
             return tuple(decoding.continue_here(self._hf, prompt, arguments, sampler, told))
 
     @property

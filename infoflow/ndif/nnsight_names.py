@@ -4,14 +4,16 @@
 importing nnsight does to the rest of the process: it gives every object a `.save`, which breaks the web server's imports.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import nnsight  # noqa: F401  mounts it
 from nnsight._c import unmount
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
+from nnsight.modeling.huggingface import _ID_CACHE
 from nnsight.schema.response import ResponseModel, Status
 
-__all__ = ["RemoteBackend", "RemoteError", "ResponseModel", "Status", "environment_of", "module_of"]
+__all__ = ["RemoteBackend", "RemoteError", "ResponseModel", "Status", "environment_of", "module_of", "name_there"]
 
 if unmount is not None:
     unmount("save")
@@ -25,3 +27,8 @@ def environment_of(traced: Any) -> Any:
 def module_of(traced: Any) -> Any:
     """The model that nnsight wraps, without weights where the service has them."""
     return traced._module
+
+
+def name_there(name: str, ask: Callable[[], str]) -> str:
+    """The name by which the service knows a model: what `ask` gives, once a process. nnsight's own question has no limit."""
+    return _ID_CACHE.get(name) or _ID_CACHE.setdefault(name, ask())

@@ -4,13 +4,16 @@ A run is nnsight's own request: the block's source, its arguments and the prompt
 back. Nothing here touches nnsight's process-wide settings, so that visitors with different keys never share one.
 """
 
+import contextlib
 import io
 import json
 import pickle
+import sys
 import time
 import traceback
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 import httpx
@@ -35,6 +38,10 @@ _STATUS = {
     Status.RUNNING: "Running",
     Status.COMPLETED: "Downloading the result",
 }
+
+
+_REFRESH = 0.1
+"""seconds between two looks at a connection"""
 
 
 def run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
@@ -104,7 +111,60 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _Backend(RemoteBackend):
-    """nnsight's, but what comes back is data and never code: tensors and plain values alone are loaded."""
+    """nnsight's, but what comes back is data and never code (tensors and plain values alone are loaded), and no wait is endless:
+    its own connects, and waits for its session and for the answer to its request, without a limit or for ten minutes."""
+
+    def request(self, request: Any, tracer: Any) -> Any:
+        """Subscribe, send, and hear of the run until it is done."""
+        blob = self._serialize(tracer)
+        header, answer = {"ndif-api-key": self.api_key} if self.api_key else None, self.display.to.answer
+        try:
+            connection = websocket.create_connection(f"{self.ws_host}/subscribe", header=header, timeout=answer)
+        except websocket.WebSocketTimeoutException:
+            raise _silent(answer) from None
+        with contextlib.closing(connection):
+            connection.settimeout(_REFRESH)
+            request.session_id = json.loads(self._next(connection, answer))["session_id"]
+            self.send(request, blob)
+            while True:
+                response = self.parse(self._next(connection, self.display.to.silence))
+                result = self.handle(response)
+                if response.status == Status.COMPLETED:
+                    return result
+
+    def _next(self, connection: Any, patience: float) -> Any:
+        """The next message; meanwhile the run's status is told ten times a second, which can stop it."""
+        since = time.monotonic()
+        while True:
+            try:
+                return connection.recv()
+            except websocket.WebSocketTimeoutException:
+                self.display.refresh()
+                if time.monotonic() - since > patience:
+                    raise _silent(patience) from None
+
+    def _post(self, request: Any, blob: bytes) -> ResponseModel:
+        """Hand the request in. What is wrong with it is in the answer's body."""
+        here = {"nnsight-version": metadata.version("nnsight"), "python-version": sys.version}
+        headers = {"ndif-timestamp": repr(time.time()), **here, **({"ndif-api-key": self.api_key} if self.api_key else {})}
+        form, files = {"data": request.metadata()}, {"blob": ("request", blob, "application/octet-stream")}
+        answer = self.display.to.answer
+        try:
+            with httpx.Client(timeout=httpx.Timeout(10.0, read=answer, write=answer)) as client:
+                given = client.post(f"{self.host}/request", data=form, files=files, headers=headers)
+            given.raise_for_status()
+        except httpx.ReadTimeout:
+            raise _silent(answer) from None
+        except httpx.HTTPStatusError as error:
+            try:
+                body = error.response.json()
+                detail = body.get("detail") if isinstance(body, dict) else body
+            except ValueError:
+                detail = error.response.text
+            raise RemoteError(f"Failed to send request: {detail or error}") from error
+        except httpx.HTTPError as error:
+            raise RemoteError(f"Failed to send request: {error}") from error
+        return ResponseModel.model_validate_json(given.text)
 
     @staticmethod
     def parse(message: str | bytes) -> ResponseModel:
@@ -147,7 +207,7 @@ class _Watch:
     enabled = True
 
     def __init__(self, to: Connection) -> None:
-        self.to, self.heard, self.doing = to, time.monotonic(), "Sending"
+        self.to, self.doing = to, "Sending"
         self._tell()
 
     def _tell(self) -> None:
@@ -155,7 +215,6 @@ class _Watch:
             self.to.on_status(self.doing)
 
     def update(self, response: ResponseModel) -> None:
-        self.heard = time.monotonic()
         said = _STATUS.get(response.status)
         if said is not None:
             position = response.description.rstrip(".").rpartition("position ")[2]
@@ -163,14 +222,11 @@ class _Watch:
         self._tell()
 
     def receive(self, done: int, total: int) -> None:
-        self.heard = time.monotonic()
         self.doing = f"Downloading the result: {amount(done)}" + (f" of {amount(total)}" if total else "")
         self._tell()
 
     def refresh(self) -> None:
         self._tell()
-        if time.monotonic() - self.heard > self.to.silence:
-            raise TimeoutError
 
 
 def in_words(error: BaseException, to: Connection) -> RemoteRunError:
@@ -179,9 +235,7 @@ def in_words(error: BaseException, to: Connection) -> RemoteRunError:
     if isinstance(error, RemoteError):
         return _server_said(text, to)
     if isinstance(error, TimeoutError | websocket.WebSocketTimeoutException):
-        return RemoteRunError(
-            "silent", f"Nothing was heard of the run for {to.silence:.0f} seconds, so it was given up. Try again later."
-        )
+        return _silent(to.answer)
     lost = (websocket.WebSocketConnectionClosedException, pydantic.ValidationError, ConnectionResetError, BrokenPipeError)
     if isinstance(error, lost):
         return RemoteRunError("lost", "The connection to the service was lost during the run, twice. Try again.", text)
@@ -192,6 +246,12 @@ def in_words(error: BaseException, to: Connection) -> RemoteRunError:
         return RemoteRunError("result", "What came back could not be read; it may have been damaged on the way. Try again.", text)
     details = "".join(traceback.format_exception(error))
     return RemoteRunError("client", f"The run could not be sent ({type(error).__name__}). {text[:200]}", details)
+
+
+def _silent(seconds: float) -> RemoteRunError:
+    return RemoteRunError(
+        "silent", f"Nothing was heard of the run for {seconds:.0f} seconds, so it was given up. Try again later."
+    )
 
 
 _SAID = (  # what the server's text holds, the kind, what to tell

@@ -5,7 +5,7 @@ Runs themselves are in `run.py`; this file is light enough for a page that never
 
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -18,6 +18,10 @@ SILENCE = 300.0
 """seconds without any news of a run after which it is given up"""
 LARGEST = 512_000_000
 """bytes of a result that are taken from a service"""
+ANSWER = 30.0
+"""seconds in which it must answer: a connection, a session, a request"""
+UNKNOWN = "unknown"
+"""a revision that the service does not tell"""
 PACKAGES = ("nnsight", "torch", "transformers")
 """whose versions here and there are compared"""
 _EAGER_SINCE = (0, 8, 1)
@@ -33,6 +37,7 @@ class Connection:
     on_status: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
     """told what the run is doing, several times a second; raising in it abandons the run"""
     silence: float = field(default=SILENCE, compare=False)
+    answer: float = field(default=ANSWER, compare=False)
     limit: int = field(default=LARGEST, compare=False)
 
 
@@ -61,7 +66,7 @@ def connection(host: str | None = None, key: str | None = None) -> Connection:
     host = (host or named_host()).rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise RemoteRunError("host", f"'{host}' is no address of a service; it must begin with https:// (or http://).")
-    return Connection(host, key or settings().key.get_secret_value())
+    return Connection(host, settings().key.get_secret_value() if key is None else key)
 
 
 def deployments(to: Connection) -> list[Deployment]:
@@ -81,6 +86,21 @@ def deployments(to: Connection) -> list[Deployment]:
         raise unreachable(to) from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+
+
+def revision_of(listed: Iterable[Deployment], *names: str) -> str:
+    """The revision that the service says it runs of a model; "unknown" where it says none, or several."""
+    wanted = {name.lower() for name in names}
+    found = {d.revision for d in listed if d.name.lower() in wanted and d.revision}
+    return found.pop() if len(found) == 1 else UNKNOWN
+
+
+def revision_there(to: Connection, *names: str) -> str:
+    """`revision_of`, asked now; "unknown" where the service does not answer: a run will say why."""
+    try:
+        return revision_of(deployments(to), *names)
+    except RemoteRunError:
+        return UNKNOWN
 
 
 def versions(to: Connection) -> dict[str, tuple[str, str]]:

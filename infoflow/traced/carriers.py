@@ -8,6 +8,7 @@ import torch
 from infoflow.traced.frozen import (
     add_attention,
     add_mlp,
+    affine,
     attention_writes,
     capture,
     column_of,
@@ -45,7 +46,8 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
             before = rows.clone()
             values = values_of(rows, seen, plan, every, column)
             rows += attention_writes(mix(values, seen["pattern"], plan, every, column), seen, plan, every, column)
-            writer = {"output": seen["output"], "add": seen["add"]}
+            # the output map is read anew at the end: in half precision it is a matrix, and all layers' would be held at once
+            writer = {"output": layers[index].get(plan.attention).get(plan.output), "add": seen["add"]}
             brought.append((writer, seen["pattern"][:, position].clone(), values, rows[position] - before[position]))
             if index == layer and stage == 0:
                 moved = torch.zeros_like(rows)
@@ -74,11 +76,13 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
     direction = cell / max(squared, 1e-30)
     by_head = torch.zeros(layer + 1, plan.n_heads, n)
     direct_bias = 0.0
-    for index, (writer, pattern, values, _) in enumerate(brought):
+    width, given_as = plan.n_heads * plan.d_head, getattr(torch, dtype)
+    for index, (kept, pattern, values, _) in enumerate(brought):
+        writer = {"output": affine(kept["output"], width, given_as, column), "add": kept["add"]}
         slope = _slope(writer, plan, direction, column, here)[0].view(plan.n_heads, plan.d_head)
         shared = values.view(n, -1, plan.d_head).repeat_interleave(plan.n_heads * plan.d_head // values.shape[-1], 1)
         by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()
-        silent = torch.zeros(1, plan.n_heads * plan.d_head, device=direction.device)
+        silent = torch.zeros(1, width, device=direction.device)
         direct_bias += float((attention_writes(silent, writer, plan, here, column) @ direction).sum())
     by_mlp = torch.zeros(layer + 1)
     for index, write in enumerate(written):

@@ -13,6 +13,7 @@ from infoflow.models.catalog import MODELS
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.examples import PRESETS, Preset
+from infoflow.ui import cache
 from infoflow.ui.controls import choice
 
 T = TypeVar("T")
@@ -77,8 +78,8 @@ def _use_preset() -> None:
 
 
 def run_again() -> None:
-    """Run was pressed: what had been cancelled may run."""
-    for key in [k for k in st.session_state if str(k).endswith("_cancelled")]:
+    """Run was pressed: what had been cancelled or had failed may run."""
+    for key in [k for k in st.session_state if str(k).endswith(("_cancelled", "_failed"))]:
         del st.session_state[key]
 
 
@@ -128,7 +129,8 @@ def place() -> Place:
         if where == Where.HERE:
             return place_here()
         typed = st.text_input(
-            "NDIF key", type="password", key="ndif_key", autocomplete="off", help=KEY, persist_state="session"
+            "NDIF key", type="password", key="ndif_key", autocomplete="off", help=KEY, persist_state="session",
+            on_change=run_again,
         ).strip()  # fmt: skip
         host, owners = settings().host, _owners_key()
         whose = "your key, for this session" if typed else "the key of whoever runs this app" if owners else "no key yet"
@@ -149,7 +151,9 @@ def how_held(titles: Mapping[str, str]) -> None:
 
 
 def _owners_key() -> str:
-    """The key that whoever runs this app has put into its secrets or environment."""
+    """The key that whoever runs this app has put into its secrets or environment, where visitors may use it."""
+    if not cache.key_is_shared():
+        return ""
     try:
         found = str(st.secrets.get("NDIF_API_KEY", ""))
     except (FileNotFoundError, StreamlitSecretNotFoundError):

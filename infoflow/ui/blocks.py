@@ -9,7 +9,7 @@ import streamlit as st
 
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.selftest import APPROXIMATE
-from infoflow.errors import Cancelled, InfoflowError, RemoteRunError
+from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import formats
 from infoflow.pictures import rendering
 from infoflow.pictures.picture import Picture, background
@@ -30,6 +30,7 @@ def reporting_errors() -> Iterator[None]:
         st.info(plain(str(stopped)), icon=":material/cancel:")
     except InfoflowError as error:
         failed(error)
+        without_frames(error)
 
 
 def failed(error: InfoflowError) -> None:

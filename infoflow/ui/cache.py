@@ -1,6 +1,13 @@
-"""Every cache of the app. Keys are plain values that hold all a result depends on; sizes and ages are bounded."""
+"""Every cache of the app. Keys are plain values that hold all a result depends on; sizes and ages are bounded.
 
-import weakref
+Looking at what is there waits for nobody: no lock of a model, and no other reader's run.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,62 +20,102 @@ from infoflow.analyses.selftest import judge
 from infoflow.errors import InfoflowError
 from infoflow.files import samples
 from infoflow.models import devices, memory
+from infoflow.models.account import ACCOUNT
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
 from infoflow.settings import settings
+from infoflow.sharing import SharedWork
 
 if TYPE_CHECKING:
     import infoflow.models.hub
     import infoflow.models.model
+    import infoflow.models.shelf
 
 R = TypeVar("R")
 
 
-@st.cache_resource(show_spinner=False)
-def _held() -> "weakref.WeakValueDictionary[tuple[str, str, str], infoflow.models.model.Model]":
-    return weakref.WeakValueDictionary()
+def for_this_machine_alone() -> bool:
+    """Whether the app listens to this machine alone, as `make app` starts it: then its reader is its owner."""
+    return st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+
+
+def allowed(chosen: bool | None) -> bool:
+    """What a setting says; where it says nothing, yes where the app listens to this machine alone."""
+    return for_this_machine_alone() if chosen is None else chosen
 
 
 def folders_allowed() -> bool:
-    """Whether visitors may name folders of this machine: INFOFLOW_LOCAL_FOLDERS (1 or 0), else only where the app listens to
-    this machine alone, as `make app` starts it."""
-    chosen = settings().local_folders
-    return chosen if chosen is not None else st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+    """Whether visitors may name folders of this machine: INFOFLOW_LOCAL_FOLDERS (1 or 0)."""
+    return allowed(settings().local_folders)
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def model(name: str, device: str, dtype: str, folders: bool, _say: Report) -> "infoflow.models.model.Model":
-    """A loaded model, shared by all visitors; it owns its lock."""
-    from infoflow.models.loading import load_model  # transformers loads when a model is first needed, not before
-
-    found = load_model(name, device=device, dtype=dtype, folders=folders, on_progress=_say)
-    _held()[name, device, dtype] = found
-    return found
+def unloading_allowed() -> bool:
+    """Whether visitors may unload a model, which others may be about to use: INFOFLOW_UNLOAD (1 or 0)."""
+    return allowed(settings().unload)
 
 
-def in_memory() -> "dict[tuple[str, str, str], infoflow.models.model.Model]":
-    """The models held here now, by name, device and type as they were asked for; looking loads none."""
-    return dict(_held())
+def key_is_shared() -> bool:
+    """Whether visitors without a key run with that of whoever runs the app: INFOFLOW_SHARE_KEY (1 or 0)."""
+    return allowed(settings().share_key)
 
 
-def unload(name: str) -> None:
-    """Give a model's memory back, however it is held. A run that uses it ends first."""
-    for held, device, dtype in in_memory():
-        if held == name:
-            for folders in (True, False):
-                model.clear(name, device, dtype, folders)
-            _held().pop((held, device, dtype), None)
+@st.cache_resource(show_spinner=False)
+def shelf() -> "infoflow.models.shelf.Shelf":
+    """The models in memory here, shared by all visitors."""
+    from infoflow.models.shelf import Shelf  # transformers loads when a model is first needed, not before
+
+    return Shelf(ACCOUNT)
+
+
+@st.cache_resource(show_spinner=False)
+def _going() -> SharedWork:
+    """Runs and loads under way, for all visitors."""
+    return SharedWork()
+
+
+@st.cache_resource(show_spinner=False)
+def _salt() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def of_key(key: str) -> str:
+    """What stands for a visitor's key where results made with it are kept: never the key, and nothing outside this process."""
+    return hmac.new(_salt(), key.encode(), hashlib.sha256).hexdigest() if key else ""
+
+
+def in_memory() -> "list[tuple[infoflow.models.model.Model, int]]":
+    """The models held here now, and how many runs use each; looking loads none."""
+    return shelf().held()
+
+
+def unload(name: str) -> int:
+    """Give a model's memory back, however it is held; now, or when the last run that uses it has ended. How many use it."""
+    return shelf().unload(name)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def hosted(name: str, host: str, folders: bool, _say: Report) -> "infoflow.models.model.Model":
-    """A model that the service runs, shared by all visitors without anyone's key."""
-    from infoflow.models.loading import load_model
-
-    return load_model(name, remote=True, host=host, key="", folders=folders, on_progress=_say)
+def _hosted(name: str, host: str, folders: bool, _give: "Callable[[], infoflow.models.model.Model]") -> Any:
+    return _give()
 
 
-def load(spec: ModelSpec, key: str, say: Report) -> "infoflow.models.model.Model":
+def hosted(spec: ModelSpec, say: Report) -> "infoflow.models.model.Model":
+    """A model that the service runs, shared by all visitors without anyone's key; it is configuration and tokenizer alone."""
+    folders = folders_allowed()
+
+    def load(report: Report) -> "infoflow.models.model.Model":
+        from infoflow.models.loading import load_model
+
+        return load_model(spec.name, remote=True, host=spec.host, key="", folders=folders, on_progress=report)
+
+    try:
+        return _hosted(spec.name, spec.host, folders, _missing)
+    except _NotHere:
+        found = _going().do(("hosted", spec.name, spec.host, folders), load, say)
+        return _hosted(spec.name, spec.host, folders, lambda: found)
+
+
+@contextlib.contextmanager
+def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.model.Model]":
     """The model of a request; a hosted one with this visitor's key and status line.
 
     Raises:
@@ -76,22 +123,82 @@ def load(spec: ModelSpec, key: str, say: Report) -> "infoflow.models.model.Model
     """
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
-        return model(spec.name, spec.device, spec.dtype, folders_allowed(), say)
-    shared = hosted(spec.name, spec.host, folders_allowed(), say)
-    return shared.through(ndif.Connection(spec.host, key, lambda doing: say(doing, 0.0), ndif.SILENCE, ndif.LARGEST))
+        with shelf().using(spec, folders_allowed(), say) as model:
+            yield model
+        return
+    shared = hosted(spec, say)
+    yield _through(shared, service(spec.host, say), spec.host, key, lambda doing: say(doing, 0.0))
+
+
+def _through(shared: Any, said: "Service", host: str, key: str, tell: Callable[[str], None]) -> "infoflow.models.model.Model":
+    there = ndif.revision_of(said.models, *shared.names)
+    return shared.through(ndif.Connection(host, key, tell, ndif.SILENCE, ndif.ANSWER, ndif.LARGEST), there)
+
+
+class _NotHere(Exception):
+    """What is looked for is not kept."""
+
+
+def _missing() -> Any:
+    raise _NotHere
 
 
 @st.cache_data(max_entries=256, max_size="2GB", ttl=24 * 3600, show_spinner=False)
-def _kept(asked: str, _request: Request[R], _model: "infoflow.models.model.Model", _say: Report) -> tuple[R, Estimate]:
-    """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text."""
-    if not isinstance(_request, Study):
-        return run_now(_request, _model, _say)
-    cost = _request.estimate(_model)
+def _kept(asked: str, keyed: str, _give: Callable[[], Any]) -> Any:
+    """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text,
+    `keyed` stands for the key it was run with. Nothing is computed in here, where others would wait for it unheard."""
+    return _give()
 
-    def part(request: Request[Any], on_progress: Report | None) -> Any:
-        return _kept(request.exactly(_model).key, request.exactly(_model), _model, on_progress or _say)[0]
 
-    return _request.run(_model, _say, run_part=part), cost
+def _found_or_run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
+    """What came of a request, or comes of it now; two who ask for the same run it once."""
+    asked, keyed = request.key, of_key(model.connection.key) if model.connection is not None else ""
+
+    def run(report: Report) -> tuple[R, Estimate]:
+        with contextlib.suppress(_NotHere):  # it may have come while this one was on its way
+            return _kept(asked, keyed, _missing)
+        found = _run(request, model, report)
+        return _kept(asked, keyed, lambda: found)
+
+    try:
+        return _kept(asked, keyed, _missing)
+    except _NotHere:
+        return _going().do((asked, keyed), run, say)
+
+
+def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
+    if not isinstance(request, Study):
+        return run_now(request, model, say)
+    cost = request.estimate(model)
+
+    def part(one: Request[Any], on_progress: Report | None) -> Any:
+        return _found_or_run(one.exactly(model), model, on_progress or say)[0]
+
+    return request.run(model, say, run_part=part), cost
+
+
+def at_hand(request: Request[R], key: str) -> Performed[R] | None:
+    """What comes of a request, if it is here: a stored run, or one that was kept. No run, no load, no wait."""
+    found = sample(request)
+    if found is not None:
+        return Performed(found, judge(found))
+    model = _here(request.model, key)
+    if model is None or model.tested is None:
+        return None
+    keyed = of_key(key) if request.model.hosted else ""
+    with contextlib.suppress(_NotHere, InfoflowError):
+        result, cost = _kept(request.exactly(model).key, keyed, _missing)
+        return Performed(result, model.tested, cost, model.has_chat_template)
+    return None
+
+
+def _here(spec: ModelSpec, key: str) -> "infoflow.models.model.Model | None":
+    if not spec.hosted:
+        return shelf().look(spec, folders_allowed())
+    with contextlib.suppress(_NotHere):
+        shared, said = _hosted(spec.name, spec.host, folders_allowed(), _missing), _service(spec.host, _missing)
+        return _through(shared, said, spec.host, key, lambda doing: None)
+    return None
 
 
 def results(request: Request[R], key: str, say: Report) -> Performed[R]:
@@ -103,9 +210,7 @@ def results(request: Request[R], key: str, say: Report) -> Performed[R]:
     found = sample(request)
     if found is not None:
         return Performed(found, judge(found))
-    return perform(
-        request, lambda spec, told: load(spec, key, told), say, lambda exact, model, told: _kept(exact.key, exact, model, told)
-    )
+    return perform(request, lambda spec, told: using(spec, key, told), say, _found_or_run)
 
 
 def sample(request: Request[Any]) -> Any:
@@ -124,7 +229,8 @@ def smaller(request: Request[R], key: str, say: Report) -> list[tuple[str, Reque
     Raises:
         InfoflowError: what loading raises, or a prompt that the model can't read at all.
     """
-    return request.smaller(load(request.model, key, say))
+    with using(request.model, key, say) as model:
+        return request.smaller(model)
 
 
 @dataclass(frozen=True)
@@ -139,8 +245,24 @@ class Service:
 
 
 @st.cache_data(max_entries=4, ttl=20, show_spinner=False)
-def service(host: str) -> Service:
-    """What the service has up and runs on, asked at most every twenty seconds; a failure is kept as long."""
+def _service(host: str, _give: Callable[[], Service]) -> Service:
+    return _give()
+
+
+def service(host: str, say: Report) -> Service:
+    """What the service has up and runs on, asked at most every twenty seconds; a failure is kept as long.
+
+    Raises:
+        Cancelled: by `say`.
+    """
+    try:
+        return _service(host, _missing)
+    except _NotHere:
+        found = _going().do(("service", host), lambda report: _asked_now(host), say)
+        return _service(host, lambda: found)
+
+
+def _asked_now(host: str) -> Service:
     try:
         to = ndif.connection(host)
         listed = tuple(ndif.deployments(to))

@@ -1,11 +1,15 @@
 """Long work beside the page: it runs in a thread, reports its progress, and stops when the reader cancels it.
 
 Work that is *kept* goes on while its reader is on another page, and is taken up again when they come back; any other stops
-when its page is left or run again.
+when its page is left or run again. Whatever is begun is either watched by a page, or listed in its reader's session and
+stopped when that is gone.
 """
 
+import logging
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -13,13 +17,16 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from infoflow.errors import Cancelled, InfoflowError
+from infoflow.errors import Cancelled, InfoflowError, without_frames
 from infoflow.ui import blocks
 from infoflow.ui.streamlit_names import for_this_reader, is_here
 
 T = TypeVar("T")
 ABSENT = 60.0
 """seconds that work goes on for a reader whose browser is gone"""
+PLACES = 16
+"""so many pieces of work are under way at once, of all readers; others wait for a place"""
+_log = logging.getLogger(__name__)
 
 
 class Job:
@@ -56,6 +63,59 @@ class Job:
         return self._stop.is_set()
 
 
+class Places:
+    """Threads for work, at most so many at once; the rest wait in the order in which they came."""
+
+    def __init__(self, most: int) -> None:
+        self._free, self._lock = most, threading.Lock()
+        self._waiting: deque[threading.Thread] = deque()
+
+    def begin(self, work: Callable[[], None]) -> threading.Thread:
+        """Do it in a thread, now or when there is a place."""
+
+        def target() -> None:
+            try:
+                work()
+            finally:
+                self._next()
+
+        # not an executor's thread: a server that is stopped would wait for those
+        thread = for_this_reader(threading.Thread(target=target, daemon=True))
+        with self._lock:
+            if not self._free:
+                self._waiting.append(thread)
+                return thread
+            self._free -= 1
+        thread.start()
+        return thread
+
+    def before(self, thread: threading.Thread) -> int:
+        """How many wait for a place before this one, itself counted; 0 when it has begun."""
+        with self._lock:
+            return self._waiting.index(thread) + 1 if thread in self._waiting else 0
+
+    def _next(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            thread = self._waiting.popleft()
+        thread.start()
+
+
+@st.cache_resource(show_spinner=False)
+def _places() -> Places:
+    return Places(PLACES)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How work ended, without the frames it went through, which would keep its tensors and its model alive."""
+
+    cancelled: bool
+    message: str
+
+
 @dataclass
 class Work:
     """Work that was begun in this reader's session."""
@@ -65,32 +125,30 @@ class Work:
     job: Job
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    outcome: "futures.Future[Any]" = field(default_factory=futures.Future)
-    taken: bool = False
-    """whether the page has what it gave: the next call asks anew"""
-    same: "Work | None" = None
-    """the same asked before: what came of it at once, from a cache, took that one's time"""
+    failure: Failure | None = None
+    """what it ended with, if not with a result"""
+    outcome: "futures.Future[Any] | None" = field(default_factory=futures.Future)
+    """None once the page has it: what it gave belongs to the page and not to the session"""
+    thread: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
         return self.ended is None
 
     @property
-    def failure(self) -> BaseException | None:
-        """What it ended with, if not with a result."""
-        return self.outcome.exception() if self.outcome.done() else None
+    def doing(self) -> str:
+        """What it is doing now, in words."""
+        before = _places().before(self.thread) if self.thread is not None else 0
+        if before:
+            return f"Waiting for a free place, as number {before} …"
+        return self.job.doing or "Starting …"
 
     @property
     def state(self) -> str:
         """What it is doing, or how it ended, in words."""
         if self.ended is None:
-            return self.job.doing or "Starting …"
-        if self.failure is None:
-            took = max(w.ended - w.begun for w in (self, self.same) if w is not None and w.ended is not None)
-            return f"Done in {took:.1f} seconds."
-        if isinstance(self.failure, Cancelled):
-            return "Stopped."
-        return str(self.failure) if isinstance(self.failure, InfoflowError) else "Failed; this is a bug of the app."
+            return self.doing
+        return f"Done in {self.ended - self.begun:.1f} seconds." if self.failure is None else self.failure.message
 
 
 def begun() -> list[Work]:
@@ -110,72 +168,73 @@ def run(
     patience: float = 0.4,
     keep: Hashable = None,
     title: str = "",
+    at_hand: Callable[[], T | None] = lambda: None,
 ) -> T:
     """`work(job)` in a thread; after `patience` seconds a progress bar and a Cancel button appear.
 
     Errors of the work are raised here. `name` tells the jobs of one page apart. With `keep`, a value that says what is
     asked, the work outlives its page: the next call of the same name with the same value waits for it instead of
-    beginning anew, and one with another value stops it. `title` is what a list of running work calls it.
+    beginning anew, and one with another value stops it. `title` is what a list of running work calls it. `at_hand` gives
+    what needs no work, if it can, before any is begun.
     """
-    now = _kept().get(name) if keep is not None else None
-    if now is None or now.key != keep or now.job.stopped or now.taken:
-        before, now = now, _begin(work, keep, title)
-        if before is not None:
-            before.job.stop()
-            now.same = before if before.key == keep and before.failure is None else None
+    before = _kept().get(name) if keep is not None else None
+    going = before is not None and before.key == keep and before.outcome is not None and not before.job.stopped
+    if before is not None and not going:
+        before.job.stop()
+    now = before if before is not None and going else None
+    if now is None:
+        found = at_hand()
+        if found is not None:
+            return found
+        now = Work(title, keep, Job(is_here()))
         if keep is not None:
-            _kept()[name] = now
+            _kept()[name] = now  # listed before it begins, so that nothing runs that nobody could stop
+    try:
+        return _watched(now, work, on_cancel, name, patience)
+    finally:  # whatever ends this run of the page
+        if keep is None:
+            now.job.stop()
+
+
+def _watched(now: Work, work: Callable[[Job], T], on_cancel: Callable[[], Any], name: str, patience: float) -> T:
+    outcome = now.outcome
+    assert outcome is not None  # only one page at a time watches it
+    if now.thread is None:
+        now.thread = _places().begin(lambda: _do(now, work, outcome))
     place = st.empty()  # always there, so that what follows keeps its place on the page
-    if not _done(now, patience):
+    if not _done(outcome, patience):
 
         def cancel() -> None:
             now.job.stop()
             on_cancel()
 
-        try:
-            with place.container(horizontal=True, vertical_alignment="center"):
-                bar = st.progress(0.0, "Starting …", width="stretch")
-                st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
-            while not _done(now, 0.05):
-                bar.progress(min(1.0, now.job.fraction), blocks.plain(now.job.doing) or "Working …")
-        finally:
-            if keep is None:
-                now.job.stop()
+        with place.container(horizontal=True, vertical_alignment="center"):
+            bar = st.progress(0.0, "Starting …", width="stretch")
+            st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
+        while not _done(outcome, 0.05):
+            bar.progress(min(1.0, now.job.fraction), blocks.plain(now.doing))
         place.empty()
-    now.taken = True
-    if now.same is not None and now.same.same is not None:
-        now.same = now.same.same
-    outcome, now.outcome = now.outcome, _without_result(now.outcome)
+    now.outcome = None
     result: T = outcome.result()
     return result
 
 
-def _done(now: Work, patience: float) -> bool:
-    return bool(futures.wait([now.outcome], patience).done)
+def _done(outcome: "futures.Future[Any]", patience: float) -> bool:
+    return bool(futures.wait([outcome], patience).done)
 
 
-def _without_result(outcome: "futures.Future[Any]") -> "futures.Future[Any]":
-    """The same end without what it gave, which belongs to the page now and not to the session."""
-    if outcome.exception() is not None:
-        return outcome
-    ended: futures.Future[Any] = futures.Future()
-    ended.set_result(None)
-    return ended
-
-
-def _begin(work: Callable[[Job], T], key: Hashable, title: str) -> Work:
-    found = Work(title, key, Job(is_here()))
-
-    def target() -> None:
-        try:
-            given = work(found.job)
-        except BaseException as error:  # noqa: BLE001  handed to the page's own thread, which raises it
-            found.ended = time.monotonic()
-            found.outcome.set_exception(error)
-        else:
-            found.ended = time.monotonic()
-            found.outcome.set_result(given)
-
-    # not an executor's thread: a server that is stopped would wait for those
-    for_this_reader(threading.Thread(target=target, daemon=True)).start()
-    return found
+def _do(now: Work, work: Callable[[Job], Any], outcome: "futures.Future[Any]") -> None:
+    """In the thread: the work, and how it ended."""
+    try:
+        now.job.say("")  # it may have been stopped while it waited for its place
+        given = work(now.job)
+    except BaseException as error:  # noqa: BLE001  handed to the page's own thread, which raises it
+        cancelled, told = isinstance(error, Cancelled), isinstance(error, InfoflowError)
+        if not told:
+            _log.error("A run failed; this is a bug.\n%s", "".join(traceback.format_exception(error)))  # as text: no frames
+        words = "Stopped." if cancelled else str(error) if told else "Failed; this is a bug of the app."
+        now.failure, now.ended = Failure(cancelled, words), time.monotonic()
+        outcome.set_exception(without_frames(error))
+    else:
+        now.ended = time.monotonic()
+        outcome.set_result(given)

@@ -24,10 +24,13 @@ NO_FOLDERS = """Local folders are off on this app, since others can reach it. Wh
 NEVER = (
     """Code from model repositories is never run (`trust_remote_code` stays off), and pickled weights (.bin) are never read."""
 )
-LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. At most two
-models are held; the one unused longest gives way."""
+LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. Two models that
+nobody uses are held; of more, and where memory is wanted, the one unused longest goes."""
 USE_HERE = """Opens the Information flow page with this model on this machine; prompt and view stay."""
 USE_THERE = """Opens the Information flow page with this model on the hosted service; prompt and view stay."""
+UNLOAD = """Gives its memory back: at once, or when the runs that use it have ended."""
+NO_UNLOADING = """Others use this app too, and a model that goes must be loaded again. Whoever runs the app can set
+INFOFLOW_UNLOAD=1; a model that nobody uses goes by itself when memory is wanted."""
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
     "name": st.column_config.TextColumn("name", width=200),
@@ -90,7 +93,7 @@ def held() -> list[tables.Held]:
         tables.Held(
             m.name, m.family, m.parameters, m.dtype, str(m.device), m.bytes, m.tested.verdict if m.tested else "not tested"
         )
-        for m in cache.in_memory().values()
+        for m, _ in cache.in_memory()
     ]
 
 
@@ -118,8 +121,15 @@ def actions(name: str, place: Place) -> None:
         with blocks.reporting_errors():
             found = jobs.run(lambda job: _loaded(place, name, job), on_cancel=lambda: None, name="load")
             st.success(blocks.plain(f"{name} is in memory. {found.verdict}: {found.reason}"))
-    in_memory = any(held == name for held, *_ in cache.in_memory())  # after the loading, which changes it
-    unload.button("Unload", disabled=not in_memory, on_click=cache.unload, args=(name,), icon=":material/eject:")
+    in_memory = any(m.name == name for m, _ in cache.in_memory())  # after the loading, which changes it
+    may = cache.unloading_allowed()
+    unload.button(
+        "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",
+        help=UNLOAD if may else NO_UNLOADING,
+    )  # fmt: skip
+    told = st.session_state.pop("models_unloaded", "")
+    if told:
+        st.info(blocks.plain(told), icon=":material/eject:")
     note = next((m.note for m in MODELS if m.name == name), "")
     if note:
         st.caption(note)
@@ -129,7 +139,15 @@ def actions(name: str, place: Place) -> None:
 
 
 def _loaded(place: Place, name: str, job: jobs.Job) -> Check:
-    return self_tested(cache.load(place.spec(name), "", job.say), job.say)
+    with cache.using(place.spec(name), "", job.say) as model:
+        return self_tested(model, job.say)
+
+
+def _unload(name: str) -> None:
+    users = cache.unload(name)
+    runs = "A run uses" if users == 1 else f"{users} runs use"
+    if users:
+        st.session_state["models_unloaded"] = f"{runs} {name} now. It goes when that is done; nothing is stopped."
 
 
 def memory(machine: cache.Machine) -> None:

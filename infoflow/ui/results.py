@@ -5,29 +5,74 @@ The one place where pages load, test, run, report and refuse.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
-from infoflow.errors import InfoflowError, TooLarge
+from infoflow.errors import Cancelled, InfoflowError, TooLarge, without_frames
 from infoflow.pictures.picture import short
 from infoflow.ui import asking, blocks, cache, jobs
 
 R = TypeVar("R")
+Offer = tuple[str, Request[Any], Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request that failed, remembered so that it is not sent again by every click; Run, or another question, clears it."""
+
+    request: Request[Any]
+    error: InfoflowError
+    offers: tuple[Offer, ...] | None = None
+    """what may be run instead; None where nothing was looked for"""
 
 
 def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None) -> R:
-    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report."""
-    return jobs.run(lambda job: cache.results(request, key, job.say), on_cancel=on_cancel, name=name).result
+    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report.
+
+    Raises:
+        InfoflowError: what running raises; what it raised before, until it is tried again.
+    """
+    kept = f"{name}_failed"
+    before: Failed | None = st.session_state.get(kept)
+    if before is None or before.request != request:
+        try:
+            return _performed(request, key, name, on_cancel).result
+        except Cancelled:
+            raise
+        except InfoflowError as error:
+            before = st.session_state[kept] = _failed(request, error)
+    st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
+    raise before.error
+
+
+def _performed(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], **keep: Any) -> Performed[R]:
+    return jobs.run(
+        lambda job: cache.results(request, key, job.say),
+        on_cancel=on_cancel,
+        name=name,
+        at_hand=lambda: cache.at_hand(request, key),
+        **keep,
+    )
+
+
+def _failed(request: Request[Any], error: InfoflowError, offers: tuple[Offer, ...] | None = None) -> Failed:
+    without_frames(error)  # they would keep what the run held for as long as the session lasts
+    return Failed(request, error, offers)
+
+
+def _forget(kept: str) -> None:
+    st.session_state.pop(kept, None)
 
 
 def last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Performed[R]] | None:
     """The result of a page's request; on a bad input or Cancel its message is shown and the page keeps what it showed before.
 
     `name` is what the page is called. Gives the request that is shown with its result; None only when there is nothing to
-    show yet. Kept in the session: `{analysis}_shown` and `{analysis}_cancelled`.
+    show yet. Kept in the session: `{analysis}_shown`, `{analysis}_cancelled` and `{analysis}_failed`.
     """
     with st.container():  # messages that come and go must not move what follows
         return _last_good(name, request, key)
@@ -35,46 +80,55 @@ def last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Per
 
 def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Performed[R]] | None:
     page = request.analysis
-    shown, cancelled = f"{page}_shown", f"{page}_cancelled"
+    shown, cancelled, failed = f"{page}_shown", f"{page}_cancelled", f"{page}_failed"
 
     def cancel() -> None:
         st.session_state[cancelled] = request
 
     last: Request[R] | None = st.session_state.get(shown)
+    failure: Failed | None = st.session_state.get(failed)
     if st.session_state.get(cancelled) == request:
         st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
+    elif failure is not None and failure.request == request:
+        _tell(failure)
     else:
-        with blocks.reporting_errors():
-            try:
-                title = f"{name} of “{short(request.title)}” on {request.model.name}"
-                work = lambda job: cache.results(request, key, job.say)  # noqa: E731
-                found = jobs.run(work, on_cancel=cancel, name=page, keep=request, title=title)
-                st.session_state[shown] = request
-                return request, found
-            except TooLarge as error:
-                if not _offer_smaller(request, key, error):
-                    raise
+        title = f"{name} of “{short(request.title)}” on {request.model.name}"
+        try:
+            found = _performed(request, key, page, cancel, keep=request, title=title)
+            st.session_state[shown] = request
+            return request, found
+        except Cancelled as stopped:
+            st.info(blocks.plain(str(stopped)), icon=":material/cancel:")
+        except InfoflowError as error:
+            st.session_state[failed] = _failed(request, error)
+            if isinstance(error, TooLarge):
+                st.session_state[failed] = _failed(request, error, _offers(request, key))
+            _tell(st.session_state[failed])
     if last is None:
         return None
     st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
-    before = last
     with blocks.reporting_errors():
-        return before, jobs.run(lambda job: cache.results(before, key, job.say), on_cancel=cancel, name="last")
+        return last, _performed(last, key, "last", cancel)
     return None
 
 
-def _offer_smaller(request: Request[Any], key: str, error: TooLarge) -> bool:
-    """The refusal, and buttons that run what fits, each with what it costs; False where nothing smaller can be made of it."""
+def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:
+    """What fits, each with what it costs; None where nothing smaller can be made of it."""
     if type(request).smaller is Request.smaller:
-        return False
-    st.error(blocks.plain(str(error)), icon=":material/error:")
-    offers: list[tuple[str, Request[Any], Any]] = []
+        return None
     with suppress(InfoflowError):  # too long for the model itself, whatever its sources are
-        offers = jobs.run(lambda job: cache.smaller(request, key, job.say), on_cancel=lambda: None, name="offers")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        for kind, _, cost in offers:
-            st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=_run_by, args=(kind,), help=f"Takes {cost}.")
-    return True
+        found = jobs.run(lambda job: cache.smaller(request, key, job.say), on_cancel=lambda: None, name="offers")
+        return tuple(found)
+    return ()
+
+
+def _tell(failure: Failed) -> None:
+    """The message, and buttons that run what fits."""
+    blocks.failed(failure.error)
+    if failure.offers:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            for kind, _, cost in failure.offers:
+                st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=_run_by, args=(kind,), help=f"Takes {cost}.")
 
 
 def _run_by(sources: str) -> None:

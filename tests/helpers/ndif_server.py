@@ -4,7 +4,8 @@
 
 It runs the code it is sent, in this process of its own, so that whatever a block needs beyond torch is missing here as it
 is there; and a block that reads a parameter is refused, as the service's sandbox refuses it. `POST /_fault` {"mode": ...}
-makes the next run fail: busy, drop, silent, garbage, die, or error:<what the service says>.
+makes the next run fail: busy, drop, silent, garbage, die, error:<what the service says>, or mute-connection, mute-session and
+mute-request, which accept and never answer. {"mode": "revision:..."} is the revision that it says it runs from then on.
 """
 
 import argparse
@@ -76,6 +77,7 @@ class Server:
         self.sockets: dict[str, WebSocket] = {}
         self.results: dict[str, bytes] = {}
         self.faults: list[str] = []
+        self.revision = "main"
         self.waiting: list[str] = []
         self.received: list[dict[str, Any]] = []
         self.queue: asyncio.Queue[Job] = asyncio.Queue()
@@ -83,7 +85,11 @@ class Server:
     # ---------------------------------------------------------------- what the client asks
 
     async def subscribe(self, socket: WebSocket) -> None:
+        if self._fault("mute-connection"):
+            await asyncio.Event().wait()
         await socket.accept()
+        if self._fault("mute-session"):
+            await asyncio.Event().wait()
         session = uuid.uuid4().hex
         self.sockets[session] = socket
         await socket.send_json({"session_id": session})
@@ -95,6 +101,8 @@ class Server:
     async def request(self, request: Request) -> Response:
         if self._fault("busy"):
             return _refuse(503, "Service temporarily unavailable: compute backend is reconnecting. Please try again.")
+        if self._fault("mute-request"):
+            await asyncio.Event().wait()
         refused = self._unwelcome(request.headers.get("ndif-api-key", ""), request.headers.get("nnsight-version", "0"))
         if refused is not None:
             return refused
@@ -123,7 +131,7 @@ class Server:
 
     async def status(self, request: Request) -> Response:
         listed = {
-            name: {"repo_id": name, "revision": "main", "deployment_level": "HOT", "application_state": "RUNNING"}
+            name: {"repo_id": name, "revision": self.revision, "deployment_level": "HOT", "application_state": "RUNNING"}
             for name in self.folders
         }
         return JSONResponse({"deployments": listed})
@@ -138,7 +146,11 @@ class Server:
         return Response(self.results[request.path_params["id"]], media_type="application/octet-stream")
 
     async def fault(self, request: Request) -> Response:
-        self.faults.append((await request.json())["mode"])
+        mode = (await request.json())["mode"]
+        if mode.startswith("revision:"):
+            self.revision = mode.removeprefix("revision:")
+        else:
+            self.faults.append(mode)
         return JSONResponse({})
 
     async def log(self, request: Request) -> Response:

@@ -1,7 +1,6 @@
 """Models from a hub: found, fetched with progress, stopped, refused in words. The hub is a server on loopback."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,6 @@ import infoflow
 from infoflow.errors import Cancelled, TooLarge, UnsupportedModel
 from infoflow.models import hub, memory
 from tests.helpers import hub_server, tiny
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:
-    folder = tmp_path / "model"
-    tiny.hf_model("llama", vocab_size=300).save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    with hub_server.serve() as running:
-        running.folders["tiny/llama"] = folder
-        monkeypatch.setattr(constants, "ENDPOINT", running.address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", running.address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield running
 
 
 def test_a_model_is_fetched_once_with_progress_and_then_read_without_the_hub(server: hub_server.Hub) -> None:

@@ -155,6 +155,38 @@ def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> No
     assert infoflow.decompose(model, "ab").max_error < 1e-5
 
 
+@pytest.mark.parametrize("mode", ["mute-connection", "mute-session", "mute-request"])
+def test_a_service_that_accepts_and_says_nothing_is_given_up(mode: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    model = hosted("llama", service)
+    service.fault(mode)
+    with pytest.raises(RemoteRunError, match="Nothing was heard of the run for 1 seconds") as told:
+        infoflow.decompose(model.through(remote.Connection(service.host, KEY, answer=1.0)), "ab")
+    assert told.value.kind == "silent"
+    assert infoflow.decompose(model, "ab").max_error < 1e-5
+
+
+def test_the_revision_is_the_one_that_the_service_says_it_runs(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
+    assert infoflow.decompose(hosted("llama", service), "ab").provenance.revision == "main"
+    service.fault("revision:0123abc")
+    try:
+        model = hosted("llama", service)
+        assert infoflow.decompose(model, "ab").provenance.revision == model.spec.revision == "0123abc"
+    finally:
+        service.fault("revision:main")
+    assert hosted("llama", Service(host="http://127.0.0.1:9")).revision == "unknown"
+
+
+def test_a_revision_is_unknown_where_the_service_says_none_or_several() -> None:
+    def listed(*revisions: str) -> list[remote.Deployment]:
+        return [remote.Deployment("Owner/Model", r, "HOT", "RUNNING") for r in revisions] + [
+            remote.Deployment("owner/other", "x", "HOT", "RUNNING")
+        ]
+
+    assert remote.revision_of(listed("a", "a"), "me", "owner/model") == "a"  # replicas
+    for revisions in ((), ("",), ("a", "b")):
+        assert remote.revision_of(listed(*revisions), "owner/model") == "unknown"
+
+
 @pytest.mark.slow
 def test_a_client_too_old_and_a_model_not_served_are_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
     newer = start("--min-nnsight=99.0")

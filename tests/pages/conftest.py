@@ -13,7 +13,8 @@ from tests.helpers import tiny
 
 @pytest.fixture(autouse=True)
 def fresh_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "1")
+    for may in ("LOCAL_FOLDERS", "UNLOAD", "SHARE_KEY"):
+        monkeypatch.setenv(f"INFOFLOW_{may}", "1")
     monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")  # nobody there, and no test asks the public one
     st.cache_data.clear()
     yield

@@ -7,7 +7,6 @@ from streamlit.testing.v1 import AppTest
 
 from infoflow.models.catalog import MODELS, Entry
 from infoflow.text.examples import PRESETS
-from infoflow.ui import cache
 from tests.helpers import tiny
 from tests.helpers.pages import FLOW, MODELS_PAGE, ROOT, ask, captions, errors, grid_spec, opened
 
@@ -52,7 +51,6 @@ def test_folders_are_off_where_others_can_reach_the_app(monkeypatch: pytest.Monk
     app.selectbox(key="model").set_value(str(tmp_path))
     assert errors(ask(app, "hello")) == []
     monkeypatch.delenv("INFOFLOW_LOCAL_FOLDERS")  # and the app listens to no address of this machine alone
-    cache.model.clear()
     app = opened()
     app.selectbox(key="model").set_value(str(tmp_path))
     assert errors(ask(app, "hello there"))[0].startswith("Give a name on the hub")

@@ -24,7 +24,7 @@ def visit(folders: dict[str, Path], hosted: object, monkeypatch: pytest.MonkeyPa
     extra = tuple(Entry(str(folder), str(folder), "", 0, "") for folder in folders.values())
     monkeypatch.setattr("infoflow.ui.asking.MODELS", (*MODELS, *extra))  # AppTest can't type a new option
     st.cache_data.clear()
-    cache.hosted.clear()
+    cache._hosted.clear()
 
     def _visit(service: Service, key: str = KEY, family: str = "llama", page: str = FLOW) -> AppTest:
         monkeypatch.setenv("NDIF_HOST", service.host)
@@ -37,7 +37,7 @@ def visit(folders: dict[str, Path], hosted: object, monkeypatch: pytest.MonkeyPa
 
     yield _visit
     st.cache_data.clear()
-    cache.hosted.clear()
+    cache._hosted.clear()
 
 
 def test_a_hosted_run_is_shown_like_a_local_one(visit: Visit, service: Service) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, 
 
 
 def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "model", lambda *_: pytest.fail("a model was loaded for the first picture"))
+    monkeypatch.setattr(cache, "using", lambda *_: pytest.fail("a model was loaded for the first picture"))
     app = opened()
     assert errors(app) == []
     assert app.text_area(key="prompt").value == PRESETS[0].prompt
@@ -31,8 +32,8 @@ def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.Mo
 
 def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
     passes: list[int] = []
-    model = cache.load(ModelSpec(), "", jobs.Job().say)
-    perform.self_tested(model, jobs.Job().say)
+    with cache.using(ModelSpec(), "", jobs.Job().say) as model:
+        perform.self_tested(model, jobs.Job().say)
     hook = model._hf.model.embed_tokens.register_forward_hook(lambda *_: passes.append(1))
     try:
         app = ask(opened(), "The dog sat on the mat and looked at the moon")
@@ -161,7 +162,7 @@ def test_no_memory_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_raises_a_logit_for_likely_tokens_needs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "load", lambda *_: pytest.fail("the model ran"))
+    monkeypatch.setattr(cache, "using", lambda *_: pytest.fail("the model ran"))
     app = opened()
     assert "together give the logit: " in captions(app)
     target = next(s for s in app.selectbox if s.label == "Target")
@@ -211,7 +212,7 @@ def test_a_model_that_does_not_run_gets_a_sentence_and_the_picture_stays(monkeyp
     broken = SimpleNamespace(
         lock=threading.RLock(), tested=Check(verdict=Verdict.UNSUPPORTED, reason="It does not run.", errors={})
     )
-    monkeypatch.setattr(cache, "model", lambda *_: broken)
+    monkeypatch.setattr(cache, "using", lambda *_: nullcontext(broken))
     ask(app, "The moon is")
     assert errors(app) == ["It does not run."]
     assert grid_spec(app) == before

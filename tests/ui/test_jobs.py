@@ -1,11 +1,12 @@
 """Work beside the page: results and errors come back, and it stops when the page is left."""
 
+import gc
 import threading
-import time
+import weakref
 
 import pytest
 
-from infoflow.errors import Cancelled
+from infoflow.errors import BadPrompt, Cancelled
 from infoflow.ui import jobs
 
 
@@ -28,64 +29,166 @@ def test_a_stopped_job_hears_of_it_at_its_next_report() -> None:
         job.say("Layer 2 of 2", 1.0)
 
 
-def test_leaving_the_page_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopped = threading.Event()
+class Left(BaseException):
+    """What Streamlit raises in the page's script when it is to run again."""
 
-    def work(job: jobs.Job) -> None:
+
+def leave(*_: object, **__: object) -> None:
+    raise Left
+
+
+class Slow:
+    """Work that reports and reports until it is stopped, or let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[jobs.Job] = []
+        self.running, self.stopped, self.go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self, job: jobs.Job) -> str:
+        self.begun.append(job)
         try:
-            for layer in range(2000):
-                job.say(f"Layer {layer}", layer / 2000)
-                time.sleep(0.01)
+            while not self.go_on.wait(0.01):
+                job.say("Queued at position 1")
+                self.running.set()
         except Cancelled:
-            stopped.set()
+            self.stopped.set()
             raise
+        return "done"
 
-    class Left(BaseException):
-        """What Streamlit raises in the page's script when it is to run again."""
 
-    def leave(*_: object, **__: object) -> None:
-        raise Left
-
-    monkeypatch.setattr(jobs.st, "progress", leave)
+@pytest.mark.parametrize("where", ["empty", "progress"])
+def test_leaving_the_page_stops_the_work_however_early(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`empty` is the first thing that is drawn after the work has begun."""
+    work = Slow()
+    monkeypatch.setattr(jobs.st, where, leave)
     with pytest.raises(Left):
         jobs.run(work, on_cancel=lambda: None, patience=0.05)
-    assert stopped.wait(5)
+    assert work.stopped.wait(5)
+
+
+def test_kept_work_is_listed_before_it_begins_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Slow()
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "empty", leave)
+        jobs.run(work, on_cancel=lambda: None, keep="question", title="A run")
+    (listed,) = jobs.begun()
+    listed.job.stop()
+    assert work.stopped.wait(5)
 
 
 def test_kept_work_outlives_its_page_and_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = [], threading.Event()
-
-    def work(job: jobs.Job) -> str:
-        begun.append(job)
-        while not go_on.is_set():
-            job.say("Queued at position 1")
-            time.sleep(0.01)
-        return "done"
-
-    class Left(BaseException):
-        """What Streamlit raises in the page's script when it is to run again."""
-
-    def leave(*_: object, **__: object) -> None:
-        raise Left
-
+    work = Slow()
     monkeypatch.setattr(jobs.st, "session_state", {})
     with monkeypatch.context() as patch, pytest.raises(Left):
         patch.setattr(jobs.st, "progress", leave)
         jobs.run(work, on_cancel=lambda: None, keep="question", title="A run", patience=0.05)
+    assert work.running.wait(5)
     (listed,) = jobs.begun()
     assert listed.running and listed.title == "A run" and listed.state == "Queued at position 1"
-    go_on.set()
+    work.go_on.set()
     assert jobs.run(work, on_cancel=lambda: None, keep="question") == "done"
-    assert len(begun) == 1 and "Done in" in jobs.begun()[0].state
+    assert len(work.begun) == 1 and "Done in" in jobs.begun()[0].state and not jobs.begun()[0].running
 
-    go_on.clear()
+    second = Slow()
     with monkeypatch.context() as patch, pytest.raises(Left):
         patch.setattr(jobs.st, "progress", leave)
-        jobs.run(work, on_cancel=lambda: None, keep="second", patience=0.05)
+        jobs.run(second, on_cancel=lambda: None, keep="second", patience=0.05)
+    assert second.running.wait(5)
     assert jobs.run(lambda job: "third", on_cancel=lambda: None, keep="third") == "third"
-    with pytest.raises(Cancelled):
-        while begun[1].say("on") is None:
-            time.sleep(0.01)
+    assert second.stopped.wait(5)
+
+
+def test_what_is_at_hand_needs_no_work_but_work_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    never = lambda job: pytest.fail("it was at hand")  # noqa: E731
+    assert jobs.run(never, on_cancel=lambda: None, keep="question", at_hand=lambda: "kept") == "kept"
+    assert jobs.begun() == []
+    work = Slow()
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "progress", leave)
+        jobs.run(work, on_cancel=lambda: None, keep="question", patience=0.05)
+    work.go_on.set()
+    assert jobs.run(work, on_cancel=lambda: None, keep="question", at_hand=lambda: "kept") == "done"
+    assert jobs.run(work, on_cancel=lambda: None, keep="question", at_hand=lambda: "kept") == "kept"
+
+
+def test_places_are_bounded_and_who_waits_is_told() -> None:
+    places, at_once, most = jobs.Places(2), [0], [0]
+    lock, go_on, done = threading.Lock(), threading.Event(), threading.Semaphore(0)
+    two = threading.Semaphore(0)
+
+    def work() -> None:
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        two.release()
+        assert go_on.wait(20)
+        with lock:
+            at_once[0] -= 1
+        done.release()
+
+    threads = [places.begin(work) for _ in range(5)]
+    assert two.acquire(timeout=20) and two.acquire(timeout=20)
+    assert [places.before(t) for t in threads] == [0, 0, 1, 2, 3]
+    go_on.set()
+    for _ in threads:
+        assert done.acquire(timeout=20)
+    assert most[0] == 2
+    for thread in threads:
+        thread.join(20)
+    assert places._free == 2  # as before
+
+
+def test_work_that_waits_for_a_place_says_so_and_never_runs_once_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    full, holds, end = jobs.Places(1), threading.Event(), threading.Event()
+    monkeypatch.setattr(jobs, "_places", lambda: full)
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    first = full.begin(lambda: (holds.set(), end.wait(20)))
+    assert holds.wait(20)
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "progress", leave)
+        jobs.run(lambda job: pytest.fail("it ran"), on_cancel=lambda: None, keep="question", patience=0.05)
+    (waits,) = jobs.begun()
+    assert waits.running and waits.state == "Waiting for a free place, as number 1 …"
+    waits.job.stop()
+    end.set()
+    first.join(20)
+    assert waits.thread is not None
+    waits.thread.join(20)
+    assert waits.state == "The run was stopped." or waits.state.startswith("Stopped")
+
+
+class Held:
+    """Stands for the tensors of a run."""
+
+
+@pytest.mark.parametrize("error", [BadPrompt("too short"), Cancelled("stopped"), ZeroDivisionError("a bug")])
+def test_work_that_failed_keeps_its_words_and_nothing_that_it_held(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while its page is away nor after it was told."""
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    held, begun = [], threading.Event()
+
+    def work(job: jobs.Job) -> None:
+        tensors = Held()
+        held.append(weakref.ref(tensors))
+        begun.set()
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "empty", leave)
+        jobs.run(work, on_cancel=lambda: None, keep="question")
+    (listed,) = jobs.begun()
+    assert listed.thread is not None
+    listed.thread.join(20)
+    gc.collect()
+    assert held[0]() is None
+    with pytest.raises(type(error)):
+        jobs.run(work, on_cancel=lambda: None, keep="question")
+    gc.collect()
+    assert len(held) == 1 and listed.outcome is None
+    assert listed.state == ("Stopped." if isinstance(error, Cancelled) else "too short" if isinstance(error, BadPrompt) else
+                            "Failed; this is a bug of the app.")  # fmt: skip
 
 
 def test_work_ends_when_its_reader_is_gone_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,191 @@
+"""Requests as an application runs them: who waits is told, chance is not held against a model, lack of memory is a sentence."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import infoflow
+from infoflow.analyses import perform, selftest
+from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
+from infoflow.analyses.attribution import AttributionRequest
+from infoflow.analyses.carriers import CarriersRequest
+from infoflow.analyses.flow import FlowRequest
+from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Request, known
+from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
+from infoflow.studies.corrections import CorrectionRequest
+from tests.helpers import tiny
+
+EVERY: list[Request[Any]] = [
+    FlowRequest(prompt="ab"),
+    AttentionRequest(prompt="ab"),
+    CalibrationRequest(length=4, samples=1),
+    AttributionRequest(prompt="ab", target=5),
+    CarriersRequest(prompt="ab", layer=1, position=2, source=1),
+    GenerationRequest(prompt="ab", max_new_tokens=2),
+    LensRequest(prompt="ab"),
+    CorrectionRequest(prompt=("ab",)),
+]
+
+
+def quiet(doing: str, fraction: float) -> None:
+    pass
+
+
+@contextmanager
+def in_use(model: infoflow.Model) -> Iterator[None]:
+    """Another thread has the model's lock, as a long run has."""
+    has, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with model.lock:
+            has.set()
+            assert end.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold)
+        assert has.wait(20)
+        try:
+            yield
+        finally:
+            end.set()
+            held.result(20)
+
+
+def test_every_analysis_is_here() -> None:
+    assert {type(r) for r in EVERY} == set(known().values())
+
+
+def test_what_is_known_of_a_model_is_asked_without_its_lock() -> None:
+    """Two layouts that fit, one of them wrong: settled and tested once, then neither waits for another reader's run."""
+    model = tiny.model("llama")
+    model.candidates = (replace(model.architecture, mlp_norm="input_layernorm"), model.architecture)
+    verdict = perform.self_tested(model, quiet)
+    assert model.architecture == model.candidates[1]
+    with in_use(model), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(perform.self_tested, model, quiet).result(20) is verdict
+        assert pool.submit(model.plan).result(20).mlp_norm == model.candidates[1].mlp_norm
+        assert pool.submit(infoflow.estimate, model, 8).result(20).bytes > 0
+        request = pool.submit(AttributionRequest(prompt="ab", target="a").exactly, model).result(20)
+        assert request.model == model.spec
+
+
+def test_who_waits_for_a_model_is_told_and_may_leave() -> None:
+    model = tiny.model("llama")
+    said: list[str] = []
+
+    def leave(doing: str, fraction: float) -> None:
+        said.append(doing)
+        if "Waiting for the model" in doing:
+            raise Cancelled("left")
+
+    with in_use(model):
+        for work in (lambda: perform.self_tested(model, leave), lambda: perform.run_now(FlowRequest(prompt="ab"), model, leave)):
+            with ThreadPoolExecutor(1) as pool, pytest.raises(Cancelled):
+                pool.submit(work).result(20)
+    assert said[-1].startswith("Waiting for the model: another run")
+    result, cost = perform.run_now(FlowRequest(prompt="ab"), model, quiet)
+    assert result.max_error < 1e-5 and cost.bytes > 0
+
+
+CHANCE = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.07 GB)."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes. Error code 12"),
+    RemoteRunError("lost", "The connection to the service was lost during the run, twice. Try again."),
+]
+
+
+@pytest.mark.parametrize("failure", CHANCE, ids=lambda e: type(e).__name__)
+def test_a_self_test_that_fails_by_chance_is_told_and_not_kept(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch, pytest.raises((TooLarge, RemoteRunError)):
+        patch.setattr(selftest, "decompose", fail)
+        perform.self_tested(model, quiet)
+    assert model.tested is None and perform.self_tested(model, quiet).verdict == "exact"
+
+
+def test_a_verdict_that_measured_nothing_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+    with monkeypatch.context() as patch, pytest.raises(UnsupportedModel, match="does not run on this model .ZeroDivisionError"):
+        patch.setattr(selftest, "decompose", lambda *_, **__: 1 / 0)
+        perform.self_tested(model, quiet)
+    assert model.tested is None and perform.self_tested(model, quiet).verdict == "exact"
+
+
+def test_a_layout_is_not_chosen_by_chance() -> None:
+    """Memory that runs out under the right layout says nothing of it; where none runs, none is kept."""
+    model = tiny.model("llama")
+    right = model.architecture
+    model.candidates = (right, replace(right, mlp_norm="input_layernorm"))
+    with failing(model, MemoryError()), pytest.raises(TooLarge):
+        model.plan()
+    assert model.plan().mlp_norm == right.mlp_norm
+    model = tiny.model("llama")
+    model.candidates = (right, replace(right, mlp_norm="input_layernorm"))
+    with failing(model, ZeroDivisionError("here")), pytest.raises(UnsupportedModel, match="does not run on this model .*here"):
+        model.plan()
+    assert model.plan().mlp_norm == right.mlp_norm
+
+
+@contextmanager
+def failing(model: infoflow.Model, error: Exception) -> Iterator[None]:
+    """The model's second layer raises."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    hook = model._hf.model.layers[1].register_forward_pre_hook(fail)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("request_", EVERY, ids=lambda r: r.analysis)
+def test_memory_that_runs_out_is_a_sentence_with_numbers_and_the_next_run_is_right(request_: Request[Any]) -> None:
+    model = tiny.model("llama")
+    load = lambda spec, say: nullcontext(model)  # noqa: E731
+    before = perform.perform(request_, load, quiet).result
+    for error in CHANCE[:4]:
+        with failing(model, error), pytest.raises(TooLarge, match=r"Memory ran out during the run.*\d GB are free on cpu"):
+            perform.perform(request_, load, quiet)
+        if "4000000" in str(error):
+            with failing(model, error), pytest.raises(TooLarge, match="It wanted 4 MB more"):
+                perform.perform(request_, load, quiet)
+    after = perform.perform(request_, load, quiet).result
+    for name, value in vars(before).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, getattr(after, name))
+    assert type(after) is type(before)
+
+
+def test_memory_that_runs_out_after_the_run_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9.31 GiB for an array")
+
+    with monkeypatch.context() as patch, pytest.raises(TooLarge, match="It wanted 10.0 GB more"):
+        patch.setattr(Provenance, "of", fail)
+        perform.run_now(AttentionRequest(prompt="ab"), model, quiet)
+
+
+def test_another_error_stays_what_it_is() -> None:
+    model = tiny.model("llama")
+    with failing(model, RuntimeError("shapes do not fit")), pytest.raises(RuntimeError, match="shapes do not fit"):
+        infoflow.attention(model, "ab")

@@ -1,0 +1,97 @@
+"""A run that failed is told at every look and not sent again, until the reader says so; nothing it held stays in memory."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from infoflow.analyses.attention import AttentionRequest
+from infoflow.analyses.attribution import AttributionRequest
+from infoflow.analyses.flow import FlowRequest
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge
+from tests.helpers.pages import FLOW, ROOT, ask, button, captions, choose, errors, opened
+
+ATTENTION = str(ROOT / "pages/attention.py")
+
+
+class Held:
+    """Stands for the tensors of a run."""
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list["weakref.ref[Held]"]]:
+    """Runs of a kind fail from now on: one entry a run, with what it held."""
+
+    def _failing(kind: type[Any], error: type[InfoflowError] = BadPrompt) -> list["weakref.ref[Held]"]:
+        runs: list[weakref.ref[Held]] = []
+
+        def run(self: Any, model: Any, on_progress: Any = None) -> None:
+            held = Held()
+            runs.append(weakref.ref(held))
+            try:
+                raise ValueError("the cause holds it too")
+            except ValueError as cause:
+                raise error("It went wrong at layer 3.") from cause
+
+        monkeypatch.setattr(kind, "run", run)
+        return runs
+
+    return _failing
+
+
+LOOK = {FLOW: ("Metric", "projection"), ATTENTION: ("Weights", "contribution")}
+
+
+def _look_around(app: AppTest, page: str) -> AppTest:
+    return choose(app.run(), *LOOK[page]).run()
+
+
+@pytest.mark.parametrize(("page", "kind"), [(FLOW, FlowRequest), (ATTENTION, AttentionRequest)], ids=["flow", "attention"])
+def test_a_failed_run_is_told_again_and_not_sent_again(page: str, kind: type[Any], failing) -> None:  # type: ignore[no-untyped-def]
+    app = opened(page)
+    runs = failing(kind)
+    assert "It went wrong at layer 3." in errors(ask(app, "The dog sat"))
+    assert "It went wrong at layer 3." in errors(_look_around(app, page)) and len(runs) == 1
+    assert "Below is the last good run" in captions(app)
+    gc.collect()
+    assert runs[0]() is None
+    button(app, "Run").click().run()
+    assert "It went wrong at layer 3." in errors(app) and len(runs) == 2
+    ask(app, "Another prompt")
+    assert len(runs) == 3
+
+
+def test_a_cancelled_run_holds_nothing_either(failing) -> None:  # type: ignore[no-untyped-def]
+    app = opened()
+    runs = failing(FlowRequest, Cancelled)
+    ask(app, "The dog sat")
+    gc.collect()
+    assert errors(app) == [] and len(runs) == 1 and runs[0]() is None
+
+
+def test_offers_of_smaller_runs_stay_and_cost_no_run(failing) -> None:  # type: ignore[no-untyped-def]
+    app = opened()
+    runs = failing(FlowRequest, TooLarge)
+    ask(app, "The dog sat on the mat and the cat sat on the hat")
+    offered = [b.label for b in app.button if b.label.startswith("Run by")]
+    assert offered and len(runs) == 1
+    _look_around(app, FLOW)
+    assert [b.label for b in app.button if b.label.startswith("Run by")] == offered and len(runs) == 1
+    button(app, offered[0]).click().run()
+    assert len(runs) == 2
+
+
+def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) -> None:  # type: ignore[no-untyped-def]
+    app = opened()
+    runs = failing(AttributionRequest)
+    app.toggle(key="flow_writers").set_value(True).run()
+    assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
+    app.run()
+    assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
+    gc.collect()
+    assert runs[0]() is None
+    button(app, "Try again").click().run()
+    assert len(runs) == 2
