@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from infoflow.analyses.cost import FLOAT, Estimate
 from infoflow.errors import TooLarge
 from infoflow.models import memory
+from infoflow.models.sizes import Sizes
 from infoflow.settings import settings
 from infoflow.text.amounts import in_words
 from infoflow.text.tokens import Token, groups_of
@@ -38,10 +39,17 @@ def estimate(model: "infoflow.models.model.Model", n_tokens: int, n_sources: int
     copies = (s.mapped_parameters // s.layers + s.d_model * s.hidden) if s.half else 0
     state = rows * s.d_model * (2 if s.parallel else 1)
     floats = state + gram + seen + copies + max(attention, mlp, forward)
-    adds = rows * s.mapped_parameters + T * s.parameters + 4 * s.layers * T * S * S * s.d_model
+    adds = multiply_adds(s, T, S - s.biased)
     moved = s.layers * rows * (8 * s.d_model + 4 * s.hidden)
     seconds = _FIXED_SECONDS + _SECONDS_PER_LAYER * s.layers + _OVERHEAD * adds / model.speed() + moved / _FLOATS_PER_SECOND
     return Estimate(n_tokens=T, n_sources=S, bytes=int(floats * FLOAT + _FIXED_BYTES), seconds=seconds)
+
+
+def multiply_adds(sizes: Sizes, n_tokens: int, n_sources: int) -> int:
+    """Those of one run: the maps on every row, the model's own pass, inner products (in float64, which counts twice)."""
+    s, T = sizes, n_tokens
+    rows, S = T * (n_sources + 1) // 2 + T * s.biased, n_sources + s.biased
+    return rows * s.mapped_parameters + T * s.parameters + 4 * s.layers * T * S * S * s.d_model
 
 
 _FIXED_BYTES, _FIXED_SECONDS, _SECONDS_PER_LAYER, _OVERHEAD, _FLOATS_PER_SECOND = 6e6, 0.02, 0.004, 1.1, 8e8

@@ -146,12 +146,19 @@ def test_what_a_reader_leaves_open_is_settled(demo: infoflow.Model) -> None:
     assert CorrectionRequest(prompt=("a",)).exactly(tiny.model()).form == Form.PLAIN
 
 
-@pytest.mark.parametrize("request_", REQUESTS[2:], ids=lambda r: r.analysis)
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: r.analysis)
 def test_an_estimate_comes_before_the_run(request_: Request[Any], demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("the model ran"))
     monkeypatch.setattr(demo, "generate", lambda *_: pytest.fail("the model wrote"))
     found = request_.estimate(demo)
-    assert found.bytes > 0 and found.n_tokens > 0 and str(found).startswith("about ")
+    read = {
+        "calibration": 1 + 2 * 5,  # a mark, and five tokens said twice
+        "generation": len(demo.chat([("user", PROMPT)])) + 3,
+        "corrections": len(demo.chat([("user", "What?"), ("assistant", "…"), ("user", "No.")])) + 4,
+    }
+    of_prompt = 3 if request_.prompt == (5, 6, 7) else 6
+    assert found.n_tokens == read.get(request_.analysis, of_prompt)
+    assert found.bytes > 0 and str(found).startswith("about ")
 
 
 def test_a_conversation_is_reckoned_with_where_the_two_must_take_turns() -> None:

@@ -67,7 +67,7 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     me.page.get_by_role("button", name="Use here").click()
     me.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=30_000)
     me.settle()
-    assert "tokens in" in me.text() or "each a source" in me.text()
+    assert "tokens, each a source: about" in me.text()
     assert me.page.get_by_role("radio", name="distance").is_checked() and "model=tiny%2Fllama" in me.page.url
     me.page.get_by_role("link", name="Models").click()
     me.settle()

@@ -1,10 +1,13 @@
 """python -m infoflow: files, standard output, exit codes."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from infoflow.cli import main as cli
@@ -32,11 +35,19 @@ def test_without_a_file_json_goes_to_standard_output(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["csv", "parquet", "html", "png", "svg"])
-def test_every_format_is_written(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "begins"),
+    [("csv", b"layer,stage,position"), ("parquet", b"PAR1"), ("html", b"<!DOCTYPE html>"), ("png", b"\x89PNG"), ("svg", b"<svg")],
+)
+def test_every_format_is_written(kind: str, begins: bytes, tmp_path: Path) -> None:
     out = tmp_path / f"flow.{kind}"
     assert cli.main(["flow", PROMPT, "--out", str(out), "--quiet", "--metric", "projection", "--dark"]) == 0
-    assert out.stat().st_size > 1000
+    written = out.read_bytes()
+    assert written.startswith(begins) and len(written) > 1000
+    if kind == "csv":
+        table = pd.read_csv(io.BytesIO(written))
+        np.testing.assert_allclose(table["share"], table["projection"])
+        assert (table["share"] < 0).any()  # as no share by norm is
 
 
 @pytest.mark.parametrize(

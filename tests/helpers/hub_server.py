@@ -23,6 +23,8 @@ class Hub:
         self.gated: set[str] = set()
         self.pause = 0.0
         self.asked: list[str] = []
+        self.sent = 0
+        """bytes of files"""
         self.address = ""
 
     def info(self, name: str) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._head(200, len(content), {"ETag": etag, "X-Repo-Commit": COMMIT})
             if body:
                 for start in range(0, len(content), 1 << 16):
-                    self.wfile.write(content[start : start + (1 << 16)])
+                    hub.sent += self.wfile.write(content[start : start + (1 << 16)])
                     if len(content) > 1 << 18:
                         time.sleep(hub.pause)
             return None

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -41,16 +41,15 @@ def test_nothing_has_no_shares() -> None:
 
 
 @given(arrays(np.float64, (4, 6), elements=st.floats(-3, 3, width=32)))
-def test_shares_sum_to_one_and_match_the_vectors(parts: np.ndarray) -> None:
+def test_shares_match_the_vectors(parts: np.ndarray) -> None:
     whole = parts.sum(0)
-    if np.linalg.norm(whole) < 0.1:
-        return
+    size, lengths = np.linalg.norm(whole), np.linalg.norm(parts, axis=-1)
+    closer = np.maximum(size - np.linalg.norm(whole - parts, axis=-1), 0)
+    assume(size > 0.1 and (closer.sum() > 0.01 or closer.sum() == 0))  # next to nothing has no digits left to compare
     G = parts @ parts.T
-    for metric in metrics.METRICS:
-        total = metrics.shares(G, metric).sum()
-        assert total == pytest.approx(1, abs=1e-6) or (metric == "distance" and total == 0)
+    np.testing.assert_allclose(metrics.shares(G, "norm"), lengths / lengths.sum(), atol=1e-6)
     np.testing.assert_allclose(metrics.shares(G, "projection"), parts @ whole / (whole @ whole), atol=1e-8)
-    assert (metrics.shares(G, "norm") >= 0).all()
+    np.testing.assert_allclose(metrics.shares(G, "distance"), closer / (closer.sum() or 1), atol=1e-5)
 
 
 @given(st.integers(1, 9))

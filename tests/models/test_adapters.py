@@ -3,7 +3,6 @@
 import inspect
 
 import huggingface_hub
-import torch
 import transformers
 from huggingface_hub import constants
 from huggingface_hub.utils._runtime import is_xet_available
@@ -60,4 +59,3 @@ def test_where_the_hub_is_and_what_it_keeps(monkeypatch) -> None:  # type: ignor
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/somewhere")
     assert hub_names.address() == "http://127.0.0.1:9" and hub_names.cache_folder() == "/somewhere"
     assert "tqdm_class" in inspect.signature(huggingface_hub.HfApi.hf_hub_download).parameters
-    assert torch.__version__.startswith("2.")

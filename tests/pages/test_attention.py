@@ -32,8 +32,12 @@ def test_induction_heads_are_named_and_a_threshold_unnames_them() -> None:
     assert len(every) == 48 and sum(r["kind"] == "induction" for r in every) > 5
     choose(app, "Kinds from", "random tokens")
     assert errors(app) == [] and "random tokens said twice" in captions(app) and "mean of 80" in inspected(app)["induction"]
+    app.selectbox(key="head").set_value(3).run()
+    assert inspected(app)["kind"] == "induction" and inspected(app)["induction"].startswith("0.92")
     next(s for s in app.slider if s.label == "Named above").set_value(0.95).run()
-    assert inspected(app)["kind"] == "induction" if float(inspected(app)["induction"].split()[0]) > 0.95 else "diffuse"
+    assert errors(app) == [] and inspected(app)["kind"] == "diffuse" and inspected(app)["induction"].startswith("0.92")
+    app.selectbox(key="head").set_value(2).run()
+    assert inspected(app)["kind"] == "induction" and inspected(app)["induction"].startswith("0.97")
 
 
 def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,23 +46,28 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rows_of(app, "Attention, ")
     assert sum(r["weight"] for r in whole if r["dest"] == 5) == pytest.approx(1, abs=1e-4)
     choose(app, "First token", "masked")
-    assert errors(app) == [] and all(r["weight"] == 0 for r in rows_of(app, "Attention, ") if r["src"] == 0)
+    sink = [r["weight"] for r in rows_of(app, "Attention, ") if r["src"] == 0]
+    assert errors(app) == [] and sink == [0] * len(sink) and sum(r["weight"] for r in whole if r["src"] == 0) > 0.1
+    assert len(sink) == sum(r["src"] == 0 for r in whole)
     choose(app, "First token", "renormalised")
     assert sum(r["weight"] for r in rows_of(app, "Attention, ") if r["dest"] == 5) == pytest.approx(1, abs=1e-4)
     assert "here it is renormalised" in captions(app)
     for level, title in (("layer mean", "mean of 8 maps"), ("mean of all", "mean of 48 maps")):
         choose(app, "Show", level)
         assert errors(app) == [] and any(title in m.value for m in app.markdown)
+    shown = [rows_of(app, "Attention, ")]
     for weights in ("value-weighted", "contribution"):
-        choose(app, "Weights", weights)
-        assert errors(app) == []
+        shown.append(rows_of(choose(app, "Weights", weights), "Attention, "))
+        assert errors(app) == [] and shown[-1] not in shown[:-1]
     next(g for g in app.button_group if g.label == "Also show").set_value(
         ["weightings", "all heads", "arcs", "largest pairs"]
     ).run()
     assert errors(app) == [] and rows_of(app, "Maps of all heads") and rows_of(app, "Arcs")
+    colours = []
     for metric in attention_tables.HEAD_METRICS:
         app.selectbox(key="attn_metric").set_value(metric).run()
-        assert errors(app) == []
+        assert errors(app) == [] and rows_of(app, "All heads by") not in colours
+        colours.append(rows_of(app, "All heads by"))
 
 
 @pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])

@@ -7,9 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 import infoflow
 from infoflow.files.conversations import Conversation, save_conversation
-from infoflow.studies.corrections import CorrectionRequest
 from infoflow.text.conversations import Form
-from infoflow.ui import cache, jobs
 from tests.helpers.pages import ROOT, button, captions, choose, errors, opened, rows_of
 
 PAGE = str(ROOT / "pages/corrections.py")
@@ -79,8 +77,15 @@ def test_a_saved_conversation_is_reopened_and_what_differs_is_said() -> None:
     assert "no saved conversation" in errors(app)[0] and "After: “meow”" in texts(app)
 
 
-def test_what_is_saved_can_be_read(demo) -> None:  # type: ignore[no-untyped-def]
-    found = cache.results(CorrectionRequest(prompt=("What is the capital of France?",)), "", jobs.Job().say)
-    made = found.result.answers[0].generation.provenance
-    kept = json.loads(save_conversation(Conversation(made.model, made.revision, Form.CHAT, ("q",), ("Paris",))))
-    assert kept["model"] == "demo" and kept["revision"] == demo.revision
+def test_what_the_page_saves_it_can_reopen(demo, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    offered: list[bytes] = []
+    monkeypatch.setattr(
+        "infoflow.ui.corrections.save_conversation", lambda kept: offered.append(save_conversation(kept)) or offered[-1]
+    )
+    say(button(opened(PAGE), "New conversation").click().run(), "What color is the sky?")
+    saved = offered[-1]
+    kept = json.loads(saved)
+    assert kept["model"] == "demo" and kept["revision"] == demo.revision and kept["said"] == ["What color is the sky?"]
+    app = opened(PAGE)
+    app.file_uploader(key="talk_file").set_value(("talk.json", saved, "application/json")).run()
+    assert errors(app) == [] and "Answer: “blue”" in texts(app) and not app.warning

@@ -1,5 +1,6 @@
 """What holds on every page: it opens alone, by a link, with any text, and turns bad input into a sentence."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,12 @@ def test_folders_are_off_where_others_can_reach_the_app(monkeypatch: pytest.Monk
 def test_any_text_is_data(prompt: str) -> None:
     app = ask(opened(), prompt)
     assert errors(app) == []
+    before = grid_spec(app)
     for block in (*app.markdown, *app.caption):
         assert not block.allow_html
+    ask(app, "  ")  # the caption of the last good run holds the prompt, with what markdown would take for its own escaped
+    (told,) = [c.value for c in app.caption if c.value.startswith("Below is the last good run")]
+    assert grid_spec(app) == before and not re.search(r"(?<!\\)[*_$`\[<#]", told.replace("\n", " "))
 
 
 @pytest.mark.slow
@@ -91,10 +96,11 @@ def test_a_link_opens_its_prompt() -> None:
 
 def test_two_visitors_keep_their_own_pictures() -> None:
     first, second = opened(), opened()
+    assert grid_spec(first) == grid_spec(second)
     ask(first, "The cat sat on the hat")
     second.run()
     assert second.text_area(key="prompt").value == PRESETS[0].prompt
-    assert grid_spec(first) != grid_spec(second)
+    assert grid_spec(first) != grid_spec(second) == grid_spec(opened())
 
 
 @pytest.mark.parametrize("name", ["information_flow", "attention", "logit_lens", "generation"])

@@ -63,8 +63,10 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     at_first = count(app, "input")
     assert count(slider(app, "Threshold", 0.2), "input") < at_first
     assert count(slider(app, "Threshold", 0.0), "input") > at_first
+    pictures = [drawn(app)]
     for normalisation in ("joint", "separate"):
-        assert errors(choose(app, "Weights", normalisation)) == []
+        assert errors(choose(app, "Weights", normalisation)) == [] and drawn(app) not in pictures
+        pictures.append(drawn(app))
     for level, title in (("layer mean", "Layer 0: mean of 8 maps"), ("one head", "Layer 0, head 0")):
         choose(app, "Show", level)
         assert errors(app) == [] and title in texts(app)

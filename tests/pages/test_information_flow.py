@@ -1,5 +1,6 @@
 """The Information flow page: it answers its controls, and turns bad input into a sentence."""
 
+import json
 import re
 import threading
 from contextlib import nullcontext
@@ -25,9 +26,11 @@ def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.Mo
     app = opened()
     assert errors(app) == []
     assert app.text_area(key="prompt").value == PRESETS[0].prompt
-    assert "bars" in grid_spec(app) or "token_labels" in grid_spec(app)
+    (names,) = [p["value"] for p in json.loads(grid_spec(app))["params"] if p["name"] == "token_labels"]
+    assert names[:4] == ["⟨bos⟩", "When", "Mary", "and"]
     text = " ".join(m.value for m in app.markdown)
-    assert "Worst error" in text and "Logits" in text and "Cancellation" in text and "of the norm" in text
+    assert "same top 8, error" in text and "median" in text and re.search(r"Worst error.*\s+\d.\de-0[67] at layer", text)
+    assert re.search(r"Hidden: ⟨bos⟩.*\s+\d+% of the norm, on average", text)
 
 
 def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
@@ -38,20 +41,29 @@ def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-un
     try:
         app = ask(opened(), "The dog sat on the mat and looked at the moon")
         assert errors(app) == [] and len(passes) == 1
-        before = grid_spec(app)
+        drawn = [grid_spec(app)]
+
+        def is_drawn_anew() -> None:
+            assert errors(app) == [] and grid_spec(app) != drawn[-1]
+            drawn.append(grid_spec(app))
+
         for key, values in (
             ("metric", ["projection", "distance", "norm"]),
-            ("grouping", ["tokens", "custom", "words"]),
+            ("grouping", ["tokens", "custom"]),  # custom groups begin as words
             ("emphasis", ["attention", "MLP"]),
             ("colours", ["ordered", "top 8"]),
         ):
             for value in values:
                 app.segmented_control(key=key).set_value(value).run()
-                assert errors(app) == []
+                is_drawn_anew()
+        app.segmented_control(key="grouping").set_value("words").run()
+        assert errors(app) == [] and grid_spec(app) == drawn[-1]
         app.toggle(key="hide_first").set_value(False).run()
+        is_drawn_anew()
         app.multiselect[0].set_value([app.multiselect[0].options[2]]).run()
+        is_drawn_anew()
         app.slider[0].set_value((1, 3)).run()
-        assert errors(app) == [] and grid_spec(app) != before
+        is_drawn_anew()
         assert len(passes) == 1
         ask(app, "The cat sat on the hat")
         assert len(passes) == 2
@@ -235,8 +247,9 @@ def test_one_source_is_shown_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
     alone = infoflow.decompose(infoflow.load_model("demo"), [40])
     monkeypatch.setattr(cache, "sample", lambda request: alone)
     app = opened()
-    assert errors(app) == [] and alone.n_layers == 6
-    assert "First token" in " ".join(m.value for m in app.markdown)
+    assert errors(app) == [] and len(alone.source_labels) == 1
+    text = " ".join(m.value for m in app.markdown)
+    assert "First token: " in text and "Hidden: " not in text
 
 
 def test_the_first_sentence_is_no_attention_sink() -> None:

@@ -1,8 +1,10 @@
 """What Streamlit does not promise to keep is still there; and every choice of a reader is kept."""
 
 import ast
+import inspect
 import threading
 from pathlib import Path
+from unittest.mock import create_autospec
 
 from streamlit.runtime import Runtime
 from streamlit.runtime.pages_manager import PagesManager
@@ -29,18 +31,32 @@ def test_pages_can_be_sent_through_the_router(monkeypatch) -> None:  # type: ign
     assert not streamlit_names.skips_the_router()
 
 
-def test_without_a_server_a_reader_is_there() -> None:
-    assert get_script_run_ctx() is None or get_script_run_ctx().session_id
-    assert streamlit_names.is_here()()
-    assert callable(Runtime.is_active_session)
+class Reader:
+    """What Streamlit keeps of one visitor while a page's script runs."""
+
+    session_id = "mine"
 
 
-def test_a_thread_can_work_for_a_reader() -> None:
-    ran: list[int] = []
-    thread = streamlit_names.for_this_reader(threading.Thread(target=lambda: ran.append(1)))
+def test_a_reader_is_there_for_as_long_as_their_session_is(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    assert get_script_run_ctx() is None and streamlit_names.is_here()()  # no server: nobody who could leave
+    assert set(inspect.signature(Runtime.is_active_session).parameters) == {"self", "session_id"}
+    active, server = {"mine"}, create_autospec(Runtime, instance=True)
+    server.is_active_session.side_effect = active.__contains__
+    monkeypatch.setattr(Runtime, "_instance", server)
+    monkeypatch.setattr(streamlit_names, "get_script_run_ctx", Reader)
+    here = streamlit_names.is_here()
+    assert here()
+    active.clear()
+    assert not here()
+
+
+def test_a_thread_can_work_for_a_reader(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    reader, seen = Reader(), []
+    monkeypatch.setattr(streamlit_names, "get_script_run_ctx", lambda: reader)
+    thread = streamlit_names.for_this_reader(threading.Thread(target=lambda: seen.append(get_script_run_ctx())))
     thread.start()
     thread.join(10)
-    assert ran == [1]
+    assert seen == [reader]
 
 
 def test_every_choice_of_a_reader_is_kept_between_pages() -> None:
