@@ -19,7 +19,7 @@ import decompose as shared
 from transformers import AutoTokenizer
 
 import infoflow
-from infoflow.analyses import attention, attribution, generation, logit_lens
+from infoflow.analyses import attention, attribution, carriers, generation, logit_lens
 from infoflow.models.catalog import DEMO
 
 NEW = 50
@@ -28,6 +28,10 @@ ANALYSES: dict[str, tuple[Callable[[Any, list[int]], Any], Callable[[Any, int], 
     "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), attribution.needed_bytes),
     "attention": (infoflow.attention, attention.needed_bytes),
     "logit lens": (infoflow.logit_lens, lambda m, n: logit_lens.needed_bytes(m, n, True)),
+    "carriers": (
+        lambda m, ids: infoflow.carriers(m, ids, m.n_layers // 2, len(ids) - 1, 1),
+        lambda m, n: carriers.needed_bytes(m, n, m.n_layers // 2),
+    ),
     f"generate {NEW}": (lambda m, ids: infoflow.generate(m, ids, NEW), lambda m, n: generation.needed_bytes(m, n, NEW)),
 }
 

@@ -66,24 +66,7 @@ def load_model(
     if remote:
         name, folder, revision = _asked(name, revision, folders)
         return _hosted(name, folder, revision, host, key, told)
-    found = resolve(ModelSpec(name=name, revision=revision or "", device=device, dtype=dtype), folders, on_progress)
-    spec = found.spec
-    place, torch_dtype = spec.device, devices.DTYPES[spec.dtype]
-    with _in_words(spec.name):
-        accept = functools.partial(_accept, spec, found.folder)  # refuse before anything large is downloaded or read
-        folder = found.folder or hub.fetch(spec.name, spec.revision, True, accept, on_progress).folder
-        needed = accept(folder)  # it may have been here already
-        through = min(place, "cpu", key=memory.free)  # they go through this machine's memory on their way
-        with ACCOUNT.reserved(needed, through, told), progress.told_to(told), memory.told_when_out(through):
-            _check_room(spec, needed, memory.free(through), through)
-            told("Reading the weights", 0.0)
-            hf_model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, use_safetensors=True, dtype=torch_dtype, attn_implementation="eager", trust_remote_code=False
-            )
-            hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
-            hf_model.to(place)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return Model(hf_model, tokenizer, spec.name, spec.revision)
+    return read(resolve(ModelSpec(name=name, revision=revision or "", device=device, dtype=dtype), folders, told), told)
 
 
 @dataclass(frozen=True)
@@ -112,11 +95,40 @@ def resolve(spec: ModelSpec, folders: bool = True, on_progress: Callable[[str, f
     torch_dtype = torch.float32 if name == "demo" and spec.dtype == "auto" else devices.dtype_of(spec.dtype, place)
     with _in_words(name):
         if folder:
-            commit = fingerprint(folder)
+            commit = fingerprint(folder, on_progress)
         else:
             accept = functools.partial(_accept, replace(spec, name=name, device=place, dtype=_named(torch_dtype)), None)
             commit = hub.fetch(name, revision, False, accept, on_progress).commit
     return Resolved(ModelSpec(name=name, revision=commit, device=place, dtype=_named(torch_dtype)), folder)
+
+
+def read(found: Resolved, told: Callable[[str, float], None]) -> Model:
+    """The model that was found, its weights read into memory.
+
+    Raises:
+        InfoflowError: as `load_model`.
+    """
+    spec = found.spec
+    place = spec.device
+    with _in_words(spec.name):
+        accept = functools.partial(_accept, spec, found.folder)  # refuse before anything large is downloaded or read
+        folder = found.folder or hub.fetch(spec.name, spec.revision, True, accept, told).folder
+        needed = accept(folder)  # it may have been here already
+        through = min(place, "cpu", key=memory.free)  # they go through this machine's memory on their way
+        with ACCOUNT.reserved(needed, through, told), progress.told_to(told), memory.told_when_out(through):
+            _check_room(spec, needed, memory.free(through), through)
+            told("Reading the weights", 0.0)
+            hf_model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=devices.DTYPES[spec.dtype],
+                attn_implementation="eager",
+                trust_remote_code=False,
+            )
+            hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
+            hf_model.to(place)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return Model(hf_model, tokenizer, spec.name, spec.revision)
 
 
 def _named(dtype: torch.dtype) -> str:

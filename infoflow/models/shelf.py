@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from infoflow.models import memory
 from infoflow.models.account import Account
-from infoflow.models.loading import load, resolve
+from infoflow.models.loading import Resolved, read, resolve
 from infoflow.models.model import Model
 from infoflow.models.spec import ModelSpec
 from infoflow.sharing import SharedWork
@@ -115,7 +115,7 @@ class Shelf:
         return place
 
     def _put(self, spec: ModelSpec, folders: bool, say: Say) -> Place:
-        found = resolve(spec, folders, say)
+        found: Resolved = self._loading.do((spec, folders), lambda report: resolve(spec, folders, report), say)
         weights = found.weights
 
         def here() -> Place | None:
@@ -123,9 +123,9 @@ class Shelf:
                 place = next((p for p in self._places if p.weights == weights), None)
                 return None if place is None else self._begin_with(place, spec, folders)
 
-        def read(report: Say) -> None:
+        def put(report: Say) -> None:
             if not any(p.weights == weights for p in self._places):
-                model = load(found.spec, folders=folders, on_progress=report)
+                model = read(found, report)
                 with self._lock:
                     self._places.append(Place(model, weights, next(self._count)))
 
@@ -133,7 +133,7 @@ class Shelf:
             place = here()
             if place is not None:
                 return place
-            self._loading.do(weights, read, say)
+            self._loading.do(weights, put, say)
 
     def _done_with(self, place: Place) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
 """A server on loopback that speaks NDIF's protocol and runs small models: a test tool, and never more.
 
-    python tests/ndif_server.py --port 8901 --model tiny/llama=/path/to/folder [--key UUID] [--min-nnsight 0.8.0]
+    python tests/helpers/ndif_server.py --port 8901 --model tiny/llama=/path/to/folder [--key UUID] [--min-nnsight 0.8.0]
 
 It runs the code it is sent, in this process of its own, so that whatever a block needs beyond torch is missing here as it
 is there; and a block that reads a parameter is refused, as the service's sandbox refuses it. `POST /_fault` {"mode": ...}
@@ -201,6 +201,7 @@ class Server:
             await self._say(job, Status.ERROR, "".join(traceback.format_exception(error)))
             return
         job.record["sent"] = len(blob)
+        job.record["by"] = "message" if len(blob) <= self.options.max_inline else "download"
         if len(blob) <= self.options.max_inline:
             await self._say(job, Status.COMPLETED, data=blob)
         else:

@@ -11,6 +11,8 @@ import pytest
 from infoflow.errors import Cancelled, UnsupportedModel
 from infoflow.models import shelf as shelves
 from infoflow.models.account import Account
+from infoflow.models.loading import Resolved
+from infoflow.models.model import Model
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from tests.helpers import hub_server
@@ -23,15 +25,15 @@ def quiet(doing: str, fraction: float) -> None:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[ModelSpec]:
     """What was read into memory."""
-    read: list[ModelSpec] = []
+    seen: list[ModelSpec] = []
 
-    def load(spec: ModelSpec, **more: object) -> object:
-        read.append(spec)
-        return plain(spec, **more)
+    def read(found: Resolved, report: Callable[[str, float], None]) -> Model:
+        seen.append(found.spec)
+        return plain(found, report)
 
-    plain: Callable[..., object] = shelves.load
-    monkeypatch.setattr(shelves, "load", load)
-    return read
+    plain = shelves.read
+    monkeypatch.setattr(shelves, "read", read)
+    return seen
 
 
 def _take(shelf: Shelf, *asked: ModelSpec) -> list[object]:
@@ -62,15 +64,15 @@ def test_a_branch_and_its_commit_are_one_model(server: hub_server.Hub, loads: li
 
 def test_two_who_ask_at_once_load_it_once_and_one_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf, begun, go_on, waiting = Shelf(), threading.Event(), threading.Event(), threading.Event()
-    plain, read = shelves.load, []
+    plain, reads = shelves.read, []
 
-    def slow(spec: ModelSpec, **more: object) -> object:
-        read.append(spec)
+    def slow(found: Resolved, report: Callable[[str, float], None]) -> Model:
+        reads.append(found)
         begun.set()
         assert go_on.wait(20)
-        return plain(spec, **more)  # type: ignore[arg-type]
+        return plain(found, report)
 
-    monkeypatch.setattr(shelves, "load", slow)
+    monkeypatch.setattr(shelves, "read", slow)
 
     def impatient(doing: str, fraction: float) -> None:
         if begun.is_set():
@@ -87,7 +89,7 @@ def test_two_who_ask_at_once_load_it_once_and_one_may_leave(monkeypatch: pytest.
         assert shelf.held() == [] and shelf.look(ModelSpec(), True) is None  # looking meanwhile waits for nothing
         go_on.set()
         one.result(60)
-    assert len(read) == 1 and [users for _, users in shelf.held()] == [0]
+    assert len(reads) == 1 and [users for _, users in shelf.held()] == [0]
 
 
 def test_a_model_in_use_goes_when_its_last_user_is_done() -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,10 +147,9 @@ def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> No
             raise Cancelled("The run was stopped.")
 
     service.fault("silent")
-    started = time.monotonic()
     with pytest.raises(Cancelled):
         infoflow.decompose(model.through(remote.Connection(service.host, KEY, stop)), "ab")
-    assert time.monotonic() - started < 10
+    assert len(said) == 6  # at the very report at which it was stopped
     assert infoflow.decompose(model, "ab").max_error < 1e-5
 
 
@@ -190,10 +188,9 @@ def test_a_revision_is_unknown_where_the_service_says_none_or_several() -> None:
 @pytest.mark.slow
 def test_a_client_too_old_and_a_model_not_served_are_told(start, hosted) -> None:  # type: ignore[no-untyped-def]
     newer = start("--min-nnsight=99.0")
-    with pytest.raises(RemoteRunError, match="newer nnsight"):
-        infoflow.decompose(hosted("llama", newer), "ab")
-    with pytest.raises(RemoteRunError, match="can't run this model now|newer nnsight"):
-        infoflow.decompose(hosted("gpt2", newer), "ab")
+    for family in ("llama", "gpt2"):  # served or not: it is refused before that is looked at
+        with pytest.raises(RemoteRunError, match="newer nnsight"):
+            infoflow.decompose(hosted(family, newer), "ab")
 
 
 def test_a_model_that_is_not_served_is_told(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
@@ -218,8 +215,9 @@ def test_a_service_that_dies_or_is_not_there_is_told(start, hosted) -> None:  # 
 
 @pytest.mark.slow
 def test_results_above_the_limit_come_by_download(start, hosted) -> None:  # type: ignore[no-untyped-def]
-    model = hosted("llama", start("--max-inline=10"))
-    assert infoflow.decompose(model, "ab").max_error < 1e-5
+    downloads = start("--max-inline=10")
+    model = hosted("llama", downloads)
+    assert infoflow.decompose(model, "ab").max_error < 1e-5 and downloads.received()[-1]["by"] == "download"
 
 
 @pytest.mark.slow

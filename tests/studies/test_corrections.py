@@ -112,9 +112,9 @@ def test_biases_are_a_part_of_their_own() -> None:
     model = tiny.model("qwen2")
     found = infoflow.correct(model, "ab", "cd", one_word=False)
     (change,) = found.changes
-    if change.difference is not None:
-        assert change.to_frame()["part"].iloc[-1] == "bias"
-        assert change.to_frame()["logit"].sum() == pytest.approx(change.difference.total, rel=1e-3, abs=1e-3)
+    assert change.difference is not None and abs(change.difference.total) > 0.01
+    assert change.to_frame()["part"].iloc[-1] == "bias"
+    assert change.to_frame()["logit"].sum() == pytest.approx(change.difference.total, rel=1e-3, abs=1e-3)
     assert found.answers[0].form == "plain text"
 
 
