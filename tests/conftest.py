@@ -2,6 +2,7 @@
 
 import beartype  # noqa: F401  isort: skip
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.helpers import tiny  # noqa: E402
 from tests.helpers.loopback import KEY, OTHER, Service, start_service  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(scope="session")
