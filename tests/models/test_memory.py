@@ -67,5 +67,7 @@ def test_steps_in_between_take_an_eighth_within_bounds(allowed: int, chunk: int)
 
 def test_what_needs_more_than_is_allowed_is_refused_and_no_less() -> None:
     memory.refuse(2 * GB, 2 * GB, "It needs", "Shorten it")
-    with pytest.raises(TooLarge, match=r"^It needs about 2\.0 GB; 2\.0 GB are allowed\. Shorten it, or set INFOFLOW_MAX_MEMORY_MB"):
+    with pytest.raises(
+        TooLarge, match=r"^It needs about 2\.0 GB; 2\.0 GB are allowed\. Shorten it, or set INFOFLOW_MAX_MEMORY_MB"
+    ):
         memory.refuse(2 * GB + 1, 2 * GB, "It needs", "Shorten it")
