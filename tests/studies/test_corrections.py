@@ -86,6 +86,7 @@ def test_the_flip_by_hand(paris: "infoflow.Correction") -> None:
     assert flips([1, -1, 2], [0, 0, 0]) == (2, 0)  # ahead, behind again, ahead for good
     assert flips([1, 1, 1], [3, 0, 0]) == (0, 1)
     assert flips([-1, 0, 1], [9, 9, 0]) == (2, 2)  # level is not ahead
+    assert flips([-1, 1, 0], [0, 0, 0])[0] is None  # level at the output, as rounded logits can be
     assert replace(change, difference=None).flips_at is None
 
 
