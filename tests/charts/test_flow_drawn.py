@@ -60,6 +60,11 @@ def test_every_bar_stands_in_its_cell_and_is_as_wide_as_its_shares(emphasis: str
     )
     for one, other in zip(found, wanted, strict=True):
         assert one[:4] == pytest.approx(other[:4], abs=0.03) and one[4] == other[4]
+    said = [bar["description"] for bar in drawn.of("rect", "bars") if (bar["x"], bar["fill"]) == (128, COLOURS[1])]
+    told = "share: 50.0%; at position of: one; position: 1; layer: {}; row: {}"
+    assert [text[text.index("share") :] for text in said] == [
+        told.format(layer, row) for layer in (3, 4) for row in ("after attention", "after MLP")
+    ]
     ground = sorted(box(cell) for cell in drawn.of("rect", "ground"))
     hulls = sorted((100 * p + 6, 100 * p + 94, *vertical(*row, layers=2)) for row in rows.values() for p in range(4))
     for one, other in zip(ground, hulls, strict=True):
@@ -176,6 +181,7 @@ def test_a_traced_source_stays_bright_and_a_chosen_cell_is_outlined() -> None:
     (ring,) = [item for item in drawn.of("rect") if item.get("stroke") == LIGHT.text]
     top, bottom = vertical(0.52 - 0.015, 0.42 + 0.03, 1)
     assert box(ring) == pytest.approx((104, 196, top, bottom), abs=0.03) and ring["fillOpacity"] == 0
+    assert {b["opacity"] for b in grid(frame).of("rect", "bars")} == {1}
     pale = {b["opacity"] for b in grid(frame, picked={"pin": {"source": 0}}).of("rect", "bars") if b["fill"] == COLOURS[1]}
     assert pale == {0.12}
 
