@@ -215,7 +215,7 @@ def test_the_sources_of_a_cell_are_bars_from_zero_with_their_numbers_beside_them
 
 def test_bars_of_one_sign_start_at_the_edge() -> None:
     for shares, edge in (([0.5, 0.25], 0), ([-0.5, -0.25], 1)):
-        sources = pd.DataFrame({"source": [0, 7], "source_label": ["a", "b"], "logit": shares})
+        sources = pd.DataFrame({"source": [0, 3], "source_label": ["a", "b"], "logit": shares})
         drawn = drawing(charts.cell_bars(sources, COLOURS, "logit", percent=False))
         a, b = (box(item) for item in drawn.of("rect"))
         assert drawn.of("rect")[1]["fill"] == LIGHT.rest
