@@ -78,6 +78,11 @@ def test_the_map_of_all_heads_names_their_kind() -> None:
     assert by["value"].tolist() == pytest.approx([0.5, 0.15, 0.15, 0.15]) and by["kind"][3] == "induction"
 
 
+def test_heads_whose_scores_are_not_known_have_no_number() -> None:
+    none = heads.HeadScores(scores=np.full((3, 2, 2), np.nan), eligible=(0, 0, 0), basis="this prompt")
+    assert tables.head_map(made.attention(PATTERN), "kind", none, 0.4)["value"].tolist() == [0] * 4
+
+
 def test_one_head_in_words() -> None:
     rows = dict(tables.inspector(made.attention(PATTERN), 0, 1, scores(), 0.5).itertuples(index=False))
     assert rows == {
