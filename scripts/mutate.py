@@ -213,7 +213,7 @@ def passes(root: Path, tests: list[str], timeout: float) -> bool:
 
 def preload(root: Path) -> None:
     """Import here, once for all forks, the libraries that the last run had loaded."""
-    for name in (root / LOADED).read_text().split("\n"):
+    for name in (root / LOADED).read_text().split("\n") if (root / LOADED).exists() else ():
         with contextlib.suppress(Exception):  # what can't be imported by itself is left to each fork
             importlib.import_module(name)
 
