@@ -89,12 +89,13 @@ class Change(Result):
     @property
     def flips_at(self) -> int | None:
         """The first row of the lens from which the new answer is ahead of the old one up to the output; None where the answer
-        did not change."""
+        did not change, or the two are level at the output, as rounded logits can be."""
         if self.difference is None:
             return None
         lead = self.lens.target_logits[:, -1, 1] - self.lens.target_logits[:, -1, 0]
         behind = np.nonzero(lead <= 0)[0]
-        return int(behind[-1]) + 1 if len(behind) else 0
+        first = int(behind[-1]) + 1 if len(behind) else 0
+        return first if first < len(lead) else None
 
     @property
     def wins_at(self) -> int:

@@ -84,7 +84,8 @@ def said(change: Change) -> str:
         return f"{same}: there is no lead of one over the other to split."
     lead = f"The output's logit of “{new}” is {change.difference.total:.2f} above that of “{old}”."
     rows = change.lens.rows
-    assert change.flips_at is not None
+    if change.flips_at is None:
+        return f"{lead} Read layer by layer, the two are level at the output: neither is ahead for good."
     ahead, wins = row_title(rows[change.flips_at]), row_title(rows[min(change.wins_at, len(rows) - 1)])
     return (
         f"{lead} Read layer by layer, it is ahead for good from “{ahead}” on, and the likeliest of all tokens from “{wins}” on."

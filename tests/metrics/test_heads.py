@@ -79,7 +79,43 @@ def test_sinks_are_masked_or_renormalised_never_in_silence() -> None:
     np.testing.assert_allclose(even[1], [0.5, 0.5, 0])  # the raw pattern is as it was
 
 
+def test_rows_that_lack_something_are_scaled_to_what_they_were() -> None:
+    """In families with a sink in the softmax rows sum to less than 1: hiding a token must not fill that up."""
+    lacking = pattern([[0.7], [0.2, 0.6], [0.1, 0.2, 0.4]])
+    whole = heads.without_sinks(np.concatenate([lacking, 0.5 * lacking]), [0], renormalise=True)
+    np.testing.assert_allclose(whole[0, 0], [[0, 0, 0], [0, 0.8, 0], [0, 0.7 / 3, 1.4 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(whole[1], 0.5 * whole[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        heads.without_sinks(lacking, [0, 1], renormalise=True)[0, 0, 1:], [[0, 0, 0], [0, 0, 0.7]], rtol=1e-6
+    )
+
+
+def test_every_head_is_measured_by_itself() -> None:
+    """Two layers of three heads: numbers of one head are those that it has alone."""
+    draw = np.random.default_rng(0)
+    some = np.tril(draw.random((2, 3, 5, 5)))
+    some /= some.sum(-1, keepdims=True)
+    ids = [5, 6, 5, 6, 7]
+    for measure in (heads.entropy, heads.concentration, heads.sink_share):
+        found = measure(some)
+        for layer, head in np.ndindex(2, 3):
+            assert found[layer, head] == pytest.approx(measure(some[layer : layer + 1, head : head + 1])[0, 0])
+    scores, alone = heads.score(some, ids).scores, heads.score(some[1:, 2:], ids).scores
+    assert scores.shape == (3, 2, 3) and scores[:, 1, 2] == pytest.approx(alone[:, 0, 0])
+    assert scores[0, 1, 2] == pytest.approx(np.mean([some[1, 2, i, i - 1] for i in range(1, 5)]))
+    assert heads.sink_share(pattern([[1], [0.25, 0.75]]))[0, 0] == pytest.approx(0.25)
+    assert heads.sink_share(np.ones((2, 3, 1, 1))).tolist() == [[1, 1, 1]] * 2
+
+
+def test_a_threshold_is_passed_by_what_is_above_it() -> None:
+    level = heads.HeadScores(scores=np.array([0.4, 0.3, 0.2]).reshape(3, 1, 1), eligible=(1, 1, 1), basis="this prompt")
+    assert level.labels()[0, 0] == "diffuse" and level.labels(0.39)[0, 0] == "previous token"
+
+
 def test_the_largest_pairs_leave_a_token_on_itself_out() -> None:
     weights = np.array([[1, 0, 0], [0.4, 0.6, 0], [0.1, 0.7, 0.2]])
     assert heads.top_pairs(weights, 2).tolist() == [[2, 1], [1, 0]]
     assert heads.top_pairs(weights[:1, :1], 5).tolist() == []
+    tied = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0]])
+    assert heads.top_pairs(tied, 2).tolist() == [[1, 0], [2, 0]]  # in reading order where they are equal
+    assert heads.top_pairs(np.array([[0.9, 0], [0, 0.9]]), 3).tolist() == []

@@ -12,7 +12,7 @@ from infoflow.files.conversations import Conversation, load_conversation, save_c
 from infoflow.studies import corrections
 from infoflow.tables import corrections as tables
 from infoflow.text.conversations import Form
-from tests.helpers import tiny
+from tests.helpers import made, tiny
 
 QUESTION, WRONG = "What is the capital of France?", "No, the answer is Rome."
 
@@ -86,6 +86,7 @@ def test_the_flip_by_hand(paris: "infoflow.Correction") -> None:
     assert flips([1, -1, 2], [0, 0, 0]) == (2, 0)  # ahead, behind again, ahead for good
     assert flips([1, 1, 1], [3, 0, 0]) == (0, 1)
     assert flips([-1, 0, 1], [9, 9, 0]) == (2, 2)  # level is not ahead
+    assert flips([-1, 1, 0], [0, 0, 0])[0] is None  # level at the output, as rounded logits can be
     assert replace(change, difference=None).flips_at is None
 
 
@@ -134,6 +135,41 @@ def test_the_first_word_is_the_answer(said: tuple[str, ...], text: str, demo: "i
     pieces = tuple(infoflow.text.tokens.Token(4 if t == "<end>" else 1000 + i, t) for i, t in enumerate(said))
     gen = replace(infoflow.generate(demo, "a", 1), pieces=pieces, n_prompt=0)
     assert corrections._said(demo, gen, True) == text
+
+
+@pytest.mark.parametrize(("one_word", "text"), [(True, "swimming"), (False, "swimming pools.")])
+def test_an_answer_is_its_first_word_or_its_first_line(
+    one_word: bool, text: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks: for an answer, for a conversation, or with a request; and the conversation goes on with it."""
+    said = tuple(infoflow.text.tokens.Token(1000 + i, t) for i, t in enumerate((" swim", "ming", " pools", ".", "\n", "more")))
+    asked: list[corrections.GenerationRequest] = []
+
+    def run(request: corrections.GenerationRequest, model: "infoflow.Model", told: object = None) -> "infoflow.Generation":
+        asked.append(request)
+        pieces = (*model.encode(request.prompt), *said)
+        return replace(made.generation([[1.0]], 1), pieces=pieces, n_prompt=len(pieces) - len(said))
+
+    monkeypatch.setattr(corrections.GenerationRequest, "run", run)
+    monkeypatch.setattr(corrections.LensRequest, "run", lambda *_: made.lens([[1], [1], [1]]))
+    more = {"form": "plain text", "one_word": one_word, "max_new_tokens": 7}
+    assert corrections.answer(demo, [("user", "a")], **more).text == text
+    found = infoflow.correct(demo, "a", ["b", "c"], **more)
+    assert [a.text for a in found.answers] == [text] * 3 and found.turns[1] == found.turns[-1] == ("assistant", text)
+    assert corrections.CorrectionRequest(prompt=("a",), form=Form.PLAIN, one_word=one_word).run(demo).answers[0].text == text
+    assert [r.max_new_tokens for r in asked] == [7, 7, 7, 7, 12]
+
+
+def test_parts_of_a_conversation_are_named_in_order(demo: "infoflow.Model") -> None:
+    turns = (("user", "a "), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e"))
+    ids = corrections.written_out(demo, turns, Form.PLAIN)
+    gen = replace(made.generation([[1.0]], 1), pieces=demo.encode((*ids, 5)), n_prompt=len(ids))
+    names, part_of = corrections.parts_of(demo, made.answer(turns=turns, generation=gen))
+    assert names == ("start", "question: a", "answer 1: b", "correction 1: c", "answer 2: d", "correction 2: e", "answer cue")
+    assert part_of[0] == 0 and part_of == sorted(part_of) and set(part_of) == set(range(7))
+    whole = [t.text for t in gen.pieces[: len(ids)]]
+    for number, letter in enumerate("abcde", 1):
+        assert letter in "".join(t for t, p in zip(whole, part_of, strict=True) if p == number)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,272 @@
+"""Which changes to the code would no test notice? Single-point mutants of chosen files, each run against that file's tests.
+
+    .venv/bin/python scripts/mutate.py infoflow/charts/flow.py infoflow/metrics --mutants 40 --seed 1
+
+Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Work is
+done on a copy, the working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in
+the tests or a change that nobody could see. Run it where processes can be forked: libraries are imported once.
+"""
+
+import argparse
+import ast
+import contextlib
+import difflib
+import importlib
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LEFT_BEHIND = shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__", ".hypothesis", "dist", "artifacts")
+LOADED, OURS = ".loaded", {"infoflow", "tests", "conftest", "__main__", "mutate"}
+SWAPPED = {
+    "<": ("<=", ">="), "<=": ("<", ">"), ">": (">=", "<="), ">=": (">", "<"), "==": ("!=",), "!=": ("==",), "is": ("is not",),
+    "is not": ("is",), "in": ("not in",), "not in": ("in",), "+": ("-",), "-": ("+",), "*": ("/",), "/": ("*",), "//": ("*",),
+    "%": ("//",), "**": ("*",), "and": ("or",), "or": ("and",), "&": ("|",), "|": ("&",),
+}  # fmt: skip
+WRITTEN: dict[type, str] = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.Is: "is", ast.IsNot: "is not",
+    ast.In: "in", ast.NotIn: "not in", ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//",
+    ast.Mod: "%", ast.Pow: "**", ast.And: "and", ast.Or: "or", ast.BitAnd: "&", ast.BitOr: "|",
+}  # fmt: skip
+NAMES = {"min": "max", "max": "min", "amin": "amax", "amax": "amin", "maximum": "minimum", "minimum": "maximum"}
+NAMES |= {"any": "all", "all": "any"}
+COSMETIC = set(
+    "fontSize labelFontSize fontWeight labelPadding labelLimit labelFlush labelOverlap labelAngle labelColor titleColor dx dy"
+    " strokeWidth strokeDash cornerRadius size opacity fillOpacity tickCount tickMinStep gradientLength gradientThickness limit"
+    " ticks grid domain_line padding paddingInner angle strict check capture_output point clip nice interpolate".split()
+)
+"""keywords that say how something looks, or guard against what can't happen: not mutated"""
+ELSEWHERE = {  # file or folder -> its tests, where they are not tests/<room>/test_<file>.py
+    "infoflow/charts": ["tests/charts", "tests/pictures"],
+    "infoflow/pictures": ["tests/pictures", "tests/charts", "tests/analyses/test_pictures.py"],
+    "infoflow/tables": ["tests/tables", "tests/charts", "tests/analyses", "tests/studies"],
+    "infoflow/metrics": ["tests/metrics", "tests/tables"],
+    "infoflow/traced/frozen.py": ["tests/traced", "tests/analyses/test_flow.py", "tests/analyses/test_attribution.py"],
+    "infoflow/traced/experts.py": ["tests/traced", "tests/analyses/test_flow.py"],
+    "infoflow/traced": ["tests/traced", "tests/analyses"],
+    "infoflow/analyses/flow_cost.py": ["tests/analyses/test_flow_cost.py", "tests/analyses/test_cost.py"],
+    "infoflow/models/memory.py": ["tests/models/test_memory.py", "tests/analyses/test_cost.py"],
+    "infoflow/ndif/run.py": ["tests/ndif/test_download.py", "tests/ndif/test_hosted_runs.py"],
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A file with one point changed."""
+
+    file: str
+    text: str
+    line: int
+    """where it is changed"""
+    diff: tuple[str, str]
+    """that line before and after"""
+
+
+def points(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes that compute something: no annotations, decorators, f-strings, messages of errors, looks, or imports for types."""
+    if isinstance(tree, ast.JoinedStr | ast.Import | ast.ImportFrom) or _for_types(tree):
+        return
+    yield tree
+    for name, value in ast.iter_fields(tree):
+        if name in ("annotation", "returns", "decorator_list", "type_params") or (isinstance(tree, ast.Raise) and name == "exc"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and not (isinstance(child, ast.keyword) and child.arg in COSMETIC):
+                if isinstance(tree, ast.Dict) and name == "values" and _key_of(tree, child) in COSMETIC:
+                    continue
+                yield from points(child)
+
+
+def _for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _key_of(node: ast.Dict, value: ast.AST) -> object:
+    key = node.keys[next(i for i, v in enumerate(node.values) if v is value)]
+    return key.value if isinstance(key, ast.Constant) else None
+
+
+def mutants(file: str, text: str) -> list[Mutant]:
+    """Every single-point mutant of a file, those that parse to the same left out."""
+    tree, lines = ast.parse(text), text.encode().splitlines(keepends=True)
+    start = [0]
+    for line in lines:
+        start.append(start[-1] + len(line))
+    source, same, found = text.encode(), ast.dump(tree), {}
+
+    def at(node: ast.AST, end: bool = False) -> int:
+        where = (node.end_lineno, node.end_col_offset) if end else (node.lineno, node.col_offset)  # type: ignore[attr-defined]
+        return start[where[0] - 1] + where[1]
+
+    for node in points(tree):
+        for first, last, new in _changes(node, source, at):
+            changed = (source[:first] + new.encode() + source[last:]).decode()
+            try:
+                if ast.dump(ast.parse(changed)) == same:
+                    continue
+            except SyntaxError:
+                continue
+            pair = [d for d in difflib.unified_diff(text.splitlines(), changed.splitlines(), n=0, lineterm="")][3:]
+            before, after = (next((d for d in pair if d[0] == sign), sign) for sign in "-+")
+            found.setdefault(changed, Mutant(file, changed, source[:first].count(b"\n") + 1, (before, after)))
+    return list(found.values())
+
+
+def _changes(node, source, at) -> Iterator[tuple[int, int, str]]:  # type: ignore[no-untyped-def]
+    """What is put in place of which bytes, by the kind of node."""
+    pairs: list[tuple[ast.AST, ast.AST, ast.AST]] = []
+    whole = (at(node), at(node, True)) if hasattr(node, "lineno") else (0, 0)
+    written = source[whole[0] : whole[1]].decode()
+    if isinstance(node, ast.Compare):
+        pairs = list(zip([node.left, *node.comparators], node.ops, node.comparators, strict=False))
+    elif isinstance(node, ast.BinOp):
+        pairs = [(node.left, node.op, node.right)]
+    elif isinstance(node, ast.AugAssign):
+        pairs = [(node.target, node.op, node.value)]
+    elif isinstance(node, ast.BoolOp):
+        pairs = [(a, node.op, b) for a, b in zip(node.values, node.values[1:], strict=False)]
+    for left, op, right in pairs:
+        between = (at(left, True), at(right))
+        said = WRITTEN.get(type(op), "")
+        for new in SWAPPED.get(said, ()):
+            pattern = re.escape(said).replace(r"\ ", r"\s+")
+            yield *between, re.sub(pattern, new, source[between[0] : between[1]].decode(), count=1)
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield *whole, str(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield from ((*whole, f"({node.value!r} {step})") for step in ("+ 1", "- 1"))
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub) and not isinstance(node.operand, ast.Constant):
+        yield whole[0], at(node.operand), ""
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield *whole, "return None"
+    elif isinstance(node, ast.Slice):
+        for bound in (node.lower, node.upper):
+            if bound is not None and not isinstance(bound, ast.Constant):
+                yield at(bound), at(bound, True), f"({source[at(bound) : at(bound, True)].decode()} + 1)"
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range" and not isinstance(node.args[-1], ast.Constant):
+        end = node.args[min(1, len(node.args) - 1)]
+        yield at(end), at(end, True), f"({source[at(end) : at(end, True)].decode()} - 1)"
+    elif isinstance(node, ast.Name | ast.Attribute) and written.rpartition(".")[2] in NAMES:
+        yield whole[1] - len(written.rpartition(".")[2]), whole[1], NAMES[written.rpartition(".")[2]]
+    if isinstance(node, ast.If | ast.IfExp | ast.While | ast.comprehension):
+        for test in node.ifs if isinstance(node, ast.comprehension) else [node.test]:
+            if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp):
+                yield at(test), at(test, True), f"(not {source[at(test) : at(test, True)].decode()})"
+    stands = isinstance(node, ast.AugAssign | ast.Raise | ast.Continue | ast.Break)
+    stands = stands or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant))
+    if stands or (isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name)):
+        yield *whole, "pass"
+
+
+def tests_of(file: str, root: Path) -> list[str]:
+    """The tests that belong to a file: its own, those named in `ELSEWHERE`, else its room's."""
+    room, name = file.split("/")[1], Path(file).stem
+    own = f"tests/{room}/test_{name}.py"
+    named = ELSEWHERE.get(file) or ELSEWHERE.get(f"infoflow/{room}") or ([] if (root / own).exists() else [f"tests/{room}"])
+    found = [t for t in dict.fromkeys([own, *named]) if (root / t).exists()]
+    return [t for t in found if t == own or own not in _within(t, root)] if len(found) < 2 else found
+
+
+def _within(folder: str, root: Path) -> set[str]:
+    return {str(p.relative_to(root)) for p in (root / folder).glob("**/*.py")}
+
+
+def passes(root: Path, tests: list[str], timeout: float) -> bool:
+    """Run tests in a process forked from this one; what takes too long has failed."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.chdir(root)
+        sys.path.insert(0, str(root))
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        import pytest
+
+        code = 1
+        try:
+            code = int(
+                pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-m", "not slow and not browser", *tests])
+            )
+            (root / LOADED).write_text("\n".join(name for name in sys.modules if name.split(".")[0] not in OURS))
+        finally:
+            os._exit(code)
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def preload(root: Path) -> None:
+    """Import here, once for all forks, the libraries that the last run had loaded."""
+    for name in (root / LOADED).read_text().split("\n") if (root / LOADED).exists() else ():
+        with contextlib.suppress(Exception):  # what can't be imported by itself is left to each fork
+            importlib.import_module(name)
+
+
+def chosen(files: list[str], root: Path, most: int, seed: int) -> list[Mutant]:
+    """`most` mutants, as many of each file as its fellows have where it has so many."""
+    draw, by_file = random.Random(seed), []
+    for file in files:
+        found = mutants(file, (root / file).read_text())
+        draw.shuffle(found)
+        by_file.append(found)
+    turns = [m for turn in range(max(map(len, by_file))) for of in by_file for m in of[turn : turn + 1]]
+    return sorted(turns[:most], key=lambda m: (m.file, m.line))
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("files", nargs="+", help="files or folders under infoflow/")
+    asked.add_argument("--mutants", type=int, default=50)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--timeout", type=float, default=300.0, help="seconds for one mutant's tests")
+    asked.add_argument("--tests", nargs="+", help="these instead of the ones that belong to each file")
+    given = asked.parse_args()
+    sys.dont_write_bytecode = True  # two mutants of one second and one size would share a compiled file
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(shutil.copytree(ROOT, Path(place) / "copy", ignore=LEFT_BEHIND))
+        paths = [p for f in given.files for p in (sorted((root / f).glob("**/*.py")) if (root / f).is_dir() else [root / f])]
+        files = [str(p.relative_to(root)) for p in paths if p.stem != "__init__"]
+        tried: dict[str, list[bool]] = {file: [] for file in files}
+        sound: dict[tuple[str, ...], bool] = {}
+        for mutant in chosen(files, root, given.mutants, given.seed):
+            tests = given.tests or tests_of(mutant.file, root)
+            if tuple(tests) not in sound:
+                sound[tuple(tests)] = passes(root, tests, 4 * given.timeout)
+                preload(root)
+                print(f"{mutant.file}: {' '.join(tests)}{'' if sound[tuple(tests)] else ' FAIL AS THEY ARE'}", flush=True)
+            if not sound[tuple(tests)]:
+                continue
+            path = root / mutant.file
+            before = path.read_text()
+            path.write_text(mutant.text)
+            survived = passes(root, tests, given.timeout)
+            path.write_text(before)
+            tried[mutant.file].append(not survived)
+            if survived:
+                print(f"{mutant.file}:{mutant.line}\n  {mutant.diff[0]}\n  {mutant.diff[1]}", flush=True)
+    for file, caught in tried.items():
+        if caught:
+            print(f"{sum(caught):4} of {len(caught):4} caught  {file}")
+    every = [c for caught in tried.values() for c in caught]
+    print(f"{sum(every):4} of {len(every):4} caught, seed {given.seed}")
+
+
+if __name__ == "__main__":
+    main()

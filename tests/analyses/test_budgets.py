@@ -1,0 +1,197 @@
+"""Memory and time of every analysis reckoned by hand for a model of a few numbers, and what is refused or offered by them."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from infoflow.analyses import attention, attribution, carriers, cost, flow, flow_cost, generation, logit_lens
+from infoflow.analyses.cost import Estimate
+from infoflow.errors import TooLarge
+from infoflow.models import memory
+from infoflow.models.sizes import Sizes
+from infoflow.text.tokens import Token
+
+SMALL = Sizes(
+    layers=2, d_model=4, d_head=3, heads=2, kv_heads=1, vocabulary=10, hidden=5, parameters=1000, mapped_parameters=100,
+    biased=False, parallel=False, half=False,
+)  # fmt: skip
+
+
+def model(allowed: int = 10**9, takes: int | None = None, speed: float = 1e4, **sizes: Any) -> Any:
+    """One on this machine; with `takes`, hosted by a service that sends so many bytes back at most."""
+    return SimpleNamespace(
+        sizes=lambda: replace(SMALL, **sizes), speed=lambda: speed, memory_limit=lambda: allowed, hosted=takes is not None,
+        connection=None if takes is None else SimpleNamespace(limit=takes), encode=lambda prompt: [Token(1, "a")] * len(prompt),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Steps in between take 2000 bytes, 500 numbers; what they were allowed is noted."""
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "chunk", lambda allowed: asked.append(allowed) or 2000)
+    return asked
+
+
+# 6 tokens apart: 6 * 7 / 2 = 21 rows of 4: state 84; gram 2 * 2 * 6 * 36 = 864; seen 6 * (24 + 15) + 2 * 36 = 306;
+# attention 21 * (8 + 18 + 3) + 6 * 6 * 9 = 933; MLP 21 * (8 + 10) = 378; forward 60 + 3 * 72 = 276
+# 6 in 3 sources and the bias: 6 * 4 / 2 + 6 = 18 rows: state 72; gram 2 * 2 * 6 * 16 = 384; attention 18 * 29 + 6 * 4 * 9 = 738
+@pytest.mark.parametrize(
+    ("sizes", "n_sources", "floats"),
+    [
+        ({}, None, 84 + 864 + 306 + 933),
+        ({}, 9, 84 + 864 + 306 + 933),  # no more sources than tokens
+        ({"parallel": True}, 6, 2 * 84 + 864 + 306 + 933),
+        ({"half": True}, 6, 84 + 864 + 306 + 933 + 100 // 2 + 4 * 5),
+        ({"hidden": 50}, 6, 84 + 864 + 6 * (24 + 150) + 72 + 21 * (8 + 100)),
+        ({"vocabulary": 1000}, 6, 84 + 864 + 306 + 6000 + 216),
+        ({"biased": True}, 3, 72 + 384 + 306 + 738),
+    ],
+)
+def test_memory_of_a_decomposition(sizes: dict[str, Any], n_sources: int | None, floats: int) -> None:
+    found = flow_cost.estimate(model(**sizes), 6, n_sources)
+    assert found.bytes == 4 * floats + 6_000_000 and not found.hosted
+    assert (found.n_tokens, found.n_sources) == (6, 4 if n_sources == 3 else 6)
+
+
+def test_steps_in_between_take_no_more_than_their_chunk(chunks: list[int]) -> None:
+    assert flow_cost.estimate(model(allowed=77), 6).bytes == 4 * (84 + 864 + 306 + 500) + 6_000_000  # attention would take 933
+    assert flow_cost.estimate(model(hidden=50), 6).bytes == 4 * (84 + 864 + 1116 + 500) + 6_000_000  # the MLP 2268
+    assert chunks == [77, 77, 10**9, 10**9]
+
+
+def test_time_of_a_decomposition() -> None:
+    """Multiply-adds: 21 rows through the maps, 6 tokens through all, inner products 4 L T S^2 d; and numbers moved."""
+    adds, moved = 21 * 100 + 6 * 1000 + 4 * 2 * 6 * 36 * 4, 2 * 21 * (32 + 20)
+    seconds = flow_cost.estimate(model(speed=1e4), 6).seconds
+    assert seconds == pytest.approx(0.02 + 0.004 * 2 + 1.1 * adds / 1e4 + moved / 8e8, rel=1e-9)
+    fast = flow_cost.estimate(model(speed=1e30), 6).seconds
+    assert fast is not None and fast - 0.028 == pytest.approx(moved / 8e8, rel=1e-4)
+
+
+def test_what_comes_back_of_a_hosted_decomposition_is_packed() -> None:
+    found = flow_cost.estimate(model(takes=1, biased=True), 6, 3)
+    assert found.bytes == 2 * 2 * 6 * 5 * 6 * 4 // 6 and found.n_sources == 4 and found.hosted and found.seconds is None
+    assert str(found) == "about 1 MB to bring back"
+    assert flow_cost.estimate(model(takes=1), 3).bytes == 2 * 2 * 3 * 4 * 5 * 4 // 6
+
+
+def test_memory_of_the_other_analyses(chunks: list[int]) -> None:
+    here, hosted, half = model(), model(takes=1), model(half=True)
+    assert attention.needed_bytes(here, 6) == 4 * (2 * 2 * 36 + 5 * 2 * 36 + 60)
+    assert attention.needed_bytes(hosted, 6) == 4 * (2 * 2 * 2 * 36 + 5 * 2 * 36 + 60)
+    backward = 2 * (2 * 36 + 6 * (20 + 8)) + 60
+    assert attribution.needed_bytes(here, 6) == 4 * backward
+    assert attribution.needed_bytes(half, 6) == 4 * (backward + 100)
+    assert logit_lens.needed_bytes(here, 6, True) == 4 * (5 * 6 * 4 + 2 * 60 + 12 * 6 * 10 + 3 * 2 * 36)  # 2000 // 320 is 6 rows
+    assert logit_lens.needed_bytes(here, 8, False) == 4 * (3 * 8 * 4 + 2 * 80 + 12 * 6 * 10 + 3 * 2 * 64)
+    assert logit_lens.needed_bytes(here, 4, False) == 4 * (3 * 4 * 4 + 2 * 40 + 12 * 4 * 10 + 3 * 2 * 16)
+    assert logit_lens.needed_bytes(model(vocabulary=99), 2, False) == 4 * (3 * 8 + 4 * 99 + 12 * 99 + 24)  # one row at least
+    more = 2 * 6 * (2 * 2 + 2 * 3) + 2 * 2 * 10  # 4 tokens and 2 to come
+    assert generation.needed_bytes(here, 4, 2) == 6 * backward + 4 * more + 2000
+
+
+def test_requests_say_what_their_analysis_takes() -> None:
+    here = model()
+    six = {"prompt": "abcdef"}
+    assert attention.AttentionRequest(**six).estimate(here).bytes == attention.needed_bytes(here, 6)
+    assert attribution.AttributionRequest(**six, target=1).estimate(here).bytes == attribution.needed_bytes(here, 6)
+    carried = carriers.CarriersRequest(**six, layer=0, position=0, source=0).estimate(here)
+    assert carried.bytes == attribution.needed_bytes(here, 6) and (carried.n_tokens, carried.n_sources) == (6, 1)
+    for mids in (True, False):
+        assert logit_lens.LensRequest(**six, mids=mids).estimate(here).bytes == logit_lens.needed_bytes(here, 6, mids)
+    calibrated = attention.CalibrationRequest(length=4).estimate(here)
+    assert calibrated.bytes == attention.needed_bytes(here, 9) and calibrated.n_tokens == 9
+    assert flow.FlowRequest(**six, sources="2 spans").estimate(here) == flow_cost.estimate(here, 6, 2)
+
+
+def test_an_estimate_in_words() -> None:
+    plain = Estimate(n_tokens=1, n_sources=1, bytes=3_000_000)
+    assert str(plain) == "about 3 MB of memory" and not plain.hosted
+    assert str(replace(plain, seconds=0.0)) == "about 3 MB of memory and less than a second"
+
+
+def test_what_a_machine_can_not_hold_is_refused_but_a_service_has_its_own() -> None:
+    cost.refuse_here(model(allowed=5), 5, "It needs", "Shorten it")
+    cost.refuse_here(model(allowed=5, takes=1), 6, "It needs", "Shorten it")
+    with pytest.raises(TooLarge, match="It needs about"):
+        cost.refuse_here(model(allowed=5), 6, "It needs", "Shorten it")
+
+
+@pytest.fixture
+def hundreds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes a hundred bytes for each source; five sources are the limit but where a test says otherwise."""
+    monkeypatch.setattr(
+        flow_cost, "estimate", lambda model, n, sources: Estimate(n_tokens=n, n_sources=sources, bytes=100 * sources)
+    )
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", "5")
+
+
+def test_refusals_are_at_the_limits_and_not_before(hundreds: None) -> None:
+    flow_cost.refuse(model(allowed=500), 9, 5)
+    with pytest.raises(TooLarge, match=r"^The prompt has 6 tokens; the limit is 5\..*'5 spans'.*INFOFLOW_MAX_TOKENS to 6 or"):
+        flow_cost.refuse(model(allowed=10**9), 6, 6)
+    with pytest.raises(TooLarge, match=r"^The prompt makes 6 sources; the limit is 5"):
+        flow_cost.refuse(model(allowed=10**9), 9, 6)
+    with pytest.raises(TooLarge, match=r"9 tokens in 5 sources need about.*Group it into 2 spans or fewer, or set"):
+        flow_cost.refuse(model(allowed=499), 9, 5)
+    with pytest.raises(TooLarge, match=r"Shorten it, or set INFOFLOW_MAX_MEMORY_MB"):
+        flow_cost.refuse(model(allowed=99), 9, 5)
+    flow_cost.refuse(model(allowed=1, takes=500), 9, 5)  # a service's memory is its own
+    with pytest.raises(TooLarge, match=r"9 tokens in 5 sources would bring .* back"):
+        flow_cost.refuse(model(takes=499), 9, 5)
+
+
+def test_the_advice_of_a_high_limit_is_32_spans(hundreds: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", "50")
+    with pytest.raises(TooLarge, match="'32 spans'"):
+        flow_cost.refuse(model(), 99, 51)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "sources", "spans"),
+    [(350, 50, 16, 2), (350, 6, 16, 3), (300, 50, 3, 3), (100, 50, 16, 1), (99, 50, 16, 0), (1600, 50, 16, 16), (400, 50, 16, 4)],
+)
+def test_fewer_sources_are_halved_until_they_fit(
+    allowed: int, most: int, sources: int, spans: int, hundreds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", str(most))
+    assert flow_cost.fewer_sources(model(allowed=allowed), 99, sources) == spans
+
+
+def prompt(words: int, of: int = 2) -> list[Token]:
+    """So many words of two tokens each, in sentences of twenty."""
+    pieces = [" a"] + ["b"] * (of - 1)
+    return [Token(1, piece + ("." if (n + 1) % 20 == 0 and piece == "b" else "")) for n in range(words) for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most", "takes", "offered"),
+    [
+        (10**9, 64, None, [("64 spans", 64), ("words", 40), ("32 spans", 32), ("16 spans", 16), ("sentences", 2)]),
+        (10**9, 63, None, [("words", 40), ("32 spans", 32), ("16 spans", 16), ("sentences", 2)]),
+        (10**9, 40, None, [("words", 40), ("32 spans", 32), ("16 spans", 16), ("sentences", 2)]),
+        (10**9, 39, None, [("32 spans", 32), ("16 spans", 16), ("sentences", 2)]),
+        (1600, 64, None, [("16 spans", 16), ("sentences", 2)]),
+        (1599, 64, None, [("sentences", 2)]),
+        (1, 40, 1, [("words", 40), ("32 spans", 32), ("16 spans", 16), ("sentences", 2)]),  # not this machine's memory
+        (1, 64, None, []),
+    ],
+)  # fmt: skip
+def test_groupings_that_fit_are_offered_the_finest_first(
+    allowed: int, most: int, takes: int | None, offered: list[tuple[str, int]], hundreds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", str(most))
+    found = flow_cost.smaller_runs(model(allowed=allowed, takes=takes), prompt(40))
+    assert [(kind, cost.n_sources) for kind, cost in found] == offered
+    assert all(cost.n_tokens == 80 and cost.bytes == 100 * cost.n_sources for _, cost in found)
+
+
+def test_a_grouping_that_groups_nothing_or_as_another_does_is_not_offered(
+    hundreds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", "64")
+    assert [kind for kind, _ in flow_cost.smaller_runs(model(), prompt(16, of=1))] == ["sentences"]
+    assert [kind for kind, _ in flow_cost.smaller_runs(model(), prompt(32))] == ["words", "16 spans", "sentences"]

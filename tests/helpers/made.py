@@ -1,0 +1,234 @@
+"""Results made by hand, in which every number is one that a test can name. No model runs."""
+
+from typing import Any
+
+import numpy as np
+
+from infoflow.analyses.attention import Attention, AttentionRequest
+from infoflow.analyses.attribution import Attribution, AttributionRequest
+from infoflow.analyses.carriers import Carriers, CarriersRequest
+from infoflow.analyses.flow import Flow, FlowRequest, Prediction
+from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
+from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.provenance import Provenance
+from infoflow.metrics import heads
+from infoflow.models.spec import ModelSpec
+from infoflow.studies.corrections import Answer, Change
+from infoflow.text.conversations import Form
+from infoflow.text.rows import rows_of
+from infoflow.text.tokens import Token, label
+
+SPEC = ModelSpec(name="by-hand", revision="r1")
+PROMPT = "a bb c"
+
+
+def _of(request: Any, **more: Any) -> Provenance:
+    return Provenance(request=request, dtype="float32", **more)
+
+
+def flow(n_layers: int = 3, parts: dict[tuple[int, int, int], list[float]] | None = None, **more: Any) -> Flow:
+    """Positions 0, 1, 2 of the sources first, second, second, third (at 3), all parts at right angles and of length 1 but for
+    `parts`: lengths of the sources by (layer, stage, position)."""
+    n, first = 4, [0, 1, 3]
+    gram = np.zeros((n_layers, 2, n, 3, 3), np.float32)
+    for cell in np.ndindex(n_layers, 2, n):
+        for s in range(3):
+            gram[(*cell, s, s)] = float(first[s] <= cell[2])
+        for s, length in enumerate((parts or {}).get(cell, [])):
+            gram[(*cell, s, s)] = length**2
+    error = np.zeros((n_layers, 2, n), np.float32)
+    error[1:2, 0, 2:] = 4e-6, 1e-6
+    top = tuple(Prediction(f"t{i}", i, p, 5.0 - i) for i, p in enumerate((0.5, 0.2, 0.02, 0.019)))
+    fields: dict[str, Any] = {
+        "tokens": ("A", " b", "c", " d"),
+        "labels": ("A", "b", "c", "d"),
+        "token_ids": (0, 1, 2, 3),
+        "word_labels": ("A", "bc", "bc", "d"),
+        "source_labels": ("A", "bc", "d"),
+        "source_of": np.array([0, 1, 1, 2]),
+        "gram": gram,
+        "embedding_norm": np.array([2, 3, 4, 5], np.float32),
+        "error": error,
+        "top": top,
+        "targets": top[:2],
+        "source_logits": np.array([[1, 2], [-4, 1], [2, 8]], np.float32),
+        "logit_error": 1e-6,
+        "top_agrees": True,
+        "pattern_row_error": 0.0,
+        "provenance": _of(FlowRequest(model=SPEC, prompt=PROMPT, sources="words"), sources="words", infoflow="9.9", method=7),
+    }
+    return Flow(**{**fields, **more})
+
+
+def attention(pattern: np.ndarray, **more: Any) -> Attention:
+    """Any pattern [layer, head, dest, src]; values of source j are j + 1 long, what they write ten times that."""
+    n_layers, n_heads, n, _ = pattern.shape
+    lengths = np.broadcast_to(np.arange(1, n + 1, dtype=np.float32), (n_layers, n_heads, n))
+    names = tuple("ABCDEFGH"[:n])
+    fields: dict[str, Any] = {
+        "tokens": names,
+        "labels": names,
+        "prompt_ids": tuple(range(n)),
+        "word_labels": names,
+        "pattern": pattern.astype(np.float32),
+        "value_norm": lengths.copy(),
+        "write_norm": 10 * lengths,
+        "scores": heads.score(pattern, range(n)),
+        "provenance": _of(AttentionRequest(model=SPEC, prompt=PROMPT)),
+    }
+    return Attention(**{**fields, **more})
+
+
+def generation(weights: list[list[float]] | np.ndarray, n_prompt: int, **more: Any) -> Generation:
+    """A written text whose only head has these weights, [step, source]; or several heads' [layer, head, step, source]."""
+    pattern = np.array(weights, dtype=np.float32)
+    pattern = pattern if pattern.ndim == 4 else pattern[None, None]
+    steps = pattern.shape[2]
+    pieces = tuple(Token(i, f" {chr(97 + i)}") for i in range(n_prompt + steps))
+    labels = tuple(map(label, pieces))
+    values = np.arange(1, steps * pattern.shape[-1] + 1, dtype=np.float32).reshape(steps, -1)
+    likely = np.array([[n_prompt + step, 20 + step] for step in range(steps)])
+    fields: dict[str, Any] = {
+        "tokens": tuple(t.text for t in pieces),
+        "labels": labels,
+        "pieces": pieces,
+        "n_prompt": n_prompt,
+        "stopped": Stopped.LENGTH,
+        "pattern": pattern,
+        "by_source": values,
+        "bias": np.zeros(steps, np.float32),
+        "total": values.sum(1),
+        "token_ids": likely,
+        "logits": np.tile(np.array([3.0, 1.0], np.float32), (steps, 1)),
+        "probs": np.tile(np.array([0.7, 0.1], np.float32), (steps, 1)),
+        "prob": np.full(steps, 0.7, np.float32),
+        "rank": np.zeros(steps, np.int32),
+        "max_error": 0.0,
+        "names": {int(i): f" n{i}" for i in likely.ravel()},
+        "how": "greedy",
+        "form": Form.PLAIN,
+        "provenance": _of(GenerationRequest(model=SPEC, prompt=PROMPT)),
+    }
+    return Generation(**{**fields, **more})
+
+
+def lens(likeliest: list[list[int]], mids: bool = True, **more: Any) -> Lens:
+    """The likeliest token of every row and position; the second likeliest is token 9. Followed: tokens 1 and 2."""
+    ids = np.array(likeliest)
+    n_rows, n = ids.shape
+    names = tuple("ABCD"[:n])
+    grid = np.arange(n_rows * n, dtype=np.float32).reshape(n_rows, n)
+    both = np.stack([ids, np.full_like(ids, 9)], -1)
+    fields: dict[str, Any] = {
+        "tokens": names,
+        "labels": names,
+        "prompt_ids": tuple(range(n)),
+        "rows": rows_of((n_rows - 1) // (1 + mids), mids),
+        "token_ids": both,
+        "logits": np.stack([grid, grid - 1], -1),
+        "probs": np.stack([0.5 + grid / 100, 0.4 - grid / 100], -1),
+        "entropy": grid / 10,
+        "kl": grid[::-1] / 5,
+        "targets": (1, 2),
+        "target_logits": np.stack([grid, 2.0 * grid[::-1]], -1),
+        "target_probs": np.stack([grid / 50, grid / 100], -1),
+        "target_ranks": np.stack([ids, ids + 1], -1),
+        "answers": np.array([[1, 7]] * n),
+        "answer_probs": np.stack([grid / 50, grid / 25], -1),
+        "moved": np.tile(np.array([3, 4, 5, 4]), (n_rows, n, 1)),
+        "gained": np.tile(np.array([0.3, 5e-5, -0.4, 0.02], np.float32), (n_rows, n, 1)),
+        "rank_before": np.tile(np.array([8, 7, 0, 7]), (n_rows, n, 1)),
+        "rank_after": np.tile(np.array([0, 6, 9, 6]), (n_rows, n, 1)),
+        "max_error": 0.0,
+        "names": {i: f" n{i}" for i in range(12)},
+        "provenance": _of(LensRequest(model=SPEC, prompt=PROMPT, targets=(1, 2))),
+    }
+    return Lens(**{**fields, **more})
+
+
+def attribution(by_source: list[float], bias: float = 0.0, **more: Any) -> Attribution:
+    """Two layers of two heads, whose direct contributions are 1 to 4, and MLPs of 5 and 6."""
+    n = len(by_source)
+    names = tuple("ABCDEFGH"[:n])
+    total = sum(by_source) + bias
+    fields: dict[str, Any] = {
+        "tokens": names,
+        "labels": names,
+        "target": 1,
+        "against": None,
+        "position": n - 1,
+        "by_source": np.array(by_source, np.float32),
+        "bias": bias,
+        "by_head": np.array([[1, 2], [3, 4]], np.float32),
+        "by_mlp": np.array([5, 6], np.float32),
+        "embedding": 0.5,
+        "direct_bias": 0.25,
+        "total": total,
+        "direct": "folded",
+        "direct_total": total,
+        "centred": False,
+        "max_error": 1e-6,
+        "provenance": _of(AttributionRequest(model=SPEC, prompt=PROMPT, target=1)),
+    }
+    return Attribution(**{**fields, **more})
+
+
+def carriers(**more: Any) -> Carriers:
+    """What is at layer 1 of 3 of a source: one head brought 0.6 of it, another -0.3."""
+    by_head = np.zeros((2, 2, 3), np.float32)
+    by_head[0, 1, 0], by_head[1, 0, 1] = 0.6, -0.3
+    reads = np.zeros((3, 2, 3), np.float32)
+    reads[2, 1, 2], reads[2, 0, 2] = -0.5, 0.25
+    fields: dict[str, Any] = {
+        "tokens": ("A", "B", "C"),
+        "labels": ("A", "B", "C"),
+        "source": "A",
+        "layer": 1,
+        "stage": "mid",
+        "position": 1,
+        "norm": 2.0,
+        "by_head": by_head,
+        "by_mlp": np.array([0.4, 0.0], np.float32),
+        "embedding": 0.2,
+        "direct_bias": 0.1,
+        "arrives": np.arange(9, dtype=np.float32).reshape(3, 3) / 10,
+        "reads": reads,
+        "max_error": 0.0,
+        "provenance": _of(CarriersRequest(model=SPEC, prompt=PROMPT, layer=1, position=1, source="A", stage="mid")),
+    }
+    return Carriers(**{**fields, **more})
+
+
+def answer(text: str = "b", **more: Any) -> Answer:
+    """An answer read off three tokens, through embedding and two layers."""
+    fields: dict[str, Any] = {
+        "turns": (("user", "q"),),
+        "text": text,
+        "form": Form.PLAIN,
+        "generation": generation([[0.5, 0.3, 0.2]], 3),
+        "lens": lens([[5, 5, 5], [5, 5, 2], [5, 5, 1]], mids=False, targets=(1,)),
+    }
+    made = {**fields, **more}
+    if len(made["lens"].targets) == 1 and made["lens"].target_logits.shape[-1] == 2:
+        made["lens"] = _followed(made["lens"], 1)
+    return Answer(**made)
+
+
+def _followed(of: Lens, n: int) -> Lens:
+    fields = {name: getattr(of, name) for name in of.__dataclass_fields__}
+    for name in ("target_logits", "target_probs", "target_ranks"):
+        fields[name] = fields[name][..., :n]
+    return Lens(**fields)
+
+
+def change(difference: Attribution | None, **more: Any) -> Change:
+    """From “old” to “new” in a conversation of three parts."""
+    fields: dict[str, Any] = {
+        "before": answer("old"),
+        "after": answer("new"),
+        "lens": lens([[5, 5, 5], [5, 5, 2], [5, 5, 0]], mids=False),
+        "parts": ("start", "question: q", "answer cue"),
+        "part_of": np.array([0, 1, 2]),
+        "difference": difference,
+    }
+    return Change(**{**fields, **more})

@@ -1,0 +1,196 @@
+"""Pictures of results made by hand: what is drawn is what was asked for, by layers, positions, first token, and what is said."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+from infoflow.charts import flow as charts
+from infoflow.charts.palette import LIGHT, signs
+from infoflow.pictures import attention, attribution, carriers, corrections, flow, generation, logit_lens, picture, rendering
+from infoflow.studies.corrections import Correction
+from infoflow.tables import attention as attention_tables
+from infoflow.tables import generation as generation_tables
+from tests.helpers import made
+from tests.helpers.drawn import Drawing, drawing
+
+WEIGHTS = [[0.5, 0.3, 0.2, 0.0], [0.3, 0.2, 0.1, 0.4]]
+
+
+def rows(drawn: Drawing) -> list[str]:
+    return [name for _, name in sorted(drawn.axes["left"], reverse=True)]
+
+
+def test_a_grid_has_the_layers_and_positions_that_were_asked_for() -> None:
+    grid = flow.grid(made.flow(4), hidden=(0,), look=flow.Look(layers=(1, 2), positions=(1, 2)))
+    drawn = drawing(grid.chart)  # 200 pixels a position
+    assert drawn.axes["bottom"] == [(100, "b"), (300, "c")] and rows(drawn) == ["attn", "L1 MLP", "attn", "L2 MLP"]
+    for name, n in (("ground", 8), ("bars", 8), ("stripe", 2)):
+        found = drawn.of("rect", name)
+        assert len(found) == n and {round(item["x"]) for item in found} == {12, 212}, name
+        assert all(item["y"] >= 0 and item["y"] + item["height"] <= drawn.height for item in found), name
+    ticks = [item for item in drawn.of("rect") if item["fill"] == LIGHT.muted]
+    assert len(ticks) == 8 and all(t["width"] == pytest.approx(88, abs=0.1) for t in ticks)  # the first of two sources is hidden
+    assert len(grid.frame) > 8 and grid.segments == 8 and grid.selections == ("cell", "segment") and not drawn.of("text")
+
+
+@pytest.mark.parametrize(
+    ("layers", "positions", "answers", "embedding"),
+    [(None, None, True, True), ((0, 2), (0, 3), True, True), ((1, 2), None, True, False), ((0, 1), None, False, True),
+     (None, (0, 2), False, True), (None, (3, 3), True, True)],
+)  # fmt: skip
+def test_predictions_stand_beside_the_output_alone(
+    layers: tuple[int, int] | None, positions: tuple[int, int] | None, answers: bool, embedding: bool
+) -> None:
+    grid = flow.grid(made.flow(), look=flow.Look(layers=layers, positions=positions))
+    drawn = drawing(grid.chart)
+    assert bool(drawn.of("text", "first_answer")) == answers == ("answer" in grid.selections)
+    assert ("embed" in rows(drawn)) == embedding
+    first, last = layers or (0, 2)
+    assert [name for name in rows(drawn) if "MLP" in name] == [f"L{n} MLP" for n in range(first, last + 1)]
+
+
+def test_a_grid_says_what_it_shows() -> None:
+    plain = flow.grid(made.flow(), "projection")
+    assert plain.title == "Information flow of “a bb c” on by-hand" and plain.note == "Shares of 3 sources by projection."
+    assert (plain.hidden, plain.traced, plain.metric, plain.folded) == ((), None, "projection", False)
+    aside = flow.grid(made.flow(), hidden=("d", 0), look=flow.Look(traced=1, emphasis="MLP"))
+    assert aside.hidden == (0, 2) and " Not shown: A, d; the others are scaled to 100 %." in aside.note and aside.traced == 1
+    assert rows(drawing(aside.chart)) == ["embed", "L0 MLP", "L1 MLP", "L2 MLP"]
+    assert {bar["opacity"] for bar in drawing(aside.chart).of("rect", "bars")} == {1}  # nothing is left but the traced one
+    dark = drawing(flow.grid(made.flow(), dark=True).chart)
+    assert dark.of("rect", "ground")[0]["fill"] != LIGHT.empty
+
+
+def test_a_grid_is_folded_when_it_has_more_segments_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = len(made.flow().to_frame())
+    monkeypatch.setattr(charts, "MAX_SEGMENTS", n)
+    assert not flow.grid(made.flow()).folded
+    monkeypatch.setattr(charts, "MAX_SEGMENTS", n - 1)
+    monkeypatch.setattr(charts, "FOLDED_TO", 2)
+    grid = flow.grid(made.flow())
+    assert grid.folded and "Each bar shows its 2 largest" in grid.note and len(grid.frame) == n
+
+
+def test_the_first_picture_sets_the_first_token_aside_where_there_are_others() -> None:
+    assert flow.picture(made.flow()).hidden == (0,)
+    assert flow.picture(made.flow(source_of=np.array([0, 0, 1, 2]))).hidden == ()
+    colours = flow.colours_of(made.flow(2, {(0, 1, 3): [0, 5, 1]}), "top 8")
+    assert colours[0] == LIGHT.sink and len(set(colours)) == 3
+
+
+def test_the_palette_of_the_heaviest_goes_by_what_sources_gave_to_others() -> None:
+    """Ten tokens of one source each; the second gives most to others, the last nothing but to itself."""
+    n = 11
+    gram = np.zeros((1, 2, n, n, n), np.float32)
+    for p in range(n):
+        for s in range(p + 1):
+            gram[:, :, p, s, s] = 100.0 if s == p else {1: 9.0, 2: 0.001, 3: 0.001}.get(s, 1.0)
+    names = tuple("abcdefghijk")
+    many = made.flow(1, tokens=names, labels=names, token_ids=tuple(range(n)), word_labels=names, source_labels=names,
+                     source_of=np.arange(n), gram=gram, embedding_norm=np.ones(n, np.float32),
+                     error=np.zeros((1, 2, n), np.float32), source_logits=np.zeros((n, 2), np.float32))  # fmt: skip
+    colours = flow.colours_of(many, "top 8")
+    assert [i for i, c in enumerate(colours) if c == LIGHT.rest] == [3, 10]
+
+
+def test_an_attention_map_has_the_tokens_that_were_asked_for_and_states_the_first_ones_share() -> None:
+    pattern = np.array([[[[1, 0, 0], [0.5, 0.5, 0], [0.5, 0.25, 0.25]]]])
+    attn = made.attention(pattern)
+    found = attention_tables.view(attn, "one head", 0, 0, "pattern", "masked")
+    shown = attention.attention_map(attn, found, "pattern", (1, 2), "masked")
+    assert shown.frame[["dest_token", "src_token", "weight"]].values.tolist() == [
+        ["B", "B", 0.5],
+        ["C", "B", 0.25],
+        ["C", "C", 0.25],
+    ]
+    assert shown.note == "On average 50% of a later row lies on A; here it is masked."
+    assert shown.title == "Attention on “a bb c”, by-hand: Layer 0, head 0, pattern"
+    drawn = drawing(shown.chart)
+    assert [name for _, name in drawn.axes["top"]] == ["B", "C"] == [name for _, name in drawn.axes["left"]]
+    lacking = attention.picture(made.attention(0.75 * pattern))
+    assert lacking.note.endswith("here it is shown. 25% lies on a sink that is no token.") and len(lacking.frame) == 6
+    assert "mean of 1 maps" in lacking.title and "no token" not in attention.picture(made.attention(pattern)).note
+
+
+def test_connections_are_those_of_the_threshold_the_step_and_the_window() -> None:
+    gen = made.generation(WEIGHTS, 3)
+    found = generation_tables.connections(gen, "one head", 0, 0)
+    every = generation.connections(gen, found, generation.Drawn())
+    drawn = drawing(every.chart)
+    assert len(drawn.of("rule")) == 4 and len(drawn.of("line")) >= 1 and len(drawn.of("symbol")) == 4
+    assert every.note == "Layer 0, head 0; connections of 0.05 or more." and every.title == "What by-hand wrote after “a bb c”"
+    assert len(drawing(generation.connections(gen, found, generation.Drawn(least=0.2)).chart).of("rule")) == 3
+    assert len(drawing(generation.connections(gen, found, generation.Drawn(step=0)).chart).of("rule")) == 2
+    assert len(drawing(generation.connections(gen, found, generation.Drawn(window=(2, 2))).chart).of("rule")) == 2
+    chosen = drawing(generation.connections(gen, found, generation.Drawn(step=0, chosen=("input", 1))).chart)
+    assert len(chosen.of("rule")) == 2 and "#f4c430" in {dot["fill"] for dot in chosen.of("symbol")}
+    none = generation.connections(gen, found, generation.Drawn(least=0.9))
+    assert none.note.endswith("of 0.9 or more. No connection reaches that.") and not drawing(none.chart).of("rule")
+    assert len(drawing(generation.picture(gen).chart).of("symbol")) == 4
+    alone = generation.picture(made.generation([[1.0]], 1))
+    assert len(drawing(alone.chart).of("symbol")) == 2 and len(drawing(alone.chart).of("rule")) == 1
+
+
+def test_a_lens_has_the_positions_that_were_asked_for() -> None:
+    lens = made.lens([[5, 5, 0], [5, 1, 0], [5, 1, 3]])
+    whole = logit_lens.picture(lens)
+    assert len(drawing(whole.chart).of("rect")) == 9 and whole.note.startswith("Colour: probability, of the likeliest")
+    part = logit_lens.table(lens, "lead", (1, 2), mids=False)
+    drawn = drawing(part.chart)
+    assert [name for _, name in drawn.axes["bottom"]] == ["B", "C"] and rows(drawn) == ["embed", "L0 MLP"]
+    assert part.note.startswith("Colour: lead of  n1 over  n2, logit of")
+    assert logit_lens.table(lens, "rank").note.startswith("Colour: rank of  n1, of the followed")
+
+
+def test_what_raises_a_logit_is_said_with_its_total() -> None:
+    found = attribution.picture(made.attribution([1.0, -3.0]))
+    assert found.note == "All 2 parts together give the logit: -2.00; error 1e-06." and len(found.frame) == 3
+    assert found.title == "What raises a logit after “a bb c”, by-hand"
+    up, down = signs(False)
+    bars = drawing(found.chart).of("rect")
+    assert [bar["fill"] for bar in bars] == [up, down] and bars[1]["height"] == pytest.approx(3 * bars[0]["height"])
+    assert len(drawing(attribution.picture(made.attribution([1.0, -3.0], bias=0.5)).chart).of("rect")) == 3
+    assert "centred logit" in attribution.picture(made.attribution([1.0], centred=True)).title
+    assert "logit difference" in attribution.picture(made.attribution([1.0], centred=True, against=0)).title
+
+
+def test_carriers_are_ranked_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = carriers.picture(made.carriers())
+    assert found.title == "Who carried A to layer 1 after attention, position 1, “a bb c”, by-hand"
+    assert (
+        found.note == "The largest 5 of 5 carriers, in shares of what A is there." and len(drawing(found.chart).of("rect")) == 5
+    )
+    monkeypatch.setattr(carriers, "MOST", 2)
+    fewer = carriers.picture(made.carriers())
+    assert fewer.note.startswith("The largest 2 of 5") and len(drawing(fewer.chart).of("rect")) == 2
+
+
+def test_a_conversation_is_its_last_change_or_its_only_answer() -> None:
+    first, second = made.change(made.attribution([1.0, 2.0, 3.0])), made.change(made.attribution([4.0, 5.0, -6.0]))
+    both = corrections.picture(Correction(answers=(made.answer(),), changes=(first, second)))
+    assert both.frame["logit"].tolist() == [4, 5, -6] and both.title == "From “old” to “new”, by-hand"
+    assert len(drawing(both.chart).of("rect")) == 3
+    alone = corrections.picture(Correction(answers=(made.answer("yes"),), changes=()))
+    assert alone.title == "“yes”, by-hand" and alone.frame["rank"].tolist() == [6, 3, 2]
+    same = corrections.picture(made.change(None))
+    assert same.title == "“new”, by-hand" and len(drawing(same.chart).of("symbol")) == 9
+
+
+def test_titles_are_short_and_names_the_same_everywhere() -> None:
+    assert picture.short("x" * 40) == "x" * 40 and picture.short("x" * 41) == "x" * 39 + "…"
+    assert picture.short(" a\n b ") == "a b" and picture.background() == LIGHT.paper
+    made_of = made.flow().provenance
+    assert picture.identity(made_of, (1, 2)) == picture.identity(made_of, (1, 2)) != picture.identity(made_of, (1, 3))
+    assert len(picture.identity(made_of)) == 12
+    assert picture.picture_of(made.flow()).title.startswith("Information flow")
+
+
+def test_outside_a_page_a_chart_has_the_width_that_its_columns_need() -> None:
+    spec = rendering._sized(flow.grid(made.flow()).chart, "#abcdef")
+    assert spec["width"] == 560 and spec["config"]["background"] == "#abcdef"
+    bars = alt.Chart(pd.DataFrame({"a": [1]})).mark_bar()
+    wide = bars.encode(x=alt.X("a:Q", scale=alt.Scale(domain=[10, 30]))).properties(width="container")
+    assert rendering._sized(wide, "#fff")["width"] == rendering._sized(alt.layer(wide), "#fff")["width"] == 46 * 20
+    assert rendering._sized(bars.encode(x="a:Q").properties(width="container"), "#fff")["width"] == 46 * 20
+    assert rendering._sized(bars.properties(width=7), "#fff")["width"] == 7
