@@ -99,7 +99,10 @@ def test_requests_say_what_their_analysis_takes() -> None:
     assert attention.AttentionRequest(**six).estimate(here).bytes == attention.needed_bytes(here, 6)
     assert attribution.AttributionRequest(**six, target=1).estimate(here).bytes == attribution.needed_bytes(here, 6)
     carried = carriers.CarriersRequest(**six, layer=0, position=0, source=0).estimate(here)
-    assert carried.bytes == attribution.needed_bytes(here, 6) and (carried.n_tokens, carried.n_sources) == (6, 1)
+    # up to layer 0: 6 * (3 + 2) and 2 * 4; reads 2 * 2 * 6; one layer's run 6 * (40 + 20 + 24) + 5 * 2 * 36; logits 60
+    assert carried.bytes == 4 * (30 + 8 + 24 + 864 + 60) and (carried.n_tokens, carried.n_sources) == (6, 1)
+    assert carriers.needed_bytes(here, 6, 1) == carried.bytes + 4 * (30 + 8)  # and up to the next
+    assert carriers.needed_bytes(model(half=True), 6, 0) == carried.bytes + 4 * (100 // 2 + 4 * 5)
     for mids in (True, False):
         assert logit_lens.LensRequest(**six, mids=mids).estimate(here).bytes == logit_lens.needed_bytes(here, 6, mids)
     calibrated = attention.CalibrationRequest(length=4).estimate(here)

@@ -1,6 +1,5 @@
 """Requests as an application runs them: who waits is told, chance is not held against a model, lack of memory is a sentence."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -24,6 +23,7 @@ from infoflow.analyses.request import Request, known
 from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.studies.corrections import CorrectionRequest
 from tests.helpers import tiny
+from tests.helpers.in_use import in_use
 
 EVERY: list[Request[Any]] = [
     FlowRequest(prompt="ab"),
@@ -39,26 +39,6 @@ EVERY: list[Request[Any]] = [
 
 def quiet(doing: str, fraction: float) -> None:
     pass
-
-
-@contextmanager
-def in_use(model: infoflow.Model) -> Iterator[None]:
-    """Another thread has the model's lock, as a long run has."""
-    has, end = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with model.lock:
-            has.set()
-            assert end.wait(60)
-
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(hold)
-        assert has.wait(20)
-        try:
-            yield
-        finally:
-            end.set()
-            held.result(20)
 
 
 def test_every_analysis_is_here() -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_a_conversation_is_reckoned_with_where_the_two_must_take_turns() -> None
     one = CorrectionRequest(prompt=("ab",)).estimate(model)
     assert request.estimate(model).n_tokens > one.n_tokens
     said = lambda doing, fraction: None  # noqa: E731
-    assert len(perform.perform(request, lambda spec, say: model, said).result.changes) == 2
+    assert len(perform.perform(request, lambda spec, say: nullcontext(model), said).result.changes) == 2
 
 
 def test_smaller_requests_fit(demo: infoflow.Model) -> None:
@@ -192,7 +193,7 @@ def test_smaller_requests_fit(demo: infoflow.Model) -> None:
 def test_progress_is_told_in_words_and_can_stop_the_run(demo: infoflow.Model) -> None:
     said: list[tuple[str, float]] = []
     for request in (FlowRequest(prompt=PROMPT), LensRequest(prompt=PROMPT), GenerationRequest(prompt=PROMPT, max_new_tokens=2)):
-        perform.perform(request, lambda spec, say: demo, lambda doing, fraction: said.append((doing, fraction)))
+        perform.perform(request, lambda spec, say: nullcontext(demo), lambda doing, fraction: said.append((doing, fraction)))
     words = [doing for doing, _ in said]
     assert any(w.startswith("Layer 6 of 6 · 6 tokens in 6 sources, about") for w in words) and "Layer 6 of 6" in words
     assert any(w.startswith("Writing, 2 of at most 2:") for w in words)
@@ -203,7 +204,7 @@ def test_progress_is_told_in_words_and_can_stop_the_run(demo: infoflow.Model) ->
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        perform.perform(FlowRequest(prompt=PROMPT), lambda spec, say: demo, stop)
+        perform.perform(FlowRequest(prompt=PROMPT), lambda spec, say: nullcontext(demo), stop)
 
 
 def test_a_model_is_tested_once_and_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,14 +212,14 @@ def test_a_model_is_tested_once_and_refused_in_words(monkeypatch: pytest.MonkeyP
     real = selftest.check
     monkeypatch.setattr(perform, "check", lambda m: asked.append(m) or real(m))
     for _ in range(2):
-        found = perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: model, lambda doing, fraction: None)
+        found = perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: nullcontext(model), lambda doing, fraction: None)
     assert len(asked) == 1 and found.verdict.verdict == "exact" and found.cost is not None and not found.has_template
     other = tiny.model()
     monkeypatch.setattr(
         perform, "check", lambda m: selftest.Check(verdict=selftest.Verdict.UNSUPPORTED, reason="It does not run.", errors={})
     )
     with pytest.raises(UnsupportedModel, match="It does not run"):
-        perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: other, lambda doing, fraction: None)
+        perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: nullcontext(other), lambda doing, fraction: None)
 
 
 def test_a_study_lets_a_cache_have_its_parts(demo: infoflow.Model) -> None:

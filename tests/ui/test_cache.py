@@ -14,7 +14,7 @@ from infoflow.analyses.flow import FlowRequest
 from infoflow.errors import Cancelled
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import asking, cache, jobs
-from tests.analyses.test_perform import in_use
+from tests.helpers.in_use import in_use
 from tests.helpers.loopback import KEY, OTHER, Service
 
 
