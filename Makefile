@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
+# so many tests beside each other; each of these processes computes with one thread and has its own servers and models
+WORKERS ?= 2
+BESIDE := -n $(WORKERS) --dist worksteal
 
 .PHONY: app test test-fast test-pythons wheel lint samples browser clean
 
@@ -11,10 +14,10 @@ app: .venv/app.stamp
 	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT)
 
 test: .venv/dev.stamp browser lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
 
 test-fast: .venv/dev.stamp
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not browser"
 
 # the fast tests on the oldest and on the newest Python of this machine, each in an environment of its own
 test-pythons:

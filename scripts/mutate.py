@@ -47,15 +47,26 @@ COSMETIC = set(
 """keywords that say how something looks, or guard against what can't happen: not mutated"""
 ELSEWHERE = {  # file or folder -> its tests, where they are not tests/<room>/test_<file>.py
     "infoflow/charts": ["tests/charts", "tests/pictures"],
-    "infoflow/pictures": ["tests/pictures", "tests/charts", "tests/analyses/test_pictures.py"],
-    "infoflow/tables": ["tests/tables", "tests/charts", "tests/analyses", "tests/studies"],
+    "infoflow/pictures": ["tests/pictures", "tests/charts"],
+    "infoflow/tables": ["tests/tables"],
     "infoflow/metrics": ["tests/metrics", "tests/tables"],
-    "infoflow/traced/frozen.py": ["tests/traced", "tests/analyses/test_flow.py", "tests/analyses/test_attribution.py"],
-    "infoflow/traced/experts.py": ["tests/traced", "tests/analyses/test_flow.py"],
-    "infoflow/traced": ["tests/traced", "tests/analyses"],
-    "infoflow/analyses/flow_cost.py": ["tests/analyses/test_flow_cost.py", "tests/analyses/test_cost.py"],
-    "infoflow/models/memory.py": ["tests/models/test_memory.py", "tests/analyses/test_cost.py"],
-    "infoflow/ndif/run.py": ["tests/ndif/test_download.py", "tests/ndif/test_hosted_runs.py"],
+    "infoflow/traced": ["tests/traced", "tests/analyses/test_flow.py", "tests/analyses/test_attribution.py"],
+    **{
+        f"infoflow/traced/{method}.py": ["tests/traced", f"tests/analyses/test_{method}.py"]
+        for method in ("attention", "attribution", "carriers", "flow", "generation", "logit_lens")
+    },
+    "infoflow/analyses/flow_cost.py": ["tests/analyses/test_budgets.py", "tests/analyses/test_cost.py"],
+    "infoflow/analyses/cost.py": ["tests/analyses/test_budgets.py", "tests/analyses/test_cost.py"],
+    "infoflow/analyses/provenance.py": ["tests/analyses/test_request.py", "tests/files"],
+    "infoflow/models/memory.py": [
+        "tests/models/test_memory.py",
+        "tests/analyses/test_budgets.py",
+        "tests/analyses/test_perform.py",
+    ],
+    "infoflow/models/hub.py": ["tests/models"],
+    "infoflow/ndif": ["tests/ndif"],
+    "infoflow/sharing.py": ["tests/test_sharing.py"],
+    "infoflow/studies": ["tests/studies", "tests/tables"],
 }
 
 

@@ -141,7 +141,10 @@ class Shelf:
             place.number = next(self._count)
             spare = len(self._unused()) - MOST
             gone = self._drop(lambda: [p for n, p in enumerate(self._unused()) if p.leaving or n < spare])
-        self._after(gone)
+        if gone:  # its last user holds it until this returns
+            later = threading.Timer(1.0, self._after, [gone])
+            later.daemon = True
+            later.start()
 
     def _drop(self, which: Callable[[], list[Place]]) -> set[str]:
         """Take some off the shelf, which leaves nobody holding them. The devices they were on."""

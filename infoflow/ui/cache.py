@@ -174,7 +174,8 @@ def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report)
     def part(one: Request[Any], on_progress: Report | None) -> Any:
         return _found_or_run(one.exactly(model), model, on_progress or say)[0]
 
-    return request.run(model, say, run_part=part), cost
+    with memory.told_when_out("cpu"):  # beside its parts
+        return request.run(model, say, run_part=part), cost
 
 
 def at_hand(request: Request[R], key: str) -> Performed[R] | None:

@@ -119,20 +119,22 @@ def test_the_public_hub_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -
     assert hub._hub() == "The Hugging Face hub"
 
 
-def test_a_search_asks_for_what_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_asks_for_what_it_tells_and_waits_no_longer_than_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
+    whole = {
+        "id": "a/b", "config": {"model_type": "llama"}, "safetensors": {"parameters": {}, "total": 1_600_000}, "gated": "auto",
+        "downloads": 5,
+    }  # fmt: skip
 
-    def listed(self: Any, **more: Any) -> list[Any]:
-        asked.append(more)
-        whole = SimpleNamespace(
-            id="a/b", config={"model_type": "llama"}, safetensors=SimpleNamespace(total=1_600_000), gated="auto", downloads=5
-        )
-        return [whole, SimpleNamespace(id="c/d", config=None, safetensors=None, gated=False, downloads=None)]
+    def get(address: str, **more: Any) -> Any:
+        asked.append({"address": address, **more})
+        return SimpleNamespace(raise_for_status=lambda: None, json=lambda: [whole, {"id": "c/d", "gated": False}])
 
-    monkeypatch.setattr(hub.huggingface_hub.HfApi, "list_models", listed)
-    monkeypatch.setattr(hub.httpx2, "head", lambda *args, **more: None)
+    monkeypatch.setattr(hub.httpx2, "get", get)
     assert hub.search("x", most=7) == [hub.Found("a/b", "llama", 2, True, 5), hub.Found("c/d", "", 0, False, 0)]
-    assert asked[0]["limit"] == 7 and asked[0]["search"] == "x" and asked[0]["sort"] == "downloads"
+    params = asked[0]["params"]
+    assert params["limit"] == 7 and params["search"] == "x" and params["sort"] == "downloads"
+    assert asked[0]["timeout"] == 10 and asked[0]["address"].endswith("/api/models")
 
 
 class Api:

@@ -1,14 +1,17 @@
 """Models held for everybody: the same weights once, in use until the last is done, and the one unused longest goes first."""
 
+import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from infoflow.errors import Cancelled, UnsupportedModel
+import infoflow
+from infoflow.errors import BadPrompt, Cancelled, UnsupportedModel
 from infoflow.models import shelf as shelves
 from infoflow.models.account import Account
 from infoflow.models.loading import Resolved
@@ -102,6 +105,21 @@ def test_a_model_in_use_goes_when_its_last_user_is_done() -> None:
     assert shelf.held() == []
     _take(shelf, ModelSpec())
     assert shelf.unload("demo") == 0 and shelf.held() == []
+
+
+def test_what_goes_is_gone() -> None:
+    """Neither nnsight nor a run that failed keeps the weights alive."""
+    shelf = Shelf()
+    with shelf.using(ModelSpec(), True, quiet) as model:
+        weights = weakref.ref(model._hf)
+        infoflow.decompose(model, "The dog sat")
+        with contextlib.suppress(BadPrompt):
+            infoflow.decompose(model, "The dog sat", targets=["no such token"])
+        with contextlib.suppress(ZeroDivisionError):
+            infoflow.decompose(model, "The dog sat", on_progress=lambda done, total: 1 / 0)
+    del model
+    shelf.unload("demo")
+    assert weights() is None
 
 
 def test_the_one_unused_longest_goes_first(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

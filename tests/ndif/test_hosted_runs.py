@@ -233,6 +233,7 @@ def test_a_result_that_is_too_large_is_not_taken(inline: str, start, hosted) -> 
 @pytest.mark.slow
 def test_versions_are_compared_and_an_old_service_is_told(service: Service, start, hosted) -> None:  # type: ignore[no-untyped-def]
     found = remote.versions(remote.Connection(service.host))
+    assert set(found) == {"nnsight", "torch", "transformers", "python"}
     assert all(here == there for here, there in found.values()) and remote.mismatch(found) == ""
     old = start("--old")
     found = remote.versions(remote.Connection(old.host))
