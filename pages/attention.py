@@ -37,7 +37,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
         st.markdown(f"**{found.title}**, {view.weighting}")
         drawn = attention_map(attn, found, view.weighting, (first, last), view.sinks, dark)
         says = f"Attention, {found.title}: weights by destination and source"
-        st.altair_chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
+        blocks.chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
         st.caption(f"{blocks.plain(drawn.note)} {ui.USE}")
     with right:
         metric, basis, threshold = ui.scores_view(tables.HEAD_METRICS)
@@ -48,14 +48,14 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
                 scores = results.of(asked_of, asked.key, "calibrate", lambda: st.session_state.update(attn_basis="this prompt"))
         every = charts.overview(tables.head_map(attn, metric, scores, threshold), metric, (view.layer, view.head), dark)
         key = f"attn_heads_{scope}"
-        st.altair_chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
+        blocks.chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
         st.caption(f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. P previous token, D duplicate token, I induction.")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
     st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
     bars = tables.attended(found.weights, attn.word_labels)
     by_word = signed.columns(bars, "share", "share of its row", dark, form=".0%")
-    st.altair_chart(by_word, key="attn_words", alt="What the last token attends to")
+    blocks.chart(by_word, key="attn_words", alt="What the last token attends to")
     more = ui.more_maps()
     if "all heads" in more:
         st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")
@@ -67,20 +67,20 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             else heads.without_sinks(weights, [0], view.sinks == tables.Sink.RENORMALISED)
         )
         names = [f"head {h}" for h in range(n_heads)]
-        st.altair_chart(charts.small_maps(kept[view.layer], names, 8, dark), key="attn_small", alt="Maps of all heads")
+        blocks.chart(charts.small_maps(kept[view.layer], names, 8, dark), key="attn_small", alt="Maps of all heads")
         means = [f"layer {i}: mean of {n_heads} maps" for i in range(n_layers)]
-        st.altair_chart(charts.small_maps(kept.mean(1), means, 6, dark), key="attn_means", alt="Means of all layers")
+        blocks.chart(charts.small_maps(kept.mean(1), means, 6, dark), key="attn_means", alt="Means of all layers")
         st.caption(ui.SMALL)
     if "weightings" in more:
         st.markdown(f"**The same by all three weightings**: {found.title.lower()}")
         each = tables.weightings(attn, view.level, view.layer, view.head, view.sinks)[:, first : last + 1, first : last + 1]
         three = charts.small_maps(each, list(Weighting), 3, dark)
-        st.altair_chart(three, key="attn_three", alt="Pattern, value-weighted and contribution side by side")
+        blocks.chart(three, key="attn_three", alt="Pattern, value-weighted and contribution side by side")
         st.caption(ui.SMALL)
     if "arcs" in more:
         least = ui.least_weight() * max(float(part.max()), 1e-12)
         arcs = charts.arcs(drawn.frame, list(tokens), source_colours(tokens, dark=dark), least, dark)
-        st.altair_chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}")
+        blocks.chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}")
     if "largest pairs" in more:
         st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=ui.WEIGHT_COLUMN)
     blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark)

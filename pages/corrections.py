@@ -53,17 +53,17 @@ def comparison(found: corrections.Correction) -> None:
     st.markdown("**Where the answer flips**", help=ui.LINES)
     st.markdown(blocks.plain(tables.said(change)))
     lines = trajectories(change.lens, len(change.lens.tokens) - 1)
-    st.altair_chart(lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt="The answers through the layers")
+    blocks.chart(lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt="The answers through the layers")
     if change.difference is None:
         return
     st.markdown("**What each turn contributed to it**", help=ui.TURNS)
     drawn = turns(change, dark)
-    st.altair_chart(drawn.chart, key="talk_turns", alt="Contribution of each turn to the lead of the new answer")
+    blocks.chart(drawn.chart, key="talk_turns", alt="Contribution of each turn to the lead of the new answer")
     error = f"All parts sum to {change.difference.total:+.2f}; error {change.difference.max_error:.0e}."
     st.caption(f"Bars are logits: green raised “{blocks.plain(change.after.text)}” over the old answer. {error}")
     blocks.warn_if_off(change.difference.max_error, made, "The contributions do not add up to the lead")
     by_word = signed.columns(tables.words(change), title="logit", dark=dark)
-    st.altair_chart(by_word, key="talk_tokens", alt="The same by token")
+    blocks.chart(by_word, key="talk_tokens", alt="The same by token")
     blocks.downloads(replace(drawn, frame=found.to_frame()), lambda: formats.frame_json(found.to_frame(), made), dark)
 
 

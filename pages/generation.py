@@ -42,7 +42,7 @@ def picture(written: Performed[Generation]) -> None:
         st.markdown(f"**{found.title}**, {view.normalisation}")
         which = Drawn(None if at.every else at.step, at.chosen, at.least, hide_first, window)
         drawn = connections(gen, found, which, dark)
-        st.altair_chart(
+        blocks.chart(
             drawn.chart, key=at.chart, on_select=lambda: ui.pick_token(at.chart, scope), selection_mode="token",
             alt="Connections from the prompt (left) to what was written (right)",
         )  # fmt: skip
@@ -53,7 +53,7 @@ def picture(written: Performed[Generation]) -> None:
         ui.step(gen, at.step, found, hide_first)
     st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=ui.RAISED)
     table = tables.raised(gen, at.step)
-    st.altair_chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt="What raised the token written")
+    blocks.chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt="What raised the token written")
     n_before = gen.n_prompt + at.step
     most = f"The largest {len(table)} of {n_before} tokens. " if n_before > len(table) else ""
     error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."

@@ -39,7 +39,7 @@ def picture(shown: FlowRequest, flow: Flow, view: ui.View) -> None:
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
             says = "Share of each source token in the residual stream, by layer and position, as stacked bars"
-            event = st.altair_chart(drawn.chart, key=key, on_select="rerun", selection_mode=drawn.selections, alt=says)
+            event = blocks.chart(drawn.chart, key=key, on_select="rerun", selection_mode=drawn.selections, alt=says)
             st.caption(f"{ui.size(drawn)} {ui.USE}")
         clicked = ui.clicked(event.selection)
         chosen = clicked.cell or {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}
@@ -61,9 +61,7 @@ if result is not None:
     ui.badge(run)
     picture(shown, run.result, ui.view(apart=run.result.provenance.sources == "tokens"))
     with st.expander("How exact is it, layer by layer?"):
-        st.altair_chart(
-            error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt="Reconstruction error by layer"
-        )
+        blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt="Reconstruction error by layer")
         st.caption(
             "Relative error of the summed parts against the model's own residual; the dashed line is where this page warns."
         )

@@ -34,7 +34,7 @@ def picture(lens: Lens, view: ui.View) -> None:
     with left:
         drawn = table(lens, colour, shown, view.mids, dark)
         says = "Logit lens: the likeliest next token by row of the residual stream and position"
-        event = st.altair_chart(drawn.chart, key=f"lens_table_{scope}", on_select="rerun", selection_mode="cell", alt=says)
+        event = blocks.chart(drawn.chart, key=f"lens_table_{scope}", on_select="rerun", selection_mode="cell", alt=says)
         st.caption(f"{blocks.plain(drawn.note)} {ui.USE}")
     row, position = ui.clicked(event.selection, lens)
     with right:
@@ -44,11 +44,11 @@ def picture(lens: Lens, view: ui.View) -> None:
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.position_labels[position])}")
     value = ui.trajectory(bool(lens.targets))
     lines = tables.trajectories(lens, position, view.mids)
-    st.altair_chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt="Tokens through the layers")
+    blocks.chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt="Tokens through the layers")
     st.caption("The four likeliest of the output (dashed) and the followed tokens (solid).")
     with st.expander("How far can rows be trusted?"):
         trust = charts.reliability(tables.reliability(lens, view.mids), dark)
-        st.altair_chart(trust, key="lens_trust", alt="Agreement by row")
+        blocks.chart(trust, key="lens_trust", alt="Agreement by row")
         st.caption(ui.TRUST)
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
 

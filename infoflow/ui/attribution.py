@@ -65,10 +65,10 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
     bars, text = st.columns([1.5, 1], gap="medium", vertical_alignment="center")
     with bars:
         chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=what, dark=dark)
-        st.altair_chart(chart, key="logit_bars", alt=f"Contribution of each source to the {what}")
+        blocks.chart(chart, key="logit_bars", alt=f"Contribution of each source to the {what}")
     with text:
         pieces = tables.coloured_pieces(flow, table, hidden)
-        st.altair_chart(
+        blocks.chart(
             charts.coloured_text(pieces, width=52, dark=dark), key="logit_text", width="content", alt="The prompt, coloured by it"
         )
     total, aside = table["logit"].sum(), table.loc[table["source"].isin(list(hidden)), "logit"].sum()
@@ -96,7 +96,7 @@ def _writers(found: Attribution, what: str, dark: bool) -> None:
     """Heads and MLPs by what they write directly."""
     table = tables.writers(found)
     chart = charts.grid(table, "column", "row", "logit", dark=dark)
-    st.altair_chart(chart, key="writers", alt="Direct contribution of each head and MLP")
+    blocks.chart(chart, key="writers", alt="Direct contribution of each head and MLP")
     sums = "" if found.direct == "folded" else f" In this form they sum to {found.direct_total:+.2f}, not to the {what}."
     rest = f"Embedding {found.embedding:+.2f}, biases {found.direct_bias:+.2f}; all together {found.direct_total:+.2f}."
     st.caption(f"{DIRECT_HOW} {rest}{sums}")

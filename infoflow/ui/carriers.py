@@ -72,7 +72,7 @@ def _carried(found: Carriers, dark: bool) -> None:
     with left:
         st.markdown("**Brought here by**", help=CARRIERS)
         table = found.to_frame()
-        st.altair_chart(pictures.picture(found, dark).chart, key="carried", alt="Largest carriers of the source")
+        blocks.chart(pictures.picture(found, dark).chart, key="carried", alt="Largest carriers of the source")
         most = f"The largest 12 of {len(table):,}; all" if len(table) > 12 else f"All {len(table)}"
         st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}.")
         with st.expander("More carriers" if len(table) > blocks.TABLE_ROWS else "All carriers"):
@@ -88,9 +88,9 @@ def _carried(found: Carriers, dark: bool) -> None:
         chart = charts.grid(
             arrived, "label", "row", "share", form="+.2p", limit=float(elsewhere) if elsewhere > 0 else None, dark=dark
         )
-        st.altair_chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
+        blocks.chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
         st.caption("The first column is where it stays; colours are scaled to the other positions.")
         readers = tables.readers(found, 5)
         if not readers.empty:
             st.markdown("**Read from here by**", help=READS)
-            st.altair_chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")
+            blocks.chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")

@@ -174,7 +174,7 @@ def side(title: str, found: Answer, view: View, dark: bool) -> None:
     words, first = tables.attended(found, view.level, view.layer, view.head, view.hide_first)
     bars = words.nlargest(WORDS, "share", keep="first")
     chart = signed.ranking(bars, "share", ".1%", dark)
-    st.altair_chart(chart, key=f"talk_words_{title}", alt=f"{title}: what the answering position attends to")
+    blocks.chart(chart, key=f"talk_words_{title}", alt=f"{title}: what the answering position attends to")
     most = f"The {WORDS} words most looked at. " if len(words) > WORDS else ""
     st.caption(f"{most}The first token has {first:.0%} of the row{' and is left out' if view.hide_first else ''}.")
 

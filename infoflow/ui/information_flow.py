@@ -17,6 +17,7 @@ from infoflow.pictures.flow import Grid
 from infoflow.pictures.picture import identity
 from infoflow.tables import flow as tables
 from infoflow.text.rows import ROW_NAMES
+from infoflow.ui import blocks
 from infoflow.ui.blocks import WARN_ERROR, plain, reporting_errors
 from infoflow.ui.controls import choice, hide_first
 
@@ -263,7 +264,7 @@ def details(flow: Flow, chosen: dict[str, Any], drawn: Grid, logits: pd.DataFram
     mixed = f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}."
     st.caption(f"{mixed} Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}.")
     bars = charts.cell_bars(cell.sources.head(10), colours, dark=dark)
-    st.altair_chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
+    blocks.chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
     table = cell.sources
     if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
         table = table.merge(logits[["source", "logit"]], on="source", how="left")
@@ -285,7 +286,7 @@ def details(flow: Flow, chosen: dict[str, Any], drawn: Grid, logits: pd.DataFram
     if stage != "embed" and not flow.hidden_mask(hidden)[source]:
         st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
         path = charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark)
-        st.altair_chart(path, key="through_depth", alt="Share of one source through the layers")
+        blocks.chart(path, key="through_depth", alt="Share of one source through the layers")
 
 
 def size(drawn: Grid) -> str:

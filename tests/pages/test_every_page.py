@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import altair as alt
 import pytest
+from altair.utils.schemapi import SchemaValidationError
 from streamlit.testing.v1 import AppTest
 
 from infoflow.models.catalog import MODELS, Entry
 from infoflow.text.examples import PRESETS
+from infoflow.ui import blocks
 from tests.helpers import tiny
 from tests.helpers.pages import FLOW, MODELS_PAGE, ROOT, ask, captions, errors, grid_spec, opened
 
@@ -19,6 +22,19 @@ def test_every_page_stands_alone(path: Path) -> None:
     app = opened(str(path))
     assert errors(app) == []
     assert app.header[0].value
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_chart_is_valid_vega_lite(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages leave the check out; here it is made, and it can fail."""
+    monkeypatch.setattr(blocks, "CHECKED", True)
+    assert errors(opened(str(path))) == []
+    wrong = alt.Chart(alt.Data(values=[])).mark_bar()
+    wrong.mark = "nonsense"
+    with pytest.raises(SchemaValidationError):
+        blocks.chart(wrong)
+    monkeypatch.setattr(blocks, "CHECKED", False)
+    blocks.chart(wrong)
 
 
 @pytest.mark.parametrize("name", ["INFOFLOW_MAX_TOKENS", "INFOFLOW_LOCAL_FOLDERS"])
