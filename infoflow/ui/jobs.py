@@ -178,7 +178,7 @@ def run(
     what needs no work, if it can, before any is begun.
     """
     before = _kept().get(name) if keep is not None else None
-    going = before is not None and before.key == keep and before.outcome is not None and not before.job.stopped
+    going = before is not None and before.key == keep and before.outcome is not None  # or was stopped, elsewhere
     if before is not None and not going:
         before.job.stop()
     now = before if before is not None and going else None
@@ -206,6 +206,7 @@ def _watched(now: Work, work: Callable[[Job], T], on_cancel: Callable[[], Any], 
 
         def cancel() -> None:
             now.job.stop()
+            now.outcome = None
             on_cancel()
 
         with place.container(horizontal=True, vertical_alignment="center"):

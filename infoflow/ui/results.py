@@ -12,7 +12,7 @@ import streamlit as st
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
-from infoflow.errors import Cancelled, InfoflowError, TooLarge, without_frames
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge, without_frames
 from infoflow.pictures.picture import short
 from infoflow.ui import asking, blocks, cache, jobs
 
@@ -88,22 +88,23 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
     last: Request[R] | None = st.session_state.get(shown)
     failure: Failed | None = st.session_state.get(failed)
     if st.session_state.get(cancelled) == request:
-        st.info("The run was stopped. Press Run to start it again.", icon=":material/cancel:")
+        _tell_cancelled(page)
     elif failure is not None and failure.request == request:
-        _tell(failure)
+        _tell(failure, page)
     else:
         title = f"{name} of “{short(request.title)}” on {request.model.name}"
         try:
             found = _performed(request, key, page, cancel, keep=request, title=title)
             st.session_state[shown] = request
             return request, found
-        except Cancelled as stopped:
-            st.info(blocks.plain(str(stopped)), icon=":material/cancel:")
+        except Cancelled:  # from elsewhere: the Models page lists what runs
+            cancel()
+            _tell_cancelled(page)
         except InfoflowError as error:
             st.session_state[failed] = _failed(request, error)
             if isinstance(error, TooLarge):
                 st.session_state[failed] = _failed(request, error, _offers(request, key))
-            _tell(st.session_state[failed])
+            _tell(st.session_state[failed], page)
     if last is None:
         return None
     st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
@@ -122,9 +123,21 @@ def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:
     return ()
 
 
-def _tell(failure: Failed) -> None:
-    """The message, and buttons that run what fits."""
+def _tell_cancelled(page: str) -> None:
+    st.info("The run was stopped.", icon=":material/cancel:")
+    _again(page)
+
+
+def _again(page: str) -> None:
+    """What Run does, also where a page has none."""
+    st.button("Try again", key=f"{page}_again", on_click=asking.run_again, icon=":material/refresh:")
+
+
+def _tell(failure: Failed, page: str) -> None:
+    """The message, and buttons that run what fits, or the same again where another try may end otherwise."""
     blocks.failed(failure.error)
+    if not failure.offers and not isinstance(failure.error, BadPrompt):
+        _again(page)
     if failure.offers:
         with st.container(horizontal=True, vertical_alignment="center"):
             for kind, _, cost in failure.offers:

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from infoflow.analyses.attention import AttentionRequest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.flow import FlowRequest
-from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge
+from infoflow.studies.corrections import CorrectionRequest
 from tests.helpers.pages import FLOW, ROOT, ask, button, captions, choose, errors, opened
 
 ATTENTION = str(ROOT / "pages/attention.py")
@@ -28,13 +29,14 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list["weakref.ref[
     def _failing(kind: type[Any], error: type[InfoflowError] = BadPrompt) -> list["weakref.ref[Held]"]:
         runs: list[weakref.ref[Held]] = []
 
-        def run(self: Any, model: Any, on_progress: Any = None) -> None:
+        def run(self: Any, model: Any, on_progress: Any = None, **more: Any) -> None:
             held = Held()
             runs.append(weakref.ref(held))
             try:
                 raise ValueError("the cause holds it too")
             except ValueError as cause:
-                raise error("It went wrong at layer 3.") from cause
+                words = ("server", "It went wrong at layer 3.") if error is RemoteRunError else ("It went wrong at layer 3.",)
+                raise error(*words) from cause
 
         monkeypatch.setattr(kind, "run", run)
         return runs
@@ -70,6 +72,20 @@ def test_a_cancelled_run_holds_nothing_either(failing) -> None:  # type: ignore[
     ask(app, "The dog sat")
     gc.collect()
     assert errors(app) == [] and len(runs) == 1 and runs[0]() is None
+
+
+@pytest.mark.parametrize("error", [RemoteRunError, Cancelled])
+def test_a_page_without_run_has_a_button_that_tries_again(error: type[InfoflowError], failing) -> None:  # type: ignore[no-untyped-def]
+    """A conversation: it runs when something is said."""
+    page = str(ROOT / "pages/corrections.py")
+    app = opened(page)
+    runs = failing(CorrectionRequest, error)
+    app.chat_input(key="talk_text").set_value("No, it is Berlin.").run()
+    told = [m.value for m in (*app.error, *app.info)]
+    assert len(runs) == 1 and any("It went wrong" in t or "was stopped" in t for t in told)
+    app.run()
+    button(app, "Try again").click().run()
+    assert len(runs) == 2
 
 
 def test_offers_of_smaller_runs_stay_and_cost_no_run(failing) -> None:  # type: ignore[no-untyped-def]

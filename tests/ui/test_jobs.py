@@ -99,6 +99,34 @@ def test_kept_work_outlives_its_page_and_is_taken_up_again(monkeypatch: pytest.M
     assert second.stopped.wait(5)
 
 
+def test_work_that_was_stopped_elsewhere_is_told_and_not_begun_anew_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Models page lists it with a Cancel of its own."""
+    work = Slow()
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "progress", leave)
+        jobs.run(work, on_cancel=lambda: None, keep="question", patience=0.05)
+    jobs.begun()[0].job.stop()
+    with pytest.raises(Cancelled):
+        jobs.run(work, on_cancel=lambda: None, keep="question")
+    assert len(work.begun) == 1
+    work.go_on.set()
+    assert jobs.run(work, on_cancel=lambda: None, keep="question") == "done" and len(work.begun) == 2
+
+
+def test_cancel_on_the_page_gives_the_work_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, pressed, told = Slow(), [], []
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    with monkeypatch.context() as patch, pytest.raises(Left):
+        patch.setattr(jobs.st, "button", lambda *_, on_click, **__: pressed.append(on_click))
+        patch.setattr(jobs.blocks, "plain", lambda text: leave() if pressed else text)  # at the first look after the button
+        jobs.run(work, on_cancel=lambda: told.append(1), keep="question", patience=0.05)
+    pressed[0]()
+    assert work.stopped.wait(5) and told == [1]
+    work.go_on.set()
+    assert jobs.run(work, on_cancel=lambda: None, keep="question") == "done" and len(work.begun) == 2  # it is asked again
+
+
 def test_what_is_at_hand_needs_no_work_but_work_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs.st, "session_state", {})
     never = lambda job: pytest.fail("it was at hand")  # noqa: E731
