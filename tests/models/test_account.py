@@ -98,9 +98,18 @@ def test_a_limit_is_a_share_of_what_is_left(free: list[int]) -> None:
 def test_models_that_nobody_uses_go_first_one_at_a_time_and_only_where_that_helps(free: list[int]) -> None:
     account = Account()
     account.shelf = shelf = Shelf(free, 30, 20, 10)
-    with account.reserved(120, "cpu"):
-        assert shelf.gone == [30] and account.promised("cpu") == 120
+    with account.reserved(140, "cpu"):
+        assert shelf.gone == [30, 20] and account.promised("cpu") == 140
     free[0] = 100
-    assert account.obtainable("cpu") == 130
+    assert account.obtainable("cpu") == 110
     with account.reserved(200, "cpu"):  # all of them would not do: they stay, and whoever reserves refuses
-        assert shelf.gone == [30]
+        assert shelf.gone == [30, 20]
+
+
+def test_a_model_that_somebody_begins_to_use_does_not_go(free: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    account.shelf = shelf = Shelf(free, 30)
+    asked: list[str] = []
+    monkeypatch.setattr(shelf, "let_one_go", lambda device: bool(asked.append(device)))
+    with account.reserved(120, "cpu"):  # nobody to wait for: whoever reserves refuses
+        assert asked == ["cpu"]
