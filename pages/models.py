@@ -30,7 +30,7 @@ def models(service: cache.Service) -> None:
     words = ui.search()
     if words:
         with blocks.reporting_errors():
-            found = jobs.run(lambda job: cache.found_on_hub(words), on_cancel=lambda: None, name="search")
+            found = jobs.run(lambda job: cache.found_on_hub(words, job.say), on_cancel=lambda: None, name="search")
             ui.table(tables.found_on_hub(found, machine.free, ui.bytes_per_parameter(machine)), "found")
             if not found:
                 st.caption("Nothing by that name. Try fewer letters, or type the full name above.")

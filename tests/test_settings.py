@@ -5,7 +5,8 @@ import pytest
 from infoflow.errors import InfoflowError
 from infoflow.settings import PUBLIC_HOST, settings
 
-NAMES = ("INFOFLOW_MAX_TOKENS", "INFOFLOW_MAX_MEMORY_MB", "INFOFLOW_LOCAL_FOLDERS", "NDIF_HOST", "NDIF_API_KEY")
+NAMES = ("INFOFLOW_MAX_TOKENS", "INFOFLOW_MAX_MEMORY_MB", "INFOFLOW_LOCAL_FOLDERS", "INFOFLOW_UNLOAD",
+         "INFOFLOW_SHARE_KEY", "NDIF_HOST", "NDIF_API_KEY")  # fmt: skip
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
@@ -14,7 +15,7 @@ def test_what_is_not_said_has_its_default(empty: str | None, monkeypatch: pytest
         monkeypatch.delenv(name, raising=False) if empty is None else monkeypatch.setenv(name, empty)
     now = settings()
     assert (now.max_tokens, now.max_memory_mb, now.local_folders, now.host) == (64, None, None, PUBLIC_HOST)
-    assert now.key.get_secret_value() == ""
+    assert now.key.get_secret_value() == "" and now.unload is None and now.share_key is None
 
 
 def test_what_is_said_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,7 @@ def test_what_is_said_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INFOFLOW_MAX_TOKENS", "0", "a whole number of 1 or more"),
         ("INFOFLOW_MAX_MEMORY_MB", "-3", "a whole number of 1 or more"),
         ("INFOFLOW_MAX_MEMORY_MB", "1.5", "a whole number of 1 or more"),
-        ("INFOFLOW_LOCAL_FOLDERS", "perhaps", r"1 \(yes\) or 0 \(no\)"),
+        *((f"INFOFLOW_{may}", "perhaps", r"1 \(yes\) or 0 \(no\)") for may in ("LOCAL_FOLDERS", "UNLOAD", "SHARE_KEY")),
     ],
 )
 def test_what_is_wrong_is_told(name: str, value: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:

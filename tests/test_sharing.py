@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -54,6 +54,12 @@ def _waiting(pool: ThreadPoolExecutor, both: tuple[SharedWork, Slow, Reader, Rea
     return one, two
 
 
+def _leaves(reader: Reader, waiting: "Future[str]") -> None:
+    reader.leaves.set()
+    with pytest.raises(Cancelled):
+        waiting.result(20)
+
+
 def test_two_who_ask_the_same_have_it_run_once_and_both_hear_of_it(both) -> None:  # type: ignore[no-untyped-def]
     shared, work, _, second = both
     with ThreadPoolExecutor(3) as pool:
@@ -81,9 +87,7 @@ def test_one_who_waits_may_leave_and_the_run_goes_on(both) -> None:  # type: ign
     _, work, _, second = both
     with ThreadPoolExecutor(2) as pool:
         one, two = _waiting(pool, both)
-        second.leaves.set()
-        with pytest.raises(Cancelled):
-            two.result(20)
+        _leaves(second, two)
         work.step.release(3)
         assert one.result(20) == "result 1"
 
@@ -92,9 +96,7 @@ def test_it_ends_when_both_have_left_and_who_comes_then_begins_anew(both) -> Non
     shared, work, first, second = both
     with ThreadPoolExecutor(2) as pool:
         one, two = _waiting(pool, both)
-        second.leaves.set()
-        with pytest.raises(Cancelled):
-            two.result(20)
+        _leaves(second, two)
         first.leaves.set()
         work.step.release(1)
         with pytest.raises(Cancelled):

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from infoflow.analyses.flow import Flow, decompose
-from infoflow.errors import InfoflowError, TooLarge
+from infoflow.errors import InfoflowError
 from infoflow.models import memory
 from infoflow.settings import settings
 
@@ -44,12 +44,11 @@ def check(model: "infoflow.models.model.Model") -> Check:
     """Decompose a short prompt and compare with what the model computed; never raises for a model it can't handle."""
     groups = min(SOURCES, settings().max_tokens)
     try:
-        flow = decompose(model, PROMPT, sources=[str(i % groups) for i in range(len(model.encode(PROMPT)))])
+        with memory.told_when_out("cpu" if model.hosted else str(model.device)):
+            flow = decompose(model, PROMPT, sources=[str(i % groups) for i in range(len(model.encode(PROMPT)))])
     except InfoflowError:
         raise  # the prompt, the limits, memory or a connection: not the model
     except Exception as error:  # noqa: BLE001  a model that computes something else can fail anywhere
-        if memory.ran_out(error):  # after the run: it says nothing of the model either
-            raise TooLarge(f"Memory ran out in the self-test ({type(error).__name__}). Free some, then try again.") from None
         what = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
         return Check(verdict=Verdict.UNSUPPORTED, reason=f"The decomposition does not run on this model ({what}).", errors={})
     return judge(flow)

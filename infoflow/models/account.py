@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from infoflow.models import memory
+from infoflow.sharing import Say
 from infoflow.text.amounts import in_words
 
-Say = Callable[[str, float], None]
 _LOOK = 0.2
 """seconds between two looks at the memory that is free: others than this process take and give it too"""
 

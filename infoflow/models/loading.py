@@ -71,7 +71,7 @@ def load_model(
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a name stands for: two that are the same weights on the same device have the same `spec` and `place`."""
+    """What a name stands for: two that are the same weights on the same device have the same `weights`."""
 
     spec: ModelSpec
     """the commit or the weights' fingerprint, the device, the type: nothing is left open"""

@@ -15,15 +15,14 @@ from infoflow.models.account import Account
 from infoflow.models.loading import Resolved, read, resolve
 from infoflow.models.model import Model
 from infoflow.models.spec import ModelSpec
-from infoflow.sharing import SharedWork
+from infoflow.sharing import Say, SharedWork
 
-Say = Callable[[str, float], None]
 MOST = 2
 """so many are kept that nobody uses"""
 
 
 @dataclass
-class Place:
+class Shelved:
     """One model on the shelf."""
 
     model: Model
@@ -42,7 +41,7 @@ class Shelf:
 
     def __init__(self, account: Account | None = None) -> None:
         self._lock = threading.RLock()
-        self._places: list[Place] = []
+        self._places: list[Shelved] = []
         self._loading = SharedWork()
         self._count = itertools.count()
         if account is not None:
@@ -96,38 +95,40 @@ class Shelf:
         self._after(gone)
         return bool(gone)
 
-    def _unused(self) -> list[Place]:
+    def _unused(self) -> list[Shelved]:
         """The one unused longest first."""
         return sorted((p for p in self._places if not p.users), key=lambda p: p.number)
 
-    def _named(self, spec: ModelSpec, folders: bool) -> Place | None:
+    def _named(self, spec: ModelSpec, folders: bool) -> Shelved | None:
         return next((p for p in self._places if (spec, folders) in p.asked_as), None)
 
-    def _take(self, spec: ModelSpec, folders: bool) -> Place | None:
+    def _take(self, spec: ModelSpec, folders: bool) -> Shelved | None:
         with self._lock:
             found = self._named(spec, folders)
             return None if found is None else self._begin_with(found, spec, folders)
 
-    def _begin_with(self, place: Place, spec: ModelSpec, folders: bool) -> Place:
+    def _begin_with(self, place: Shelved, spec: ModelSpec, folders: bool) -> Shelved:
         place.users += 1
         place.number = next(self._count)
         place.asked_as.add((spec, folders))
         return place
 
-    def _put(self, spec: ModelSpec, folders: bool, say: Say) -> Place:
+    def _put(self, spec: ModelSpec, folders: bool, say: Say) -> Shelved:
         found: Resolved = self._loading.do((spec, folders), lambda report: resolve(spec, folders, report), say)
         weights = found.weights
 
-        def here() -> Place | None:
+        def here() -> Shelved | None:
             with self._lock:
                 place = next((p for p in self._places if p.weights == weights), None)
                 return None if place is None else self._begin_with(place, spec, folders)
 
         def put(report: Say) -> None:
-            if not any(p.weights == weights for p in self._places):
+            with self._lock:  # it may have come while this one was on its way
+                there = any(p.weights == weights for p in self._places)
+            if not there:
                 model = read(found, report)
                 with self._lock:
-                    self._places.append(Place(model, weights, next(self._count)))
+                    self._places.append(Shelved(model, weights, next(self._count)))
 
         while True:
             place = here()
@@ -135,7 +136,7 @@ class Shelf:
                 return place
             self._loading.do(weights, put, say)
 
-    def _done_with(self, place: Place) -> None:
+    def _done_with(self, place: Shelved) -> None:
         with self._lock:
             place.users -= 1
             place.number = next(self._count)
@@ -146,7 +147,7 @@ class Shelf:
             later.daemon = True
             later.start()
 
-    def _drop(self, which: Callable[[], list[Place]]) -> set[str]:
+    def _drop(self, which: Callable[[], list[Shelved]]) -> set[str]:
         """Take some off the shelf, which leaves nobody holding them. The devices they were on."""
         devices = set()
         for place in which():

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
@@ -93,6 +93,32 @@ def unload(name: str) -> int:
     return shelf().unload(name)
 
 
+class _NotHere(Exception):
+    """What is looked for is not kept."""
+
+
+def _missing() -> Any:
+    raise _NotHere
+
+
+def _kept_or(kept: Callable[..., Any], key: tuple[Any, ...], work: Callable[[Report], Any], say: Report) -> Any:
+    """What `kept` has under a key, or what `work` gives now, which is kept: two who ask for the same have it done once.
+
+    `kept` is a cache that computes nothing itself, where others would wait for it unheard: its last argument gives the value.
+    """
+
+    def run(report: Report) -> Any:
+        with contextlib.suppress(_NotHere):  # it may have come while this one was on its way
+            return kept(*key, _missing)
+        found = work(report)
+        return kept(*key, lambda: found)
+
+    try:
+        return kept(*key, _missing)
+    except _NotHere:
+        return _going().do((kept, *key), run, say)
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _hosted(name: str, host: str, folders: bool, _give: "Callable[[], infoflow.models.model.Model]") -> Any:
     return _give()
@@ -107,11 +133,8 @@ def hosted(spec: ModelSpec, say: Report) -> "infoflow.models.model.Model":
 
         return load_model(spec.name, remote=True, host=spec.host, key="", folders=folders, on_progress=report)
 
-    try:
-        return _hosted(spec.name, spec.host, folders, _missing)
-    except _NotHere:
-        found = _going().do(("hosted", spec.name, spec.host, folders), load, say)
-        return _hosted(spec.name, spec.host, folders, lambda: found)
+    found: infoflow.models.model.Model = _kept_or(_hosted, (spec.name, spec.host, folders), load, say)
+    return found
 
 
 @contextlib.contextmanager
@@ -135,35 +158,26 @@ def _through(shared: Any, said: "Service", host: str, key: str, tell: Callable[[
     return shared.through(ndif.Connection(host, key, tell, ndif.SILENCE, ndif.ANSWER, ndif.LARGEST), there)
 
 
-class _NotHere(Exception):
-    """What is looked for is not kept."""
-
-
-def _missing() -> Any:
-    raise _NotHere
-
-
 @st.cache_data(max_entries=256, max_size="2GB", ttl=24 * 3600, show_spinner=False)
 def _kept(asked: str, keyed: str, _give: Callable[[], Any]) -> Any:
     """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text,
-    `keyed` stands for the key it was run with. Nothing is computed in here, where others would wait for it unheard."""
+    `keyed` stands for the key it was run with."""
     return _give()
 
 
 def _found_or_run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
-    """What came of a request, or comes of it now; two who ask for the same run it once."""
-    asked, keyed = request.key, of_key(model.connection.key) if model.connection is not None else ""
+    """What came of a request, or comes of it now."""
+    keyed = of_key(model.connection.key) if model.connection is not None else ""
 
     def run(report: Report) -> tuple[R, Estimate]:
-        with contextlib.suppress(_NotHere):  # it may have come while this one was on its way
-            return _kept(asked, keyed, _missing)
-        found = _run(request, model, report)
-        return _kept(asked, keyed, lambda: found)
+        if model.connection is None:
+            return _run(request, model, report)
+        # the service tells of the run to all who wait for it, and not to the one who happened to ask first
+        told = replace(model.connection, on_status=lambda doing: report(doing, 0.0))
+        return _run(request, model.through(told), report)
 
-    try:
-        return _kept(asked, keyed, _missing)
-    except _NotHere:
-        return _going().do((asked, keyed), run, say)
+    found: tuple[R, Estimate] = _kept_or(_kept, (request.key, keyed), run, say)
+    return found
 
 
 def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
@@ -256,11 +270,8 @@ def service(host: str, say: Report) -> Service:
     Raises:
         Cancelled: by `say`.
     """
-    try:
-        return _service(host, _missing)
-    except _NotHere:
-        found = _going().do(("service", host), lambda report: _asked_now(host), say)
-        return _service(host, lambda: found)
+    found: Service = _kept_or(_service, (host,), lambda report: _asked_now(host), say)
+    return found
 
 
 def _asked_now(host: str) -> Service:
@@ -276,11 +287,20 @@ def _asked_now(host: str) -> Service:
 
 
 @st.cache_data(max_entries=32, ttl=600, show_spinner=False)
-def found_on_hub(text: str) -> "list[infoflow.models.hub.Found]":
-    """What a search of the hub gives."""
+def _searched(text: str, _give: Callable[[], Any]) -> Any:
+    return _give()
+
+
+def found_on_hub(text: str, say: Report) -> "list[infoflow.models.hub.Found]":
+    """What a search of the hub gives.
+
+    Raises:
+        UnsupportedModel: the hub can't be reached; Cancelled: by `say`.
+    """
     from infoflow.models import hub
 
-    return hub.search(text)
+    found: list[infoflow.models.hub.Found] = _kept_or(_searched, (text,), lambda report: hub.search(text), say)
+    return found
 
 
 @dataclass(frozen=True)

@@ -108,14 +108,6 @@ def _places() -> Places:
     return Places(PLACES)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """How work ended, without the frames it went through, which would keep its tensors and its model alive."""
-
-    cancelled: bool
-    message: str
-
-
 @dataclass
 class Work:
     """Work that was begun in this reader's session."""
@@ -125,8 +117,8 @@ class Work:
     job: Job
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    failure: Failure | None = None
-    """what it ended with, if not with a result"""
+    failure: str = ""
+    """what it ended with, if not with a result: words, and not the error's frames, which would keep tensors and model alive"""
     outcome: "futures.Future[Any] | None" = field(default_factory=futures.Future)
     """None once the page has it: what it gave belongs to the page and not to the session"""
     thread: threading.Thread | None = None
@@ -148,7 +140,7 @@ class Work:
         """What it is doing, or how it ended, in words."""
         if self.ended is None:
             return self.doing
-        return f"Done in {self.ended - self.begun:.1f} seconds." if self.failure is None else self.failure.message
+        return f"Done in {self.ended - self.begun:.1f} seconds." if not self.failure else self.failure
 
 
 def begun() -> list[Work]:
@@ -234,7 +226,7 @@ def _do(now: Work, work: Callable[[Job], Any], outcome: "futures.Future[Any]") -
         if not told:
             _log.error("A run failed; this is a bug.\n%s", "".join(traceback.format_exception(error)))  # as text: no frames
         words = "Stopped." if cancelled else str(error) if told else "Failed; this is a bug of the app."
-        now.failure, now.ended = Failure(cancelled, words), time.monotonic()
+        now.failure, now.ended = words, time.monotonic()
         outcome.set_exception(without_frames(error))
     else:
         now.ended = time.monotonic()

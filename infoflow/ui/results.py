@@ -101,7 +101,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
             cancel()
             _tell_cancelled(page)
         except InfoflowError as error:
-            st.session_state[failed] = _failed(request, error)
+            st.session_state[failed] = _failed(request, error)  # at once: looking for offers may be interrupted
             if isinstance(error, TooLarge):
                 st.session_state[failed] = _failed(request, error, _offers(request, key))
             _tell(st.session_state[failed], page)

@@ -21,6 +21,8 @@ from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, known
 from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
+from infoflow.models import memory
+from infoflow.models.account import ACCOUNT
 from infoflow.studies.corrections import CorrectionRequest
 from tests.helpers import tiny
 from tests.helpers.in_use import in_use
@@ -75,6 +77,31 @@ def test_who_waits_for_a_model_is_told_and_may_leave() -> None:
     assert said[-1].startswith("Waiting for the model: another run")
     result, cost = perform.run_now(FlowRequest(prompt="ab"), model, quiet)
     assert result.max_error < 1e-5 and cost.bytes > 0
+
+
+def test_loads_and_runs_are_promised_their_memory_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they wait, in words, while others have been promised what they would need."""
+    monkeypatch.setattr(memory, "free", lambda device="cpu": 1_000_000_000)
+    model, promised = tiny.model("llama"), []
+
+    def leave(doing: str, fraction: float = 0.0) -> None:
+        if doing.startswith("Waiting for memory"):
+            raise Cancelled(doing)
+
+    def note(doing: str, fraction: float = 0.0) -> None:
+        if doing.startswith(("Layer", "Reading")):
+            promised.append(ACCOUNT.promised("cpu"))
+
+    with ACCOUNT.reserved(999_000_000, "cpu"):
+        with pytest.raises(Cancelled, match="999 MB are promised to other runs"):
+            perform.run_now(FlowRequest(prompt="ab"), model, leave)
+        with pytest.raises(Cancelled, match="20 MB are needed"):
+            infoflow.load_model("demo", on_progress=leave)
+    _, cost = perform.run_now(FlowRequest(prompt="ab"), model, note)
+    assert set(promised) == {cost.bytes}
+    promised.clear()
+    loaded = infoflow.load_model("demo", on_progress=note)
+    assert set(promised) == {loaded.bytes} and ACCOUNT.promised("cpu") == 0
 
 
 CHANCE = [

@@ -3,6 +3,7 @@
 import pytest
 from huggingface_hub import constants
 
+from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
 from tests.helpers.pages import MODELS_PAGE, button, captions, errors, opened
 
@@ -22,6 +23,19 @@ def test_models_are_loaded_used_and_unloaded() -> None:
     button(app, "Load here").click().run()
     assert app.dataframe[0].value.set_index("name").loc["demo", "in memory"] == "float16 on cpu, 10 MB"
     button(app, "Unload").click().run()
+
+
+def test_a_model_in_use_goes_later_and_on_a_shared_app_nobody_unloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cache.using(ModelSpec(), "", lambda doing, fraction: None):
+        app = opened(MODELS_PAGE)
+        button(app, "Unload").click().run()
+        assert "A run uses demo now. It goes when that is done" in app.info[0].value.replace("\\", "")
+        assert app.dataframe[0].value.set_index("name").loc["demo", "in memory"] != ""
+    assert all(m.name != "demo" for m, _ in cache.in_memory())
+    with cache.using(ModelSpec(), "", lambda doing, fraction: None):
+        monkeypatch.setenv("INFOFLOW_UNLOAD", "0")
+        unload = button(opened(MODELS_PAGE), "Unload")
+        assert unload.disabled and "INFOFLOW_UNLOAD=1" in unload.help
 
 
 def test_a_model_that_can_not_be_loaded_gets_a_sentence_on_the_models_page(monkeypatch: pytest.MonkeyPatch) -> None:

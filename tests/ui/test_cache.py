@@ -93,6 +93,29 @@ def test_the_same_question_is_one_run_that_both_watch_and_one_may_leave(leaver: 
     assert gate.runs == 1 and cache.at_hand(asked[1], "") is not None
 
 
+def test_a_hosted_run_goes_on_when_the_one_who_asked_first_leaves(
+    service: Service, hosted: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service tells of it through the connection: to all who wait, and not to the first alone."""
+    request = AttentionRequest(prompt="abcd", model=ModelSpec(name=str(folders["llama"]), host=service.host))
+    cache.results(AttentionRequest(prompt="ab", model=request.model), KEY, quiet)  # loaded and tested
+    gate, first, heard = Gate(monkeypatch, AttentionRequest), jobs.Job(), threading.Event()
+
+    def listen(doing: str, fraction: float = 0.0) -> None:
+        if doing == "Layer 1 of 2":
+            heard.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(cache.results, request, KEY, first.say)
+        assert gate.begun.wait(60)
+        two = pool.submit(cache.results, request, KEY, listen)
+        assert heard.wait(60)
+        first.stop()
+        gate.go_on.set()
+        assert two.result(60).result.tokens
+    assert gate.runs == 1
+
+
 def test_results_made_under_a_key_are_for_that_key(service: Service, hosted: Any, folders: dict[str, Path]) -> None:
     request = AttentionRequest(prompt="abc", model=ModelSpec(name=str(folders["llama"]), host=service.host))
     cache.results(request, KEY, quiet)
