@@ -6,10 +6,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from infoflow.charts.drawing import FIT, alone, either, layered
 from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp
 
-_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _KINDS = {"previous token": "P", "duplicate token": "D", "induction": "I", "diffuse": ""}
 
 
@@ -32,7 +32,7 @@ def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:
     }
     largest = max(float(table["weight"].max()), 1e-12)
     band = alt.Scale(paddingInner=0.04 if n <= 40 else 0)
-    return (
+    return alone(
         alt.Chart(table)
         .mark_rect()
         .encode(
@@ -51,9 +51,8 @@ def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:
                 alt.Tooltip("src_token:N", title="looks at"),
                 alt.Tooltip("weight:Q", title=title, format=".3f"),
             ],
-        )
-        .properties(height=min(760, max(120, 31 * n)) + 110, width="container")
-        .configure(view=_NO_FRAME, background="transparent", autosize=alt.AutoSizeParams(type="fit", contains="padding"))
+        ),
+        height=min(760, max(120, 31 * n)) + 110, width="container", config=FIT,
     )  # fmt: skip
 
 
@@ -79,18 +78,14 @@ def overview(table: pd.DataFrame, title: str, chosen: tuple[int, int], dark: boo
     )  # fmt: skip
     cells = base.mark_rect(cornerRadius=2).encode(
         color=alt.Color("value:Q", legend=None, scale=alt.Scale(domain=[0, largest], range=ramp(dark))),
-        stroke=alt.condition("datum.chosen", alt.value(page.final), alt.value(None)),
-        strokeWidth=alt.value(2.2),
+        stroke=either(alt.StrokeValue, "datum.chosen", page.final, None),
+        strokeWidth=alt.StrokeWidthValue(2.2),
     )
     letters = base.mark_text(fontSize=11).encode(
-        text="letter:N",
-        color=alt.condition(f"datum.value > {0.45 * largest}", alt.value(ramp(dark)[0]), alt.value(page.text)),
+        text=alt.Text("letter:N"),
+        color=either(alt.ColorValue, f"datum.value > {0.45 * largest}", ramp(dark)[0], page.text),
     )
-    return (
-        alt.layer(cells.add_params(picked), letters)
-        .properties(height=min(560, 26 * n_layers) + 50, width="container")
-        .configure(view=_NO_FRAME, background="transparent", autosize=alt.AutoSizeParams(type="fit", contains="padding"))
-    )
+    return layered(cells.add_params(picked), letters, height=min(560, 26 * n_layers) + 50, width="container", config=FIT)
 
 
 def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = False) -> alt.LayerChart:
@@ -118,20 +113,17 @@ def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = Fa
         alt.Chart(drawn[drawn["share"] >= 0.1])
         .mark_rect()
         .encode(
-            x=alt.X("x:Q", scale=xs, axis=None), x2="x2:Q", y=alt.Y("y:Q", scale=ys, axis=None), y2="y2:Q",
-            color=alt.Color("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=ramp(dark))), tooltip=["map:N"],
+            x=alt.X("x:Q", scale=xs, axis=None), x2=alt.X2("x2:Q"), y=alt.Y("y:Q", scale=ys, axis=None), y2=alt.Y2("y2:Q"),
+            color=alt.Color("share:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=ramp(dark))),
+            tooltip=[alt.Tooltip("map:N")],
         )
     )  # fmt: skip
     text = (
         alt.Chart(heading)
         .mark_text(align="left", baseline="bottom", fontSize=11, color=page.muted)
-        .encode(x=alt.X("x:Q", scale=xs), y=alt.Y("y:Q", scale=ys), text="map:N")
+        .encode(x=alt.X("x:Q", scale=xs), y=alt.Y("y:Q", scale=ys), text=alt.Text("map:N"))
     )
-    return (
-        alt.layer(cells, text)
-        .properties(height=min(900, int(rows * 960 / columns * 1.15)), width="container")
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(cells, text, height=min(900, int(rows * 960 / columns * 1.15)), width="container")
 
 
 def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str], least: float, dark: bool = False) -> alt.LayerChart:
@@ -157,19 +149,15 @@ def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str], least: floa
         alt.Chart(lines_of)
         .mark_line(opacity=0.75)
         .encode(
-            x=xs, y=alt.Y("y:Q", scale=ys, axis=None), detail="edge:N", order="order:Q", color=colour,
+            x=xs, y=alt.Y("y:Q", scale=ys, axis=None), detail=alt.Detail("edge:N"), order=alt.Order("order:Q"), color=colour,
             strokeWidth=alt.StrokeWidth("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.4, 9])),
-            tooltip=["from:N", "to:N", alt.Tooltip("weight:Q", format=".3f")],
+            tooltip=[alt.Tooltip("from:N"), alt.Tooltip("to:N"), alt.Tooltip("weight:Q", format=".3f")],
         )
     )  # fmt: skip
     words = pd.DataFrame({"x": range(n), "src": range(n), "text": tokens, "y": -highest * 0.03})
     base = alt.Chart(words).encode(x=xs, y=alt.Y("y:Q", scale=ys))
     marks = base.mark_circle(size=46, opacity=1).encode(color=colour)
     text = base.mark_text(angle=300, align="right", baseline="middle", dx=-5, dy=6, fontSize=11, color=page.text).encode(
-        text="text:N"
+        text=alt.Text("text:N")
     )
-    return (
-        alt.layer(lines, marks, text)
-        .properties(height=340, width="container")
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(lines, marks, text, height=340, width="container")

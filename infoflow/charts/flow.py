@@ -12,6 +12,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from infoflow.charts.drawing import alone, either, layered
 from infoflow.charts.palette import Ink, ink
 from infoflow.text.rows import ROW_NAMES
 
@@ -28,7 +29,6 @@ MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
 OTHER = -1
 _SIDE, _GAP = 0.06, 0.04
-_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
 
 
@@ -182,12 +182,17 @@ def grid(
     )
 
     cells = _cells(positions, look, layers, embedding)
-    ground = alt.Chart(cells.round(4), name="ground").mark_rect(fill=page.empty, clip=True).encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
+    ground = (
+        alt.Chart(cells.round(4), name="ground")
+        .mark_rect(fill=page.empty, clip=True)
+        .encode(x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"))
+        .add_params(named, labels, zoom)
+    )
     ring = (
         alt.Chart(cells.assign(x=cells.x - 0.02, x2=cells.x2 + 0.02, y=cells.y - 0.015, y2=cells.y2 + 0.015).round(4))
         .transform_filter(chosen)
         .mark_rect(fillOpacity=0, stroke=page.text, strokeWidth=2.5, clip=True)
-        .encode(x=x, x2="x2:Q", y=y, y2="y2:Q")
+        .encode(x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"))
     )
     n_sources = len(look.colours)
     colour = alt.Color(
@@ -197,8 +202,8 @@ def grid(
         alt.Chart(drawn, name="bars")
         .mark_rect(strokeWidth=0, clip=True)
         .encode(
-            x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour,
-            opacity=alt.condition(hover & pin, alt.Opacity("alpha:Q", scale=None, legend=None), alt.value(0.12)),
+            x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"), color=colour,
+            opacity=either(alt.OpacityValue, hover & pin, alt.Opacity("alpha:Q", scale=None, legend=None), 0.12),
             tooltip=[
                 alt.Tooltip("source_label:N", title="source"), alt.Tooltip("share:Q", title="share", format=".1%"),
                 alt.Tooltip("token:N", title="at position of"), alt.Tooltip("position:Q", title="position"),
@@ -215,8 +220,9 @@ def grid(
         alt.Chart(stripe_frame, name="stripe")
         .mark_rect(cursor="pointer", cornerRadius=2, clip=True)
         .encode(
-            x=x, x2="x2:Q", y=y, y2="y2:Q", color=colour, tooltip=["token:N", "position:Q"],
-            opacity=alt.condition(pin, alt.value(1.0), alt.value(0.25)),
+            x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"), color=colour,
+            tooltip=[alt.Tooltip("token:N"), alt.Tooltip("position:Q")],
+            opacity=either(alt.OpacityValue, pin, 1.0, 0.25),
         )
         .add_params(pin)
     )  # fmt: skip
@@ -226,12 +232,7 @@ def grid(
         parts.append(_hidden_ticks(shown, look, x, y, page.muted))
     if predictions is not None and listed:
         parts.extend(_prediction_list(predictions, last + 1, top, line, x, y, page))
-    return (
-        alt.layer(*parts)
-        .add_params(named, labels, zoom)
-        .properties(height=height, width="container")
-        .configure(view=_NO_FRAME, background="transparent", font='"Source Sans", "Noto Sans", sans-serif')
-    )
+    return layered(*parts, height=height, width="container", config={"font": '"Source Sans", "Noto Sans", sans-serif'})
 
 
 def _hidden_ticks(hidden_share: pd.DataFrame, look: Look, x: alt.X, y: alt.Y, colour: str) -> alt.Chart:
@@ -242,7 +243,7 @@ def _hidden_ticks(hidden_share: pd.DataFrame, look: Look, x: alt.X, y: alt.Y, co
         y=bottom - 0.028, y2=bottom - 0.006,
     )  # fmt: skip
     return alt.Chart(ticks.round(4)).mark_rect(clip=True, color=colour, opacity=0.75).encode(
-        x=x, x2="x2:Q", y=y, y2="y2:Q", tooltip=[alt.Tooltip("share:Q", title="hidden", format=".0%")]
+        x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"), tooltip=[alt.Tooltip("share:Q", title="hidden", format=".0%")]
     )  # fmt: skip
 
 
@@ -267,12 +268,12 @@ def _prediction_list(
     first, rest = (
         alt.Chart(part, name=name)
         .mark_text(align="right", fontSize=size, fontWeight=weight, color=colour, cursor="pointer")
-        .encode(x=x, y=y, text="text:N", tooltip=tips)
+        .encode(x=x, y=y, text=alt.Text("text:N"), tooltip=tips)
         for part, name, size, weight, colour in styles
     )
     first = first.add_params(answer)
     title = pd.DataFrame({"x": [float(right) - _SIDE], "y": [top + line * (n + 0.8)], "text": ["next token"]})
-    head = alt.Chart(title).mark_text(align="right", fontSize=11, color=page.muted).encode(x=x, y=y, text="text:N")
+    head = alt.Chart(title).mark_text(align="right", fontSize=11, color=page.muted).encode(x=x, y=y, text=alt.Text("text:N"))
     return [head, first, rest]
 
 
@@ -316,17 +317,13 @@ def cell_bars(
         .mark_text(align="right", dx=-4, fontSize=11, color=page.text)
         .encode(x=x, text=alt.Text(f"{value}:Q", format=form))
     )
-    return (
-        alt.layer(bars, above, below)
-        .properties(height=20 * max(1, len(shown)) + 16)
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(bars, above, below, height=20 * max(1, len(shown)) + 16)
 
 
 def through_depth(table: pd.DataFrame, colour: str, dark: bool = False) -> alt.Chart:
     """One source's share of one position, layer by layer. Columns: depth (layers, halves for attention), row, share."""
     page = ink(dark)
-    return (
+    return alone(
         alt.Chart(table)
         .mark_line(interpolate="step-after", strokeWidth=2, color=colour, point=alt.OverlayMarkDef(size=18, color=colour))
         .encode(
@@ -341,9 +338,8 @@ def through_depth(table: pd.DataFrame, colour: str, dark: bool = False) -> alt.C
                 axis=alt.Axis(format="%", tickCount=4, gridColor=page.line, labelColor=page.muted),
             ),
             tooltip=[alt.Tooltip("row:N"), alt.Tooltip("share:Q", format=".1%")],
-        )
-        .properties(height=150)
-        .configure(view=_NO_FRAME, background="transparent")
+        ),
+        height=150,
     )
 
 
@@ -374,8 +370,8 @@ def error_by_layer(table: pd.DataFrame, dark: bool = False, tolerance: float = 1
                 scale=alt.Scale(domain=["worst", "median"], range=[page.accent, page.rest]),
                 legend=alt.Legend(labelColor=page.text),
             ),
-            tooltip=["row:N", "which:N", alt.Tooltip("error:Q", format=".1e")],
+            tooltip=[alt.Tooltip("row:N"), alt.Tooltip("which:N"), alt.Tooltip("error:Q", format=".1e")],
         )
     )
     limit = alt.Chart(pd.DataFrame({"error": [tolerance]})).mark_rule(strokeDash=[4, 4], color="#b5483a").encode(y=y)
-    return alt.layer(lines, limit).properties(height=190).configure(view=_NO_FRAME, background="transparent")
+    return layered(lines, limit, height=190)

@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from infoflow.charts.drawing import either, layered
 from infoflow.charts.palette import ink, writing
 
-_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _PITCH, _POINTS = 23, 14
 WIDTHS = (0.5, 3.0)
 """of the lines, in pixels, from the threshold to the largest weight"""
@@ -43,12 +43,12 @@ def bipartite(nodes: pd.DataFrame, edges: pd.DataFrame, least: float, largest: f
     lines = (
         alt.Chart(straight)
         .mark_rule(strokeCap="round", opacity=0.75, color=role["input line"])
-        .encode(x=x, y=y, x2="x2:Q", y2="y2:Q", strokeWidth=width, tooltip=tips)
+        .encode(x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"), strokeWidth=width, tooltip=tips)
     )
     curves = (
         alt.Chart(_bent(drawn[drawn["kind"] == "output"], at))
         .mark_line(strokeCap="round", opacity=0.85, color=role["output line"])
-        .encode(x=x, y=y, detail="edge:N", order="order:Q", strokeWidth=width, tooltip=tips)
+        .encode(x=x, y=y, detail=alt.Detail("edge:N"), order=alt.Order("order:Q"), strokeWidth=width, tooltip=tips)
     )
     picked = alt.selection_point(
         name="token", fields=["side", "number"], on="@dots_marks:click, @left_marks:click, @right_marks:click", empty=False
@@ -60,24 +60,20 @@ def bipartite(nodes: pd.DataFrame, edges: pd.DataFrame, least: float, largest: f
         .encode(
             x=x, y=y, color=alt.Color("role:N", legend=None, scale=colours),
             tooltip=[alt.Tooltip("label:N", title="token"), alt.Tooltip("side:N")],
-            stroke=alt.condition("datum.role == 'selected'", alt.value(page.text), alt.value(None)),
+            stroke=either(alt.StrokeValue, "datum.role == 'selected'", page.text, None),
         )
         .add_params(picked)
     )  # fmt: skip
     texts = alt.Chart(placed).encode(
-        x=x, y=y, text="label:N", tooltip=[alt.Tooltip("label:N", title="token"), alt.Tooltip("side:N")],
-        color=alt.condition("datum.role == 'later'", alt.value(page.muted), alt.value(page.text)),
-        opacity=alt.condition("datum.role == 'later'", alt.value(0.55), alt.value(1.0)),
+        x=x, y=y, text=alt.Text("label:N"), tooltip=[alt.Tooltip("label:N", title="token"), alt.Tooltip("side:N")],
+        color=either(alt.ColorValue, "datum.role == 'later'", page.muted, page.text),
+        opacity=either(alt.OpacityValue, "datum.role == 'later'", 0.55, 1.0),
     )  # fmt: skip
     style: dict[str, Any] = {"fontSize": 12, "limit": 150, "cursor": "pointer"}
     left = texts.transform_filter("datum.side == 'input'").mark_text(align="right", dx=-11, **style).properties(name="left")
     right = texts.transform_filter("datum.side == 'output'").mark_text(align="left", dx=11, **style).properties(name="right")
     most = max(int((placed["side"] == side).sum()) for side in ("input", "output"))
-    return (
-        alt.layer(lines, curves, dots, left, right)
-        .properties(height=max(240, _PITCH * most), width="container")
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(lines, curves, dots, left, right, height=max(240, _PITCH * most), width="container")
 
 
 def _bent(edges: pd.DataFrame, at: dict[tuple[str, int], float]) -> pd.DataFrame:

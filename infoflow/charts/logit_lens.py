@@ -5,10 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from infoflow.charts.drawing import FIT, either, layered
 from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp, series, signed_ramp
 
-_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _ROW = 21
 
 
@@ -49,24 +49,23 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
     base = alt.Chart(cells).encode(x=x, y=y)
     strong = alt.Scale(domain=[0, 1], range=ramp(dark))
     signed = alt.Scale(domain=[-1, 0, 1], range=list(signed_ramp(dark)), interpolate="rgb")
+    outline = alt.when(picked).then(alt.value(page.text)).when("datum.final").then(alt.value(page.final))
     ground = base.mark_rect(cornerRadius=1.5).encode(
         color=alt.Color("strength:Q", legend=None, scale=signed if title == "lead" else strong),
-        stroke=alt.when(picked)
-        .then(alt.value(page.text))
-        .when("datum.final")
-        .then(alt.value(page.final))
-        .otherwise(alt.value(None)),
-        strokeWidth=alt.when(picked).then(alt.value(2.2)).otherwise(alt.value(1.2)),
+        stroke=alt.StrokeValue(**outline.otherwise(alt.value(None))),
+        strokeWidth=either(alt.StrokeWidthValue, picked, 2.2, 1.2),
         tooltip=tips,
     )
     dark_ground = "false" if title == "lead" else "datum.strength > 0.45"
     text = base.mark_text(fontSize=9.5, limit=alt.ExprRef(expr=f"max(16, width / {len(columns)} - 3)"), clip=True).encode(
-        text="text:N", color=alt.condition(dark_ground, alt.value(ramp(dark)[0]), alt.value(page.text)), tooltip=tips
+        text=alt.Text("text:N"), color=either(alt.ColorValue, dark_ground, ramp(dark)[0], page.text), tooltip=tips
     )
-    return (
-        alt.layer(ground.add_params(picked), text)
-        .properties(height=_ROW * len(rows) + 80, width="container")
-        .configure(view=_NO_FRAME, background="transparent", autosize=alt.AutoSizeParams(type="fit", contains="padding"))
+    return layered(
+        ground.add_params(picked),
+        text,
+        height=_ROW * len(rows) + 80,
+        width="container",
+        config=FIT,
     )
 
 
@@ -93,20 +92,16 @@ def trajectories(table: pd.DataFrame, value: str = "probability", dark: bool = F
     tips = [alt.Tooltip("token:N"), alt.Tooltip("row:N"), alt.Tooltip("probability:Q", format=".2%"), alt.Tooltip("rank:Q")]
     base = alt.Chart(shown).encode(x=x, y=y, color=colour, tooltip=tips)
     lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22)).encode(
-        detail="followed:N", strokeDash=alt.condition("datum.followed", alt.value([1, 0]), alt.value([4, 3]))
+        detail=alt.Detail("followed:N"), strokeDash=either(alt.StrokeDashValue, "datum.followed", [1, 0], [4, 3])
     )
     ends = shown[shown["order"] == shown["order"].max()].sort_values(value, ascending=not ranks)
     if "run" in ends:  # of two runs, this one's lines are named
         ends = ends[ends["run"] == "this"]
     names = (
         alt.Chart(_apart(ends, value, ranks)).mark_text(align="left", dx=10, fontSize=11)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="token:N", color=colour)
+        .encode(x=x, y=alt.Y("at:Q", scale=scale), text=alt.Text("token:N"), color=colour)
     )  # fmt: skip
-    return (
-        alt.layer(lines, names)
-        .properties(height=230, width="container", padding={"left": 5, "right": 70, "top": 5, "bottom": 5})
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(lines, names, height=230, width="container", padding={"left": 5, "right": 70, "top": 5, "bottom": 5})
 
 
 def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
@@ -122,12 +117,7 @@ def reliability(table: pd.DataFrame, dark: bool = False) -> alt.LayerChart:
     loss = base.mark_line(color=page.text, strokeWidth=1.6, point=alt.OverlayMarkDef(size=16, color=page.text)).encode(
         y=alt.Y("kl:Q", title="mean KL to output (nats)", axis=alt.Axis(orient="right", **axis))
     )
-    return (
-        alt.layer(share, loss)
-        .resolve_scale(y="independent")
-        .properties(height=210, width="container")
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(share, loss, height=210, width="container", resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent")))
 
 
 def _across(rows: pd.DataFrame, colour: str) -> alt.X:

@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from infoflow.charts.drawing import alone, either, layered
 from infoflow.charts.palette import ink, signed_ramp, signs
 
-_NO_FRAME = alt.ViewConfig(stroke="transparent")
 _LINE, _GLYPH = 26, 8.2
 
 
@@ -25,11 +25,11 @@ def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bo
     y_axis = alt.Axis(**percent, tickCount=4, gridColor=page.line, labelColor=page.muted, titleColor=page.muted, domain=False)
     base = alt.Chart(shown).encode(x=x, y=alt.Y(f"{value}:Q", title=title or None, axis=y_axis))
     bars = base.mark_bar().encode(
-        color=alt.condition(f"datum['{value}'] >= 0", alt.value(up), alt.value(down)),
+        color=either(alt.ColorValue, f"datum['{value}'] >= 0", up, down),
         tooltip=[alt.Tooltip("label:N", title="source"), alt.Tooltip(f"{value}:Q", format=form)],
     )
-    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=page.muted).encode(y="zero:Q")
-    return alt.layer(bars, zero).properties(height=190, width="container").configure(view=_NO_FRAME, background="transparent")
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=page.muted).encode(y=alt.Y("zero:Q"))
+    return layered(bars, zero, height=190, width="container")
 
 
 def coloured_text(table: pd.DataFrame, value: str = "logit", width: int = 100, dark: bool = False) -> alt.LayerChart:
@@ -61,7 +61,8 @@ def coloured_text(table: pd.DataFrame, value: str = "logit", width: int = 100, d
         alt.Chart(drawn)
         .mark_rect(cornerRadius=3)
         .encode(
-            x=alt.X("x:Q", scale=x_scale, axis=None), x2="x2:Q", y=alt.Y("y:Q", scale=y_scale, axis=None), y2="bottom:Q",
+            x=alt.X("x:Q", scale=x_scale, axis=None), x2=alt.X2("x2:Q"), y=alt.Y("y:Q", scale=y_scale, axis=None),
+            y2=alt.Y2("bottom:Q"),
             color=colour, tooltip=tips,
         )
     )  # fmt: skip
@@ -71,15 +72,11 @@ def coloured_text(table: pd.DataFrame, value: str = "logit", width: int = 100, d
         .encode(
             x=alt.X("middle:Q", scale=x_scale, axis=None),
             y=alt.Y("centre:Q", scale=y_scale, axis=None),
-            text="text:N",
+            text=alt.Text("text:N"),
             tooltip=tips,
         )
     )
-    return (
-        alt.layer(ground, words)
-        .properties(height=_LINE * (line + 1) + 10, width=int(_GLYPH * width))
-        .configure(view=_NO_FRAME, background="transparent", padding=0)
-    )
+    return layered(ground, words, height=_LINE * (line + 1) + 10, width=int(_GLYPH * width), config={"padding": 0})
 
 
 def grid(
@@ -106,7 +103,7 @@ def grid(
         title=None, orient="top", direction="horizontal", labelColor=page.muted, gradientLength=160, gradientThickness=8,
         format=form, values=[-largest, 0, largest],
     )  # fmt: skip
-    return (
+    return alone(
         alt.Chart(table)
         .mark_rect(stroke=page.paper, strokeWidth=1 if n_across < 60 else 0)
         .encode(
@@ -118,9 +115,9 @@ def grid(
                 scale=alt.Scale(domain=[-largest, 0, largest], range=list(signed_ramp(dark)), clamp=True),
             ),
             tooltip=[alt.Tooltip(f"{up}:N"), alt.Tooltip(f"{across}:N"), alt.Tooltip(f"{value}:Q", format=form)],
-        )
-        .properties(height=min(480, 22 * n_up) + (95 if short else 140), width="container")
-        .configure(view=_NO_FRAME, background="transparent")
+        ),
+        height=min(480, 22 * n_up) + (95 if short else 140),
+        width="container",
     )
 
 
@@ -136,7 +133,7 @@ def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark:
     base = alt.Chart(table).encode(y=alt.Y("name:N", sort=None, title=None, axis=axis))
     tips = [alt.Tooltip("name:N", title="carrier"), alt.Tooltip(f"{value}:Q", format=form)]
     positive = f"datum['{value}'] >= 0"
-    bars = base.mark_bar(height=12).encode(x=x, color=alt.condition(positive, alt.value(up), alt.value(down)), tooltip=tips)
+    bars = base.mark_bar(height=12).encode(x=x, color=either(alt.ColorValue, positive, up, down), tooltip=tips)
     text = alt.Text(f"{value}:Q", format=form)
     after = base.transform_filter(positive).mark_text(align="left", dx=4, fontSize=11, color=page.text).encode(x=x, text=text)
     before = (
@@ -144,8 +141,4 @@ def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark:
         .mark_text(align="right", dx=-4, fontSize=11, color=page.text)
         .encode(x=x, text=text)
     )
-    return (
-        alt.layer(bars, after, before)
-        .properties(height=20 * max(1, len(table)), width="container")
-        .configure(view=_NO_FRAME, background="transparent")
-    )
+    return layered(bars, after, before, height=20 * max(1, len(table)), width="container")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import altair as alt
 import streamlit as st
 
 from infoflow.analyses.provenance import Provenance
@@ -22,6 +23,10 @@ TABLE_ROWS = 5_000
 """what a browser is sent of a longer table"""
 PERCENT = st.column_config.NumberColumn("probability", format="percent")
 LOGIT = st.column_config.NumberColumn("logit", format="%.2f")
+
+
+alt.utils.schemapi.disable_debug_mode()
+"""pieces of charts are not checked as they are made either"""
 
 
 def chart(drawn: Any, **more: Any) -> Any:
