@@ -7,6 +7,7 @@
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
+    moved = infoflow.promotions(model, "The capital of France is", position=-1)
     gen   = infoflow.generate(model, "The old wizard walked", max_new_tokens=20)
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
@@ -25,6 +26,7 @@ _HOME = {
     "Attribution": "analyses.attribution", "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
+    "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
     "generate": "analyses.generation", "Generation": "analyses.generation",
     "correct": "studies.corrections", "Correction": "studies.corrections",
     "check": "analyses.selftest", "Check": "analyses.selftest",

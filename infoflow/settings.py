@@ -3,6 +3,8 @@
 A setting is a field; its variable is the field's name in capitals with INFOFLOW_ before it, but for the service's own two.
 """
 
+import os
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
@@ -55,6 +57,13 @@ def settings() -> Settings:
     Raises:
         InfoflowError: a variable that holds no value of its type; it is named, with what it must be.
     """
+    said = tuple(item for item in os.environ.items() if item[0].upper().startswith(("INFOFLOW_", "NDIF_")))
+    return _read(said)
+
+
+@lru_cache(maxsize=8)
+def _read(said: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings of such an environment: reading it takes milliseconds, and it is asked for many times in a run."""
     try:
         return Settings()  # type: ignore[call-arg]  # all of them come from the environment
     except ValidationError as error:

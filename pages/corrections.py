@@ -52,7 +52,7 @@ def comparison(found: corrections.Correction) -> None:
     ui.layers(change.before, change.after)
     st.markdown("**Where the answer flips**", help=ui.LINES)
     st.markdown(blocks.plain(tables.said(change)))
-    lines = trajectories(change.lens, len(change.lens.tokens) - 1)
+    lines = trajectories(change.lens, change.lens.positions[-1])
     blocks.chart(lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt="The answers through the layers")
     if change.difference is None:
         return

@@ -9,7 +9,7 @@ from infoflow.pictures.logit_lens import table
 from infoflow.pictures.picture import identity
 from infoflow.tables import logit_lens as tables
 from infoflow.traced.logit_lens import read_off
-from infoflow.ui import asking, blocks, controls, frame, results
+from infoflow.ui import asking, blocks, frame, results
 from infoflow.ui import logit_lens as ui
 
 NAME = "Logit lens"
@@ -17,28 +17,27 @@ frame.page(NAME, ui.INTRO)
 asked, _ = asking.question()
 view = ui.view(list(tables.COLOURS), asked.model.hosted)
 mids = view.mids or not asked.model.hosted  # here they are always read, and the toggle only hides them
-request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids)
+request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=ui.read(asked.prompt))
 result = results.last_good(NAME, request, asked.key)
 
 
 @st.fragment
-def picture(lens: Lens, view: ui.View) -> None:
+def picture(request: LensRequest, lens: Lens, view: ui.View) -> None:
     """The table, the chosen cell, and tokens through the layers there: reruns alone."""
     dark, scope = frame.dark(), identity(lens.provenance, lens.prompt_ids)
     colour, missing = view.colour, tables.FOLLOWED.get(view.colour, 0) > len(lens.targets)
     if missing:
         st.info(ui.NEEDS[colour])
         colour = "probability"
-    shown = controls.tokens_shown(len(lens.tokens), ui.WINDOW, "lens_positions")
     left, right = st.columns([3.2, 1], gap="medium")
     with left:
-        drawn = table(lens, colour, shown, view.mids, dark)
+        drawn = table(lens, colour, view.mids, dark)
         says = "Logit lens: the likeliest next token by row of the residual stream and position"
         event = blocks.chart(drawn.chart, key=f"lens_table_{scope}", on_select="rerun", selection_mode="cell", alt=says)
         st.caption(f"{blocks.plain(drawn.note)} {ui.USE}")
     row, position = ui.clicked(event.selection, lens)
     with right:
-        ui.cell(lens, row, position)
+        ui.cell(request, asked.key, lens, row, position)
     st.caption(f"{tables.hint(lens)} Top row against the model's logits: error {lens.max_error:.0e}.")
     blocks.warn_if_off(lens.max_error, lens.provenance, "The top row is not what the model says")
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.position_labels[position])}")
@@ -54,7 +53,8 @@ def picture(lens: Lens, view: ui.View) -> None:
 
 
 if result is not None:
-    picture(result[1].result, view)
+    ui.choose_tokens(result[0].prompt, result[1].result)
+    picture(result[0], result[1].result, view)
     ui.contrast(result[0], asked.key, result[1].result, view.mids)
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)

@@ -12,7 +12,7 @@ FIT = {"autosize": alt.AutoSizeParams(type="fit", contains="padding")}
 
 def layered(*parts: alt.Chart, **properties: Any) -> alt.LayerChart:
     """Parts drawn over each other, without a frame; `properties` are those of the whole."""
-    return alt.layer(*parts, **_plain(properties))
+    return alt.LayerChart(layer=list(parts), **_plain(properties))
 
 
 def alone(chart: alt.Chart, **properties: Any) -> alt.Chart:
@@ -30,4 +30,10 @@ def _plain(properties: dict[str, Any]) -> dict[str, Any]:
 def either(channel: Any, test: Any, then: Any, other: Any) -> Any:
     """A channel with the value `then` (or the field of one) where the test holds, else the value `other`."""
     then = then if isinstance(then, alt.SchemaBase) else alt.value(then)
-    return channel(**alt.condition(test, then, alt.value(other)))  # type: ignore[arg-type]
+    return channel(**alt.condition(test, then, alt.value(other)))
+
+
+def unchecked() -> None:
+    """Let this process make charts without a check of every piece, which takes a fifth of a redraw: for an application whose
+    tests check them."""
+    alt.utils.schemapi.disable_debug_mode()

@@ -49,6 +49,12 @@ def chunk(allowed: int) -> int:
     return int(min(32e6, max(16e6, allowed / 8)))
 
 
+def product(allowed: int) -> int:
+    """Bytes of what one product with a large matrix gives: an eighth of what is allowed, at most 128 MB. The matrix is read once
+    for each, so that few rows at a time cost as much as many."""
+    return int(min(128e6, allowed / 8))
+
+
 def refuse(needed: int, allowed: int, what: str, advice: str) -> None:
     """Say no to a run that needs more than it may take.
 

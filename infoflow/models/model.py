@@ -73,6 +73,7 @@ class Model:
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self._speed: float | None = None
+        self._known: dict[Any, Any] = {}
         self._tested: dict[str, Any] = {}
         """what `infoflow.check` said, by revision; one for all who use this model"""
 
@@ -187,25 +188,42 @@ class Model:
         return self._plan(self._settled())
 
     def _plan(self, row: Architecture) -> SimpleNamespace:
+        allowed = self.memory_limit()
+        return SimpleNamespace(
+            **self._read_once(("plan", row), lambda: self._as_built(row)),
+            chunk_bytes=memory.chunk(allowed),
+            product_bytes=memory.product(allowed),
+        )
+
+    def _as_built(self, row: Architecture) -> dict[str, Any]:
         config = self._hf.config
         n_heads = config.num_attention_heads
         modules = modules_of(self._hf, row)
-        return SimpleNamespace(
+        return {
             **asdict(row),
-            n_heads=n_heads,
-            n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
-            d_head=getattr(config, "head_dim", None) or config.hidden_size // n_heads,
-            residual_multiplier=float(getattr(config, "residual_multiplier", 1.0)),
-            logit_scale=float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0)),
-            softcap=float(getattr(config, "final_logit_softcapping", None) or 0.0),
-            biased=any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
-            sparse=sparse_layers(self._hf, row),
-            hosted=self.hosted,
-            chunk_bytes=memory.chunk(self.memory_limit()),
-        )
+            "n_heads": n_heads,
+            "n_kv_heads": getattr(config, "num_key_value_heads", None) or n_heads,
+            "d_head": getattr(config, "head_dim", None) or config.hidden_size // n_heads,
+            "residual_multiplier": float(getattr(config, "residual_multiplier", 1.0)),
+            "logit_scale": float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0)),
+            "softcap": float(getattr(config, "final_logit_softcapping", None) or 0.0),
+            "biased": any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
+            "sparse": sparse_layers(self._hf, row),
+            "hosted": self.hosted,
+        }
+
+    def _read_once(self, what: Any, read: Callable[[], Any]) -> Any:
+        """What is read off a model's modules, which takes long where they are many, and does not change."""
+        if what not in self._known:
+            self._known[what] = read()
+        return self._known[what]
 
     def sizes(self) -> Sizes:
         """What the cost of an analysis depends on."""
+        found: Sizes = self._read_once("sizes", self._sizes)
+        return found
+
+    def _sizes(self) -> Sizes:
         config, plan = self._hf.config, self.plan()
         modules = modules_of(self._hf, self.architecture)
         mapped = [(role, m) for role, m in modules if role in ("value", "output", "up", "down", "experts")]

@@ -28,7 +28,7 @@ def turns(change: Change, dark: bool = False) -> Picture:
 def layers(found: Change | Answer, dark: bool = False) -> Picture:
     """The answers through the layers."""
     lens, last = found.lens, found if isinstance(found, Answer) else found.after
-    chart = lens_charts.trajectories(trajectories(lens, len(lens.tokens) - 1), "probability", dark)
+    chart = lens_charts.trajectories(trajectories(lens, lens.positions[-1]), "probability", dark)
     return Picture(
         chart=chart, frame=last.to_frame(), title=f"“{last.text}”, {last.generation.provenance.model}",
         note="Probabilities at the position that the answer is read off, by row of the stream.",

@@ -11,16 +11,13 @@ def picture(lens: Lens, dark: bool = False) -> Picture:
     return table(lens, dark=dark)
 
 
-def table(
-    lens: Lens, colour: str = "probability", positions: tuple[int, int] | None = None, mids: bool = True, dark: bool = False
-) -> Picture:
-    """Rows of the stream by position; `positions` are the first and last that are drawn."""
-    first, last = positions or (0, len(lens.tokens) - 1)
+def table(lens: Lens, colour: str = "probability", mids: bool = True, dark: bool = False) -> Picture:
+    """Rows of the stream by position."""
     cells = tables.grid(lens, colour, 0, mids)
     names = [lens.names[t] for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
     whose = f" of {' over '.join(names)}" if names else ""
     return Picture(
-        chart=charts.table(cells[cells["position"].between(first, last)], colour, dark), frame=lens.to_frame(),
+        chart=charts.table(cells, colour, dark), frame=lens.to_frame(),
         title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.model}",
         note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.",
     )  # fmt: skip

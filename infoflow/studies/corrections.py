@@ -45,7 +45,7 @@ class Answer(Result):
     generation: Generation
     """its first step is the answer's first token"""
     lens: Lens
-    """of the conversation up to there, followed: that token"""
+    """at its last position, followed: that token"""
     form: Form
     """chat, or plain text"""
 
@@ -57,7 +57,7 @@ class Answer(Result):
     def to_frame(self) -> pd.DataFrame:
         """The layers at the position that the answer is read off: row, probability (of the answer), rank (1 is the
         likeliest), alternatives (the three likeliest other tokens, with probabilities)."""
-        lens, last = self.lens, len(self.lens.tokens) - 1
+        lens, last = self.lens, -1
         rows = []
         for row, name in enumerate(lens.rows):
             others = [
@@ -78,7 +78,7 @@ class Change(Result):
     before: Answer
     after: Answer
     lens: Lens
-    """of the conversation up to the second answer, followed: the first tokens of the old and the new answer"""
+    """at the last position before the second answer, followed: the first tokens of the old and the new answer"""
     parts: tuple[str, ...]
     """what the conversation is made of: its start, its turns, and the cue to answer"""
     part_of: Int[np.ndarray, " source"]
@@ -215,14 +215,18 @@ class _Asking:
         text = _said(self.model, gen, self.request.one_word)
         if not text:
             raise BadPrompt("The model gave no answer: it ended at once, or wrote nothing but marks. Ask it in other words.")
-        lens = self.run_part(self.of(LensRequest, ids, targets=(gen.output_ids[0],), mids=False), self.told(doing, 1))
+        lens = self.run_part(
+            self.of(LensRequest, ids, targets=(gen.output_ids[0],), mids=False, positions=(len(ids) - 1,)), self.told(doing, 1)
+        )
         return Answer(turns=turns, text=text, generation=gen, lens=lens, form=self.request.form)
 
     def change(self, before: Answer, after: Answer, doing: str) -> Change:
         if after.turns[: len(before.turns) + 1] != (*before.turns, (ASSISTANT, before.text)) or before.form != after.form:
             raise BadPrompt("These two answers are not of one conversation. Compare an answer with a later one.")
         ids, both = after.generation.prompt_ids, (before.token, after.token)
-        lens = self.run_part(self.of(LensRequest, ids, targets=tuple(dict.fromkeys(both))), self.told(doing, 0))
+        lens = self.run_part(
+            self.of(LensRequest, ids, targets=tuple(dict.fromkeys(both)), positions=(len(ids) - 1,)), self.told(doing, 0)
+        )
         difference = None
         if before.token != after.token:
             asked = self.of(AttributionRequest, ids, target=after.token, against=before.token)

@@ -17,8 +17,6 @@ COLOURS = {
 """what the cells of the table can be coloured by"""
 FOLLOWED = {"rank": 1, "lead": 2}
 """colours that need so many followed tokens"""
-LEAST = 1e-4
-"""a change of probability below this is not shown as a move"""
 LATE = 0.5
 """a row whose likeliest token is the final one at fewer positions than this is read with care"""
 
@@ -30,7 +28,8 @@ def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True
     `followed` is the number, among the targets, of the token whose rank is shown.
     """
     n_rows, n = lens.entropy.shape
-    order, position = np.indices((n_rows, n)).reshape(2, -1)
+    order, column = np.indices((n_rows, n)).reshape(2, -1)
+    position = np.array(lens.positions)[column]
     vocabulary_log = np.log(max(2, max(lens.names) + 1))
     if colour == "probability":
         value = strength = lens.probs[..., 0]
@@ -64,35 +63,22 @@ def _cells(lens: Lens) -> list[tuple[list[int], list[float]]]:
 
 def likeliest(lens: Lens, row: int, position: int) -> pd.DataFrame:
     """The top k of one cell: token, probability, logit."""
+    cell = row, lens.column(position)
     return pd.DataFrame({
-        "token": [visible(lens.names[i]) for i in lens.token_ids[row, position].tolist()],
-        "probability": lens.probs[row, position], "logit": lens.logits[row, position],
+        "token": [visible(lens.names[i]) for i in lens.token_ids[cell].tolist()],
+        "probability": lens.probs[cell], "logit": lens.logits[cell],
     })  # fmt: skip
-
-
-def moved(lens: Lens, row: int, position: int) -> pd.DataFrame:
-    """What the block that leads to a row promoted and suppressed there: token, change (of probability), rank (before and after,
-    1 is the likeliest); the largest change first, none below 0.01 %."""
-    ranks = zip((lens.rank_before[row, position] + 1).tolist(), (lens.rank_after[row, position] + 1).tolist(), strict=True)
-    table = pd.DataFrame({
-        "token": [visible(lens.names[i]) for i in lens.moved[row, position].tolist()], "change": lens.gained[row, position],
-        "rank": [f"{a} → {b}" for a, b in ranks], "id": lens.moved[row, position],
-    })  # fmt: skip
-    table = table.drop_duplicates("id").drop(columns="id")
-    return table[table["change"].abs() >= LEAST].sort_values(
-        "change", key=np.abs, ascending=False, ignore_index=True, kind="stable"
-    )
 
 
 def trajectories(lens: Lens, position: int, mids: bool = True) -> pd.DataFrame:
     """The final distribution's likeliest tokens and the followed ones through every row: order, row, token, id, probability,
     rank (1 is the likeliest; missing for tokens that are not followed), followed."""
-    parts = []
+    parts, column = [], lens.column(position)
     for n, target in enumerate(lens.targets):
-        parts.append((target, lens.target_probs[:, position, n], lens.target_ranks[:, position, n] + 1.0))
-    for n, answer in enumerate(lens.answers[position].tolist()):
+        parts.append((target, lens.target_probs[:, column, n], lens.target_ranks[:, column, n] + 1.0))
+    for n, answer in enumerate(lens.answers[column].tolist()):
         if answer not in lens.targets:
-            parts.append((answer, lens.answer_probs[:, position, n], np.full(len(lens.rows), np.nan)))
+            parts.append((answer, lens.answer_probs[:, column, n], np.full(len(lens.rows), np.nan)))
     names = unique([visible(lens.names[token]) for token, *_ in parts])  # " a" and "a" are two tokens, and two lines
     keep = [i for i, row in enumerate(lens.rows) if mids or not row.endswith(".mid")]
     return pd.concat([
@@ -106,9 +92,9 @@ def trajectories(lens: Lens, position: int, mids: bool = True) -> pd.DataFrame:
 def contrasted(lens: Lens, other: Lens, mids: bool = True) -> pd.DataFrame:
     """Tokens through the layers at the last positions of two runs: those of `trajectories`, but for which run they are of
     (followed: this one). The other run must follow the tokens that are compared; others are left out."""
-    mine = trajectories(lens, len(lens.tokens) - 1, mids)
+    mine = trajectories(lens, lens.positions[-1], mids)
     mine = mine[mine["id"].isin(other.targets)]
-    theirs = trajectories(other, len(other.tokens) - 1, mids)
+    theirs = trajectories(other, other.positions[-1], mids)
     names = dict(zip(mine["id"], mine["token"], strict=True))
     theirs = theirs[theirs["id"].isin(list(names))].assign(token=lambda table: table["id"].map(names))
     return pd.concat([mine.assign(followed=True, run="this"), theirs.assign(followed=False, run="other")], ignore_index=True)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import altair as alt
 import streamlit as st
 
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.selftest import APPROXIMATE
+from infoflow.charts.drawing import unchecked
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import formats
 from infoflow.pictures import rendering
@@ -25,8 +25,7 @@ PERCENT = st.column_config.NumberColumn("probability", format="percent")
 LOGIT = st.column_config.NumberColumn("logit", format="%.2f")
 
 
-alt.utils.schemapi.disable_debug_mode()
-"""pieces of charts are not checked as they are made either"""
+unchecked()  # nor are pieces of charts, as they are made
 
 
 def chart(drawn: Any, **more: Any) -> Any:

@@ -51,12 +51,12 @@ def hide_first(key: str, help_text: str, in_address: bool = False) -> bool:
     )  # fmt: skip
 
 
-def tokens_shown(n: int, most: int, key: str) -> tuple[int, int]:
+def tokens_shown(n: int, most: int, key: str, note: str = "All of them were run.") -> tuple[int, int]:
     """First and last token of a picture that has room for so many."""
     if n <= most:
         return 0, n - 1
     low, high = st.slider(
         "Tokens", 0, n - 1, (n - most, n - 1), key=f"{key}_{n}", help="Which tokens the pictures show.", persist_state="session"
     )
-    st.caption(f"The prompt has {n} tokens; pictures show {high - low + 1} of them, chosen above. All of them were run.")
+    st.caption(f"The prompt has {n} tokens; pictures show {high - low + 1} of them, chosen above. {note}")
     return int(low), int(high)

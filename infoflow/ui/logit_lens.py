@@ -7,12 +7,14 @@ from typing import Any
 import streamlit as st
 
 from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.charts import logit_lens as charts
 from infoflow.tables import logit_lens as tables
+from infoflow.tables import promotions as moved_tables
 from infoflow.text.rows import row_title
 from infoflow.ui import blocks, results
 from infoflow.ui.asking import MAX_CHARACTERS
-from infoflow.ui.controls import choice
+from infoflow.ui.controls import choice, tokens_shown
 from infoflow.ui.frame import dark
 
 WINDOW = 24
@@ -45,7 +47,8 @@ MIDS = """Rows after attention, before the MLP. On the hosted service they are r
 brought back."""
 LINES = """Ranks are known of followed tokens; 1 is the likeliest."""
 MOVED = """The tokens whose probability the block that leads to this row raised or lowered most, with their ranks before and
-after."""
+after. On the hosted service this is a run of its own."""
+_READ = "lens_read"
 
 
 @dataclass(frozen=True)
@@ -74,26 +77,47 @@ def trajectory(followed: bool) -> str:
     return choice("Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", LINES)
 
 
+def read(prompt: Any) -> tuple[int, ...]:
+    """The positions that are read: the last ones, or those that were chosen for this prompt."""
+    of, first, last = st.session_state.get(_READ, (None, -WINDOW, -1))
+    return tuple(range(first, last + 1)) if of == prompt else tuple(range(-WINDOW, 0))
+
+
+def choose_tokens(prompt: Any, lens: Lens) -> None:
+    """Which tokens of a long prompt are read and shown: another choice is another run."""
+    first, last = tokens_shown(len(lens.tokens), WINDOW, "lens_positions", "Those alone are read through the unembedding.")
+    wanted = prompt, first, last
+    if (first, last) != (lens.positions[0], lens.positions[-1]) and st.session_state.get(_READ) != wanted:  # not tried yet
+        st.session_state[_READ] = wanted
+        st.rerun()
+
+
 def clicked(selection: Any, lens: Lens) -> tuple[int, int]:
     """Row and position of the cell that was clicked; the output of the last position before any click."""
     cell = next(iter(selection.get("cell") or []), None)
-    if cell is None:
-        return len(lens.rows) - 1, len(lens.tokens) - 1
+    if cell is None or int(cell["position"]) not in lens.positions:
+        return len(lens.rows) - 1, lens.positions[-1]
     return int(cell["order"]), int(cell["position"])
 
 
-def cell(lens: Lens, row: int, position: int) -> None:
+def cell(request: LensRequest, key: str, lens: Lens, row: int, position: int) -> None:
     """The likeliest tokens of one cell, and what the block below it changed."""
     st.markdown(f"**{row_title(lens.rows[row])}**, position {position}: {blocks.plain(lens.position_labels[position])}")
     likely = tables.likeliest(lens, row, position)
     st.dataframe(likely, hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT})
-    st.caption(f"Entropy {lens.entropy[row, position]:.2f} nats. KL to output {lens.kl[row, position]:.2f} nats.")
+    here = row, lens.column(position)
+    st.caption(f"Entropy {lens.entropy[here]:.2f} nats. KL to output {lens.kl[here]:.2f} nats.")
     if row == 0:
         st.caption("This is the embedding: no block has written yet.")
         return
-    st.markdown("**Moved by this block**", help=MOVED)
-    change = st.column_config.NumberColumn("change", format="percent")
-    st.dataframe(tables.moved(lens, row, position), hide_index=True, column_config={"change": change})
+    asks = f"lens_moved_{request.model.hosted}"
+    if not st.toggle("Moved by this block", value=not request.model.hosted, key=asks, help=MOVED, persist_state="session"):
+        return
+    moved = PromotionsRequest(model=request.model, prompt=request.prompt, position=position, mids=request.mids)
+    with blocks.reporting_errors():
+        found = results.of(moved, key, "lens_moved", lambda: st.session_state.update({asks: False}))
+        change = st.column_config.NumberColumn("change", format="percent")
+        st.dataframe(moved_tables.moved(found, row), hide_index=True, column_config={"change": change})
 
 
 def contrast(request: LensRequest, key: str, lens: Lens, mids: bool) -> None:
@@ -106,9 +130,11 @@ def contrast(request: LensRequest, key: str, lens: Lens, mids: bool) -> None:
         if not prompt:
             st.caption(OTHER)
             return
-        follow = tuple(dict.fromkeys([*lens.targets, *lens.answers[-1, :3].tolist()]))
         with blocks.reporting_errors():
-            asked = replace(request, prompt=prompt, targets=follow)
+            end = replace(request, positions=(-1,))
+            if lens.positions[-1] != len(lens.tokens) - 1:
+                lens = results.of(end, key, "lens_end", lambda: st.session_state.update(lens_other=""))
+            asked = replace(end, prompt=prompt, targets=(*lens.targets, *lens.answers[-1, :3].tolist()))
             other = results.of(asked, key, "lens_other", lambda: st.session_state.update(lens_other=""))
             st.markdown(blocks.plain(tables.apart(lens, other)))
             lines = tables.contrasted(lens, other, mids)

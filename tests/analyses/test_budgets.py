@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infoflow.analyses import attention, attribution, carriers, cost, flow, flow_cost, generation, logit_lens
+from infoflow.analyses import attention, attribution, carriers, cost, flow, flow_cost, generation, logit_lens, promotions
 from infoflow.analyses.cost import Estimate
 from infoflow.errors import TooLarge
 from infoflow.models import memory
@@ -32,6 +32,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps in between take 2000 bytes, 500 numbers; what they were allowed is noted."""
     asked: list[int] = []
     monkeypatch.setattr(memory, "chunk", lambda allowed: asked.append(allowed) or 2000)
+    monkeypatch.setattr(memory, "product", lambda allowed: 500)
     return asked
 
 
@@ -85,10 +86,11 @@ def test_memory_of_the_other_analyses(chunks: list[int]) -> None:
     backward = 2 * (2 * 36 + 6 * (20 + 8)) + 60
     assert attribution.needed_bytes(here, 6) == 4 * backward
     assert attribution.needed_bytes(half, 6) == 4 * (backward + 100)
-    assert logit_lens.needed_bytes(here, 6, True) == 4 * (5 * 6 * 4 + 2 * 60 + 12 * 6 * 10 + 3 * 2 * 36)  # 2000 // 320 is 6 rows
-    assert logit_lens.needed_bytes(here, 8, False) == 4 * (3 * 8 * 4 + 2 * 80 + 12 * 6 * 10 + 3 * 2 * 64)
-    assert logit_lens.needed_bytes(here, 4, False) == 4 * (3 * 4 * 4 + 2 * 40 + 12 * 4 * 10 + 3 * 2 * 16)
-    assert logit_lens.needed_bytes(model(vocabulary=99), 2, False) == 4 * (3 * 8 + 4 * 99 + 12 * 99 + 24)  # one row at least
+    lens = logit_lens.needed_bytes  # residuals twice, logits, theirs where it reads; 500 // 40 is 12 cells together
+    assert lens(here, 6, True) == 4 * (2 * 5 * 6 * 4 + 24 * 10 + 3 * 120 + 3 * (12 // 5 + 1) * 10 + 3 * 2 * 36 + 2 * 120)
+    assert lens(here, 8, False) == 4 * (2 * 3 * 8 * 4 + 32 * 10 + 3 * 120 + 3 * (12 // 3 + 1) * 10 + 3 * 2 * 64 + 2 * 120)
+    assert lens(here, 6, True, 1) == 4 * (2 * 5 * 4 + 14 * 10 + 3 * 50 + 3 * 2 * 10 + 3 * 2 * 36 + 2 * 50)
+    assert lens(model(vocabulary=99), 2, False) == 4 * (2 * 3 * 2 * 4 + 8 * 99 + 3 * 99 + 3 * 99 + 24 + 2 * 99)  # one at least
     more = 2 * 6 * (2 * 2 + 2 * 3) + 2 * 2 * 10  # 4 tokens and 2 to come
     assert generation.needed_bytes(here, 4, 2) == 6 * backward + 4 * more + 2000
 
@@ -105,6 +107,9 @@ def test_requests_say_what_their_analysis_takes() -> None:
     assert carriers.needed_bytes(model(half=True), 6, 0) == carried.bytes + 4 * (100 // 2 + 4 * 5)
     for mids in (True, False):
         assert logit_lens.LensRequest(**six, mids=mids).estimate(here).bytes == logit_lens.needed_bytes(here, 6, mids)
+    three = logit_lens.LensRequest(**six, positions=(-1, 0, 2)).estimate(here)
+    assert three.bytes == logit_lens.needed_bytes(here, 6, True, 3)
+    assert promotions.PromotionsRequest(**six).estimate(here).bytes == logit_lens.needed_bytes(here, 6, True, 1)
     calibrated = attention.CalibrationRequest(length=4).estimate(here)
     assert calibrated.bytes == attention.needed_bytes(here, 9) and calibrated.n_tokens == 9
     assert flow.FlowRequest(**six, sources="2 spans").estimate(here) == flow_cost.estimate(here, 6, 2)

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 import infoflow
+from infoflow.analyses import logit_lens
 from infoflow.charts import logit_lens as charts
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.models import memory
 from infoflow.pictures import rendering
 from infoflow.tables import logit_lens as lens_tables
+from infoflow.tables import promotions as promotion_tables
+from infoflow.traced import logit_lens as traced
 from tests.helpers import tiny
 
 PROMPT = "When Mary and John"
@@ -64,13 +67,17 @@ def test_every_row_is_the_obvious_computation(name: str) -> None:
             np.testing.assert_array_equal(lens.target_ranks[r, :, n], ranks)
         for position in range(len(lens.tokens)):
             np.testing.assert_allclose(lens.answer_probs[r, position], p[r][position, lens.answers[position]], atol=1e-5)
-            if r:
-                gained = p[r][position] - p[r - 1][position]
-                np.testing.assert_allclose(lens.gained[r, position, :3], np.sort(gained)[::-1][:3], atol=1e-5)
-                np.testing.assert_allclose(lens.gained[r, position, 3:], np.sort(gained)[:3], atol=1e-5)
-                token = int(lens.moved[r, position, 0])
-                assert lens.rank_after[r, position, 0] == (p[r][position] > p[r][position, token]).sum()
-                assert lens.rank_before[r, position, 0] == (p[r - 1][position] > p[r - 1][position, token]).sum()
+    for position in (0, len(lens.tokens) - 1):
+        moved = infoflow.promotions(model, PROMPT, position - len(lens.tokens), mids=False)
+        assert moved.position == position and moved.rows == lens.rows and not moved.gained[0].any()
+        for r in range(1, len(p)):
+            gained = p[r][position] - p[r - 1][position]
+            np.testing.assert_allclose(moved.gained[r, :3], np.sort(gained)[::-1][:3], atol=1e-5)
+            np.testing.assert_allclose(moved.gained[r, 3:], np.sort(gained)[:3], atol=1e-5)
+            for n, token in enumerate(moved.token_ids[r].tolist()):
+                assert moved.gained[r, n] == pytest.approx(gained[token], abs=1e-5)
+                assert moved.rank_after[r, n] == (p[r][position] > p[r][position, token]).sum()
+                assert moved.rank_before[r, n] == (p[r - 1][position] > p[r - 1][position, token]).sum()
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "granite", "gpt_neox", "olmo2", "opt", "bloom"])
@@ -119,11 +126,79 @@ def test_a_case_worked_out_by_hand() -> None:
 
 def test_work_in_small_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = infoflow.logit_lens(tiny.model("gemma2"), PROMPT, targets=[65])
-    monkeypatch.setattr(memory, "chunk", lambda allowed: 1)
+    monkeypatch.setattr(memory, "product", lambda allowed: 1)
     pieces = infoflow.logit_lens(tiny.model("gemma2"), PROMPT, targets=[65])
     np.testing.assert_allclose(whole.logits, pieces.logits, atol=1e-5)
     np.testing.assert_array_equal(whole.answers, pieces.answers)
     assert pieces.max_error < 1e-5
+
+
+def test_cells_that_are_read_in_many_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = infoflow.logit_lens(tiny.model("gpt2"), PROMPT, targets=[65, 66])
+    cells = len(whole.rows) * 257
+    for together in (2 * cells, 3 * 257):  # two positions at a time; three rows of one
+        monkeypatch.setattr(traced, "PIECE_BYTES", 4 * together)
+        pieces = infoflow.logit_lens(tiny.model("gpt2"), PROMPT, targets=[65, 66])
+        for name in ("token_ids", "target_ranks", "answers"):
+            np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
+        for name in ("probs", "entropy", "kl", "target_probs", "answer_probs"):
+            np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), atol=1e-6)
+
+
+def test_some_positions_are_those_of_all(family: "infoflow.Model") -> None:
+    whole = infoflow.logit_lens(family, PROMPT, targets=[65])
+    n = len(whole.tokens)
+    some = infoflow.logit_lens(family, PROMPT, targets=[65], positions=[-1, 2, 2, 0])
+    assert some.positions == (0, 2, n - 1) and whole.positions == tuple(range(n)) and some.max_error < 1e-5
+    for name in ("logits", "probs", "entropy", "kl", "target_probs", "answer_probs"):
+        np.testing.assert_allclose(getattr(some, name), getattr(whole, name)[:, [0, 2, n - 1]], atol=2e-5)
+    np.testing.assert_array_equal(some.answers, whole.answers[[0, 2, n - 1]])
+    frame = some.to_frame()
+    assert frame["position"].unique().tolist() == [0, 2, n - 1]
+    assert frame["token"].unique().tolist() == [whole.position_labels[p] for p in (0, 2, n - 1)]
+    assert [some.column(p) for p in some.positions] == [0, 1, 2]
+    with pytest.raises(BadPrompt, match=f"Position 1 was not read. This lens has 0, 2, {n - 1}"):
+        some.column(1)
+
+
+def test_positions_count_from_both_ends() -> None:
+    assert logit_lens.positions_of(None, 3) == (0, 1, 2)
+    assert logit_lens.positions_of(tuple(range(-24, 0)), 3) == (0, 1, 2)  # before the first there is nothing
+    assert logit_lens.positions_of((2, -1, 0), 4) == (0, 2, 3)
+    for asked, said in (
+        ((), "No position is asked for: the prompt has 4 tokens, 0 to 3"),
+        ((0, 4), "no position 4"),
+        ((-5,), "No"),
+    ):
+        with pytest.raises(BadPrompt, match=said):
+            logit_lens.positions_of(asked, 4)
+
+
+@pytest.mark.parametrize(("n", "k"), [(3, 3), (7, 2), (257, 5), (2048, 5), (5003, 1), (40_000, 9)])
+def test_the_largest_are_found_without_sorting_all(n: int, k: int) -> None:
+    x = torch.from_numpy(np.random.default_rng(n).standard_normal((2, 3, n)).astype(np.float32))
+    x[0, 0, -1] = x[0, 1, 0] = 9.0  # at both ends
+    values, ids = traced.largest(x, k)
+    expected = x.topk(k)
+    assert torch.equal(values, expected.values) and torch.equal(ids.long(), expected.indices)
+    same = traced.largest(torch.zeros(1, n), k)[1]
+    assert same.unique().numel() == k  # of equals, no one twice
+
+
+def test_tokens_without_a_chance_count_nothing() -> None:
+    """Logits 0 and log 3 of two tokens, all others -inf: p = 1/4, 3/4; against 1/2, 1/2 of the output."""
+    x = torch.full((1, 2, 300), -math.inf)
+    x[0, 0, :2] = torch.tensor([0.0, math.log(3)])
+    x[0, 1, :2] = 0.0
+    goal = x[:, 1].log_softmax(-1)
+    lost = (goal.exp() * goal.clamp_min(-1e30)).sum(-1)
+    found = traced._measured(x.clone(), torch.empty_like(x), goal.exp(), lost, torch.zeros(1, 1, dtype=torch.int32), 1, 2)
+    p = np.array([0.25, 0.75])
+    assert found["entropy"][0].tolist() == pytest.approx([-(p * np.log(p)).sum(), math.log(2)])
+    assert found["kl"][0].tolist() == pytest.approx([0.5 * np.log(0.5 / p).sum(), 0], abs=1e-6)
+    assert found["log_sum"][0].tolist() == pytest.approx([math.log(4), math.log(2)]) and found["target_ranks"][
+        0, :, 0
+    ].tolist() == [1, 0]
 
 
 def test_the_shipped_model_turns_to_paris_in_its_last_layer(demo: "infoflow.Model") -> None:
@@ -153,7 +228,9 @@ def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
     assert len(lens_tables.grid(lens, "rank", mids=False)) == (1 + lens.n_layers) * len(lens.tokens)
     likely = lens_tables.likeliest(lens, len(lens.rows) - 1, 5)
     assert likely["token"][0] == "Paris" and likely["probability"].is_monotonic_decreasing
-    jump = lens_tables.moved(lens, len(lens.rows) - 2, 5)  # the last layer's attention brings the answer
+    jump = promotion_tables.moved(
+        infoflow.promotions(demo, "The capital of France is"), len(lens.rows) - 2
+    )  # the last layer's attention brings the answer
     assert jump["token"][0] == "Paris" and jump["change"][0] > 0.5 and jump["rank"][0].endswith("→ 1")
     assert jump["change"].abs().is_monotonic_decreasing and (jump["change"] < 0).any()
     lines = lens_tables.trajectories(lens, 5)

@@ -17,6 +17,7 @@ from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
 from infoflow.interventions import Intervention
@@ -34,13 +35,15 @@ REQUESTS: list[Request[Any]] = [
     AttentionRequest(prompt=PROMPT),
     CalibrationRequest(length=5, samples=2, seed=9),
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
+    PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
 ]
 FUNCTIONS = {
     "flow": infoflow.decompose, "attribution": infoflow.attribute, "attention": infoflow.attention,
-    "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens, "carriers": infoflow.carriers,
+    "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
+    "promotions": infoflow.promotions, "carriers": infoflow.carriers,
     "generation": infoflow.generate, "corrections": infoflow.correct,
 }  # fmt: skip
 
@@ -60,8 +63,8 @@ def test_a_request_is_plain_values_and_comes_back(request_: Request[Any]) -> Non
 OTHER: dict[str, Any] = {
     "model": ModelSpec(name="other"), "prompt": "else", "sources": "sentences", "targets": (1,), "top_k": 4, "target": 9,
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
-    "mids": True, "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1, "top_p": 0.5,
-    "form": Form.PLAIN, "one_word": True,
+    "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
+    "top_p": 0.5, "form": Form.PLAIN, "one_word": True,
 }  # fmt: skip
 
 
@@ -121,7 +124,8 @@ RESULTS = {
     "flow": (lambda m: infoflow.decompose(m, PROMPT, sources="words", targets=[" Paris"]), "gram"),
     "attribution": (lambda m: infoflow.attribute(m, PROMPT, " Paris", against=" Rome"), "by_source"),
     "attention": (lambda m: infoflow.attention(m, PROMPT), "pattern"),
-    "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False), "target_logits"),
+    "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
+    "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),
     "generation": (lambda m: infoflow.generate(m, PROMPT, 2, temperature=0.7, seed=3), "by_source"),
 }

@@ -9,9 +9,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
@@ -141,16 +142,25 @@ class Visitor:
         return self.page.inner_text('[data-testid="stMain"]')
 
 
-@pytest.fixture
-def visitor(browser: Browser, app: str) -> Iterator[Callable[..., Visitor]]:
-    """Opens a page of its own for each call: visitor(scheme="dark", width=900)."""
-    opened = []
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """Where pages are opened: what Streamlit is made of is fetched and compiled once, and each page has a session of its own."""
+    context = browser.new_context(accept_downloads=True)
+    yield context
+    context.close()
 
-    def new(scheme: str = "light", width: int = 1400, height: int = 1100) -> Visitor:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True)
-        opened.append(context)
-        return Visitor(context.new_page(), app)
+
+@pytest.fixture
+def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]]:
+    """Opens a page of its own for each call: visitor(scheme="dark", width=900)."""
+
+    def new(scheme: Literal["light", "dark"] = "light", width: int = 1400, height: int = 1100) -> Visitor:
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        return Visitor(page, app)
 
     yield new
-    for context in opened:
-        context.close()
+    for page in window.pages:
+        page.evaluate("() => localStorage.clear()")
+        page.close()

@@ -16,13 +16,14 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     rival = infoflow.attribute(model, PROMPT, 65, against=66)
     carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
+    moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
     gen = infoflow.generate(model, PROMPT, 4)
     return {
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
         "pattern": attn.pattern, "value_norm": attn.value_norm, "write_norm": attn.write_norm,
         "calibrated": infoflow.calibrate(model, 5, 2).scores,
-        "lens": lens.logits, "entropy": lens.entropy, "kl": lens.kl, "target_probs": lens.target_probs, "gained": lens.gained,
+        "lens": lens.logits, "entropy": lens.entropy, "kl": lens.kl, "target_probs": lens.target_probs, "gained": moved.gained,
         "ranks": lens.target_ranks,
         "gram": flow.gram, "source_logits": flow.source_logits, "embedding_norm": flow.embedding_norm,
         "probability": [t.probability for t in flow.top], "words": words.gram,

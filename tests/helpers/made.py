@@ -10,6 +10,7 @@ from infoflow.analyses.carriers import Carriers, CarriersRequest
 from infoflow.analyses.flow import Flow, FlowRequest, Prediction
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
 from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.promotions import Promotions, PromotionsRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.metrics import heads
 from infoflow.models.spec import ModelSpec
@@ -123,6 +124,7 @@ def lens(likeliest: list[list[int]], mids: bool = True, **more: Any) -> Lens:
         "tokens": names,
         "labels": names,
         "prompt_ids": tuple(range(n)),
+        "positions": tuple(range(n)),
         "rows": rows_of((n_rows - 1) // (1 + mids), mids),
         "token_ids": both,
         "logits": np.stack([grid, grid - 1], -1),
@@ -135,15 +137,27 @@ def lens(likeliest: list[list[int]], mids: bool = True, **more: Any) -> Lens:
         "target_ranks": np.stack([ids, ids + 1], -1),
         "answers": np.array([[1, 7]] * n),
         "answer_probs": np.stack([grid / 50, grid / 25], -1),
-        "moved": np.tile(np.array([3, 4, 5, 4]), (n_rows, n, 1)),
-        "gained": np.tile(np.array([0.3, 5e-5, -0.4, 0.02], np.float32), (n_rows, n, 1)),
-        "rank_before": np.tile(np.array([8, 7, 0, 7]), (n_rows, n, 1)),
-        "rank_after": np.tile(np.array([0, 6, 9, 6]), (n_rows, n, 1)),
         "max_error": 0.0,
         "names": {i: f" n{i}" for i in range(12)},
         "provenance": _of(LensRequest(model=SPEC, prompt=PROMPT, targets=(1, 2))),
     }
     return Lens(**{**fields, **more})
+
+
+def promotions(n_rows: int) -> Promotions:
+    """The same of every row: token 3 rose, 5 fell, 4 did both by little."""
+    return Promotions(
+        tokens=("A", "B"),
+        labels=("A", "B"),
+        position=1,
+        rows=rows_of((n_rows - 1) // 2, True),
+        token_ids=np.tile(np.array([3, 4, 5, 4]), (n_rows, 1)),
+        gained=np.tile(np.array([0.3, 5e-5, -0.4, 0.02], np.float32), (n_rows, 1)),
+        rank_before=np.tile(np.array([8, 7, 0, 7]), (n_rows, 1)),
+        rank_after=np.tile(np.array([0, 6, 9, 6]), (n_rows, 1)),
+        names={i: f" n{i}" for i in range(12)},
+        provenance=_of(PromotionsRequest(model=SPEC, prompt=PROMPT, position=1)),
+    )
 
 
 def attribution(by_source: list[float], bias: float = 0.0, **more: Any) -> Attribution:

@@ -1,9 +1,12 @@
 """Tables of a lens on one made by hand: cells by every colour, moves, trajectories, two runs, how far rows can be trusted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from infoflow.tables import logit_lens as tables
+from infoflow.tables import promotions
 from tests.helpers import made
 
 LIKELIEST = [[5, 5, 0], [5, 1, 0], [5, 1, 3], [2, 1, 3], [2, 1, 4]]
@@ -57,9 +60,18 @@ def test_the_likeliest_and_the_moves_of_a_cell() -> None:
     likely = tables.likeliest(lens, 3, 2)
     assert likely["token"].tolist() == ["n3", "n9"] and likely["logit"].tolist() == [11, 10]
     assert likely["probability"].tolist() == pytest.approx([0.61, 0.29])
-    moved = tables.moved(lens, 1, 0)  # 4 is in both halves: its first place counts, and is too small a move
+    moved = promotions.moved(made.promotions(5), 1)  # 4 is in both halves: its first place counts, and is too small a move
     assert moved["token"].tolist() == ["n5", "n3"] and moved["rank"].tolist() == ["1 → 10", "9 → 1"]
     assert moved["change"].tolist() == pytest.approx([-0.4, 0.3]) and moved.index.tolist() == [0, 1]
+
+
+def test_the_largest_moves_of_all_blocks() -> None:
+    found = made.promotions(5)
+    gained = found.gained.copy()
+    gained[0], gained[3, 0] = 0.9, 0.45  # nothing moved before the embedding
+    table = promotions.largest(replace(found, gained=gained), 3)
+    assert table["name"].tolist() == ["L1 attn: n3", "L0 attn: n5", "L0 MLP: n5"]
+    assert table["change"].tolist() == pytest.approx([0.45, -0.4, -0.4]) and table.index.tolist() == [0, 1, 2]
 
 
 def test_followed_tokens_and_final_ones_run_through_every_row() -> None:

@@ -1,0 +1,125 @@
+"""Time and memory of the logit lens beside the one product it can't do without, and of attention and generation beside forwards.
+
+    python benchmarks/lens.py                          # three shapes, 14 tokens
+    python benchmarks/lens.py --tokens 64 --shapes smollm2
+    python benchmarks/lens.py --peer                   # also TransformerLens's lens on the same weights, where it is installed
+
+Random weights; `smollm2` is that model's shape, `wide` has a vocabulary of 128,000. `product` is the final norm and the
+unembedding of all rows at all positions, and nothing else; `lens` is the whole of `logit_lens`, its run of the model with it;
+`reading` what it takes beyond a forward pass, over the product. `one position` is `logit_lens(positions=[-1])`. Attention
+(with value and write norms) stands beside the forward pass it needs, twenty new tokens with their attribution beside the text
+alone. Memory is the peak over the weights and a short lens, beside what `logit_lens.needed_bytes` said. Medians of five, taken in
+turns; compare ratios of one run: machines differ and are shared.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import decompose as shared
+import torch
+from transformers import AutoTokenizer
+
+import infoflow
+from infoflow.analyses import logit_lens
+from infoflow.models.catalog import DEMO
+
+shared.SHAPES |= {
+    "smollm2": {"d": 576, "layers": 30, "heads": 9, "kv": 3, "mlp": 1536, "vocab": 49152},
+    "wide": {"d": 1024, "layers": 16, "heads": 16, "kv": 8, "mlp": 4096, "vocab": 128000},
+}
+SHAPES = ("demo", "smollm2", "wide")
+NEW = 20
+
+
+def in_turns(**work: Callable[[], Any]) -> dict[str, float]:
+    """Median seconds of each, five times, one after the other, so that a busy minute is everybody's."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for run in work.values():
+        run()
+    for _ in range(5):
+        for name, run in work.items():
+            started = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def peer(hf: Any, ids: list[int]) -> Callable[[], Any] | None:
+    """TransformerLens's lens on the same weights: five likeliest and entropy of every row."""
+    try:
+        from transformer_lens.model_bridge import TransformerBridge  # type: ignore[import-not-found]
+    except ImportError:
+        print("TransformerLens is not installed; its column is left out.", file=sys.stderr)
+        return None
+    bridge = TransformerBridge.from_hf(hf) if hasattr(TransformerBridge, "from_hf") else TransformerBridge(hf)
+
+    def lens() -> None:
+        with torch.no_grad():
+            _, cache = bridge.run_with_cache(torch.tensor([ids]))
+            stream, _ = cache.accumulated_resid(incl_mid=True, apply_ln=True, return_labels=True)
+            log_p = bridge.unembed(stream[:, 0]).log_softmax(-1)
+            log_p.topk(5)
+            (log_p.exp() * log_p).sum(-1)
+
+    return lens
+
+
+def rows(shape: str, n: int, with_peer: bool) -> tuple[str, str]:
+    """A line of each table."""
+    hf: Any = shared.build(shape).requires_grad_(False)
+    model = infoflow.wrap_model(hf, AutoTokenizer.from_pretrained(DEMO))
+    ids = shared.ids_of(n)
+    infoflow.logit_lens(model, ids[:2])
+    Path("/proc/self/clear_refs").write_text("5")
+    before = shared.status_bytes("VmRSS")
+    lens = infoflow.logit_lens(model, ids)
+    memory, expected = shared.status_bytes("VmHWM") - before, logit_lens.needed_bytes(model, n, True)
+    stream = torch.randn(len(lens.rows) * n, hf.config.hidden_size)
+    prompt = torch.tensor([ids])
+    other = peer(hf, ids) if with_peer else None
+    with torch.no_grad():
+        took = in_turns(
+            product=lambda: hf.lm_head(hf.model.norm(stream)),
+            forward=lambda: hf(prompt),
+            lens=lambda: infoflow.logit_lens(model, ids),
+            one=lambda: infoflow.logit_lens(model, ids, positions=[-1]),
+            attention=lambda: infoflow.attention(model, ids),
+            text=lambda: model.generate(ids, NEW),
+            generation=lambda: infoflow.generate(model, ids, NEW),
+            **({"peer": other} if other else {}),
+        )
+    reading = (took["lens"] - took["forward"]) / took["product"]
+    theirs = f" {took['peer']:.3f} s |" if "peer" in took else ""
+    ms = {name: f"{1000 * seconds:,.0f} ms" if seconds < 1 else f"{seconds:.2f} s" for name, seconds in took.items()}
+    return (
+        f"| {shape} | {n} | {len(lens.rows)} | {ms['product']} | {ms['forward']} | {ms['lens']} | {reading:.2f} | {ms['one']} "
+        f"| {memory / 1e6:,.0f} MB | {expected / 1e6:,.0f} MB |{theirs}",
+        f"| {shape} | {n} | {ms['forward']} | {ms['attention']} | {took['attention'] / took['forward']:.2f} | {ms['text']} "
+        f"| {ms['generation']} | {took['generation'] / took['text']:.2f} |",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
+    parser.add_argument("--tokens", type=int, default=14)
+    parser.add_argument("--peer", action="store_true")
+    options = parser.parse_args()
+    found = [rows(shape, options.tokens, options.peer) for shape in options.shapes]
+    print("| shape | tokens | rows | product | forward | lens | reading / product | one position | memory | estimated |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(*(first for first, _ in found), sep="\n")
+    print("\n| shape | tokens | forward | attention | ratio | 20 tokens, text | with attribution | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    print(*(second for _, second in found), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
