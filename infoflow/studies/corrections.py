@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import infoflow.models.model
 
 START, CUE = "start", "answer cue"
+FIRST = 4
+"""tokens in which most first words are over; where one is not, the model writes on"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +212,12 @@ class _Asking:
         if not turns or turns[-1][0] != USER:
             raise BadPrompt("The last turn of the conversation must be the user's, so that the model can answer.")
         ids = written_out(self.model, turns, self.request.form)
-        asked = self.of(GenerationRequest, ids, max_new_tokens=self.request.max_new_tokens)
-        gen = self.run_part(asked, self.told(doing, 0))
-        text = _said(self.model, gen, self.request.one_word)
+        one_word, most = self.request.one_word, self.request.max_new_tokens
+        for tokens in sorted({min(FIRST, most), most} if one_word else {most}):
+            gen = self.run_part(self.of(GenerationRequest, ids, max_new_tokens=tokens), self.told(doing, 0))
+            text, over = _said(self.model, gen, one_word)
+            if over or len(gen.output_ids) < tokens:
+                break
         if not text:
             raise BadPrompt("The model gave no answer: it ended at once, or wrote nothing but marks. Ask it in other words.")
         lens = self.run_part(
@@ -265,18 +270,21 @@ def _in_thousandths(on_progress: Callable[[int, int], None] | None) -> Report | 
     return None if on_progress is None else lambda _, fraction: on_progress(round(1000 * fraction), 1000)
 
 
-def _said(model: "infoflow.models.model.Model", gen: Generation, one_word: bool) -> str:
-    """The answer without the mark that ends it: its first line, or its first word."""
+def _said(model: "infoflow.models.model.Model", gen: Generation, one_word: bool) -> tuple[str, bool]:
+    """The answer without the mark that ends it, its first line or its first word; and whether more text could change nothing."""
     kept: list[Token] = []
+    over = False
     for piece in gen.pieces[gen.n_prompt :]:
         if piece.id in model.ends or piece.name or ("\n" in piece.text and kept):
+            over = True
             break
         kept.append(piece)
     if one_word and kept:
         words = word_of(kept)
         begin = next((w for w, t in zip(words, kept, strict=True) if t.text.strip()), 0)
+        over = over or words[-1] > begin
         kept = [t for t, w in zip(kept, words, strict=True) if w == begin]
-    return text_of(kept).strip()
+    return text_of(kept).strip(), over
 
 
 def change(

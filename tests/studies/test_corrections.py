@@ -119,6 +119,10 @@ def test_biases_are_a_part_of_their_own() -> None:
     assert found.answers[0].form == "plain text"
 
 
+MORE = [[infoflow.text.tokens.Token(2000, text)] for text in ("x", "'", "7", "!", " y", "\n")]
+"""what may come after a word"""
+
+
 @pytest.mark.parametrize(
     ("said", "text"),
     [
@@ -134,19 +138,28 @@ def test_biases_are_a_part_of_their_own() -> None:
 def test_the_first_word_is_the_answer(said: tuple[str, ...], text: str, demo: "infoflow.Model") -> None:
     pieces = tuple(infoflow.text.tokens.Token(4 if t == "<end>" else 1000 + i, t) for i, t in enumerate(said))
     gen = replace(infoflow.generate(demo, "a", 1), pieces=pieces, n_prompt=0)
-    assert corrections._said(demo, gen, True) == text
+    found, over = corrections._said(demo, gen, True)
+    assert found == text
+    assert all(corrections._said(demo, replace(gen, pieces=(*pieces, *more)), True)[0] == text for more in MORE) == over
 
 
-@pytest.mark.parametrize(("one_word", "text"), [(True, "swimming"), (False, "swimming pools.")])
+@pytest.mark.parametrize(
+    ("written", "one_word", "text", "asks"),
+    [
+        ((" swim", "ming", " pools", ".", "\n", "more"), True, "swimming", [4] * 5),
+        ((" swim", "ming", " pools", ".", "\n", "more"), False, "swimming pools.", [7, 7, 7, 7, 12]),
+        ((" s", "w", "i", "m", "ming", " pools"), True, "swimming", [4, 7] * 4 + [4, 12]),  # a word that is longer
+    ],
+)
 def test_an_answer_is_its_first_word_or_its_first_line(
-    one_word: bool, text: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch
+    written: tuple[str, ...], one_word: bool, text: str, asks: list[int], demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asks: for an answer, for a conversation, or with a request; and the conversation goes on with it."""
-    said = tuple(infoflow.text.tokens.Token(1000 + i, t) for i, t in enumerate((" swim", "ming", " pools", ".", "\n", "more")))
     asked: list[corrections.GenerationRequest] = []
 
     def run(request: corrections.GenerationRequest, model: "infoflow.Model", told: object = None) -> "infoflow.Generation":
         asked.append(request)
+        said = tuple(infoflow.text.tokens.Token(1000 + i, t) for i, t in enumerate(written[: request.max_new_tokens]))
         pieces = (*model.encode(request.prompt), *said)
         return replace(made.generation([[1.0]], 1), pieces=pieces, n_prompt=len(pieces) - len(said))
 
@@ -157,7 +170,7 @@ def test_an_answer_is_its_first_word_or_its_first_line(
     found = infoflow.correct(demo, "a", ["b", "c"], **more)
     assert [a.text for a in found.answers] == [text] * 3 and found.turns[1] == found.turns[-1] == ("assistant", text)
     assert corrections.CorrectionRequest(prompt=("a",), form=Form.PLAIN, one_word=one_word).run(demo).answers[0].text == text
-    assert [r.max_new_tokens for r in asked] == [7, 7, 7, 7, 12]
+    assert [r.max_new_tokens for r in asked] == asks
 
 
 def test_parts_of_a_conversation_are_named_in_order(demo: "infoflow.Model") -> None:
