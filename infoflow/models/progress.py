@@ -9,6 +9,10 @@ from infoflow.models.transformers_names import tell_of_bars
 
 _told: contextvars.ContextVar[Callable[[str, float], None] | None] = contextvars.ContextVar("_told", default=None)
 """who is told of the loading in this thread"""
+_LOOPS = {
+    "Loading weights": "Reading the weights", "Converting and de-quantizing GGUF tensors...": "Dequantising the weights",
+}  # fmt: skip
+"""what transformers calls its loops over weights, and what they are doing"""
 
 
 @contextlib.contextmanager
@@ -27,13 +31,14 @@ def bar(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     told = _told.get()
     if told is None:
         return make(*args, **kwargs)  # somebody else's
-    if kwargs.get("desc") != "Loading weights" or not args:
+    doing = _LOOPS.get(str(kwargs.get("desc")))
+    if doing is None or not args:
         return make(*args, **{**kwargs, "disable": True})
     things: Collection[Any] = args[0]
 
     def steps() -> Iterator[Any]:
         for i, thing in enumerate(things):
-            told("Reading the weights", i / len(things))
+            told(doing, i / len(things))
             yield thing
 
     return steps()

@@ -6,6 +6,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from tqdm.auto import tqdm
+from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
 
@@ -22,3 +24,4 @@ def name_of(config: Any) -> str:
 def tell_of_bars(hook: Callable[..., Any]) -> None:
     """Let `hook(make, args, kwargs)` make transformers' progress bars from now on."""
     logging.set_tqdm_hook(hook)
+    modeling_gguf_pytorch_utils.tqdm = lambda *args, **kwargs: hook(tqdm, args, kwargs)  # which makes its bars by itself

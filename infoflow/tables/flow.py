@@ -79,6 +79,13 @@ def hidden(flow: Flow, sources: Sequence[int | str]) -> pd.DataFrame:
     )
 
 
+def sink(flow: Flow) -> str:
+    """Where no mark stands before the text, what its first token then is; '' where one does."""
+    if flow.labels[0].startswith("⟨"):
+        return ""
+    return f"No mark stands before this text, so its first word, “{flow.labels[0]}”, takes the place of the attention sink."
+
+
 def errors(flow: Flow) -> pd.DataFrame:
     """Reconstruction error by layer and stage: depth, row, worst, median over positions."""
     rows = [(layer, k, stage) for layer in range(flow.n_layers) for k, stage in enumerate(STAGES)]

@@ -61,6 +61,8 @@ EMPHASIS = """Which of a layer's two rows is tall: after attention, or after the
 COLOURS = (
     """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey."""
 )
+WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
+them: the model as it was trained may say something else."""
 HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
 to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
 ERROR = """|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of
@@ -198,6 +200,8 @@ def badge(run: Performed[Flow]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = BADGE if cost else BADGE_STORED
         st.badge(found.verdict, icon=icon, color=colour, help=f"{what} {found.reason}")
+        if flow.provenance.weights:
+            st.badge(flow.provenance.weights, color="gray", help=WEIGHTS)
         st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
     if found.verdict == "unsupported":
         st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
@@ -245,6 +249,9 @@ def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
     with st.container(border=True):
         for column, (title, fine, value, help_text) in zip(st.columns(len(items)), items, strict=True):
             column.markdown(f"**{title}** {'' if fine else '⚠'}  \n{value}", help=help_text)
+    said = tables.sink(flow) if hidden and hidden[0] == 0 else ""
+    if said:
+        st.caption(plain(said))
     if bad:
         st.warning(
             f"The parts do not add up to the residual at {trust.worst_at}: error {trust.max_error:.1e}. Do not rely on them."

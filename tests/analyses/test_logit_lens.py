@@ -12,11 +12,11 @@ from infoflow.analyses import logit_lens
 from infoflow.charts import logit_lens as charts
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.models import memory
-from infoflow.pictures import rendering
 from infoflow.tables import logit_lens as lens_tables
 from infoflow.tables import promotions as promotion_tables
 from infoflow.traced import logit_lens as traced
 from tests.helpers import tiny
+from tests.helpers.drawn import drawing
 
 PROMPT = "When Mary and John"
 FAMILIES = ["llama", "gpt2", "gemma2", "cohere", "granite", "gpt_neox", "olmo2"]
@@ -244,7 +244,6 @@ def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
     assert "fewer than half" in lens_tables.hint(lens) and "MLP" in lens_tables.hint(lens)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$ back`tick`', "日本 😀"])
 def test_charts_of_the_lens_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:
@@ -256,7 +255,7 @@ def test_charts_of_the_lens_draw_any_text(prompt: str, dark: bool, demo: "infofl
         charts.trajectories(lens_tables.trajectories(lens, last), "probability", dark),
         charts.reliability(lens_tables.reliability(lens), dark),
     ):
-        assert rendering.chart_svg(chart, "#ffffff").startswith(b"<svg")
+        assert drawing(chart).marks
 
 
 def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, known
 from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
@@ -35,6 +36,7 @@ EVERY: list[Request[Any]] = [
     CarriersRequest(prompt="ab", layer=1, position=2, source=1),
     GenerationRequest(prompt="ab", max_new_tokens=2),
     LensRequest(prompt="ab"),
+    PromotionsRequest(prompt="ab"),
     CorrectionRequest(prompt=("ab",)),
 ]
 

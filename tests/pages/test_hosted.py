@@ -80,25 +80,29 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "message"), FAILURES, ids=[m[:24] for m, _ in FAILURES])
+@pytest.mark.parametrize("failures", [FAILURES[0::3], FAILURES[1::3], FAILURES[2::3]])
 def test_every_failure_is_a_sentence_and_the_last_picture_stays(
-    mode: str, message: str, visit: Visit, service: Service, monkeypatch: pytest.MonkeyPatch
+    failures: list[tuple[str, str]], visit: Visit, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = ask(visit(service), "ab")
     assert errors(app) == []
-    before = grid_spec(app)
-    if mode == "silent":
-        monkeypatch.setattr(remote, "SILENCE", 1.0)
-    for one in [mode] if mode.startswith("error") else mode.split():
-        service.fault(one)
-    ask(app, f"abc {message[:5]}")
-    (error,) = errors(app)
-    assert message in error and "Traceback" not in error
-    assert grid_spec(app) == before and "Below is the last good run: ab" in captions(app)
-    if mode.startswith("error:Traceback"):  # what the service said can be unfolded
-        assert any("ZeroDivisionError" in c.value and "Traceback" in c.value for c in app.code)
-    ask(app, f"abc {message[:5]}")
-    assert errors(app) == []
+    before, last = grid_spec(app), "ab"
+    for mode, message in failures:
+        with monkeypatch.context() as patched:
+            if mode == "silent":
+                patched.setattr(remote, "SILENCE", 1.0)
+            for one in [mode] if mode.startswith("error") else mode.split():
+                service.fault(one)
+            ask(app, f"abc {message[:5]}")
+        (error,) = errors(app)
+        assert message in error and "Traceback" not in error, mode
+        assert grid_spec(app) == before and f"Below is the last good run: {last}" in captions(app), mode
+        if mode.startswith("error:Traceback"):  # what the service said can be unfolded
+            assert any("ZeroDivisionError" in c.value and "Traceback" in c.value for c in app.code)
+        last = f"abc {message[:5]}"
+        ask(app, last)
+        assert errors(app) == [], mode
+        before = grid_spec(app)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_a_lens_has_the_positions_that_were_asked_for() -> None:
     lens = made.lens([[5, 5, 0], [5, 1, 0], [5, 1, 3]])
     whole = logit_lens.picture(lens)
     assert len(drawing(whole.chart).of("rect")) == 9 and whole.note.startswith("Colour: probability, of the likeliest")
-    part = logit_lens.table(lens, "lead", (1, 2), mids=False)
+    part = logit_lens.table(
+        made.lens([[5, 0], [1, 0], [1, 3]], tokens=("A", "B", "C"), labels=("A", "B", "C"), positions=(1, 2)), "lead", mids=False
+    )
     drawn = drawing(part.chart)
     assert [name for _, name in drawn.axes["bottom"]] == ["B", "C"] and rows(drawn) == ["embed", "L0 MLP"]
     assert part.note.startswith("Colour: lead of  n1 over  n2, logit of")
