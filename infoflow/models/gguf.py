@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gguf
 import platformdirs
 import torch
-from gguf import GGUFReader
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from infoflow.errors import UnsupportedModel
 from infoflow.models import memory, progress, reading
 from infoflow.models.account import ACCOUNT
 from infoflow.models.fingerprint import of_file
+from infoflow.models.transformers_names import one_reader
 from infoflow.settings import settings
 from infoflow.text.amounts import in_words
 
@@ -59,7 +60,7 @@ def about(file: Path) -> About:
             f"'{file.name}' is one part of several. Join them first (llama-gguf-split --merge), or take a model in one file."
         )
     try:
-        read = GGUFReader(file)
+        read = gguf.GGUFReader(str(file))
         architecture = str(read.fields["general.architecture"].contents())
         sizes: Counter[int] = Counter()
         for tensor in read.tensors:
@@ -112,6 +113,7 @@ _hashes: dict[tuple[str, int, int], str] = {}
 """of files as they were: hashing a large one takes seconds, and a page asks at every look"""
 
 
+@one_reader()
 def _convert(file: Path, folder: Path, told: Callable[[str, float], None]) -> None:
     told("Looking into the GGUF file", 0.0)
     found = about(file)
@@ -134,13 +136,14 @@ def _convert(file: Path, folder: Path, told: Callable[[str, float], None]) -> No
 
 def _read(file: Path, found: About) -> Any:
     try:
-        AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+        return reading.weights(str(file.parent), file.name, dtype=torch.float32, gguf_file=file.name)
     except ValueError as error:
+        if "not supported" not in str(error):
+            raise
         raise UnsupportedModel(
             f"transformers can't read the architecture '{found.architecture}' from a GGUF file. Take the model's safetensors "
             "from the hub instead."
         ) from error
-    return reading.weights(str(file.parent), file.name, dtype=torch.float32, gguf_file=file.name)
 
 
 def _keep(model: Any, file: Path, folder: Path, found: About) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from infoflow.models.architectures import FAMILIES
-from infoflow.models.catalog import MODELS, Entry
+from infoflow.models.catalog import MODELS, SMOLLM2, Entry
 from infoflow.ndif.service import Deployment
 from infoflow.text.amounts import in_words
 
@@ -47,7 +47,7 @@ def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per
         rows.append((
             entry.name, entry.family, entry.parameters, in_words(needs),
             bool(here) or needs < free, ", ".join(f"{h.dtype} on {h.device}, {in_words(h.bytes)}" for h in here),
-            "" if entry.name == "demo" else there, ", ".join(dict.fromkeys(h.verdict for h in here)),
+            "" if entry.name in ("demo", SMOLLM2) else there, ", ".join(dict.fromkeys(h.verdict for h in here)),
         ))  # fmt: skip
     columns = ["name", "family", "parameters", "needs", "fits here", "in memory", "on NDIF", "self-test"]
     return pd.DataFrame(rows, columns=columns)

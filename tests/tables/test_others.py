@@ -144,16 +144,16 @@ def test_the_catalogue_says_what_fits_and_where_it_is() -> None:
           Deployment("Qwen/Qwen2.5-0.5B", "main", "COLD", "X")]  # fmt: skip
     found = models.models([demo, demo, other], up, free=4 * 494_000_000).set_index("name")
     assert list(found.index) == [*(m.name for m in MODELS), "me/mine"]
-    assert found["on NDIF"].tolist()[:4] == ["", "in memory", "cold", ""]
+    assert found["on NDIF"].tolist()[:5] == ["", "", "in memory", "cold", ""]
     assert (
         found.loc["demo", "in memory"] == "float32 on cpu, 20 MB, float32 on cpu, 20 MB"
         and found.loc["demo", "self-test"] == "exact"
     )
-    assert found["fits here"].tolist()[:4] == [True, True, False, False] and found["fits here"].iloc[-1]
-    assert found["needs"].tolist()[1] == "496 MB" and found.loc["me/mine", "in memory"] == "bfloat16 on cpu, 140 MB"
+    assert found["fits here"].tolist()[:5] == [True, True, True, False, False] and found["fits here"].iloc[-1]
+    assert found["needs"].tolist()[2] == "496 MB" and found.loc["me/mine", "in memory"] == "bfloat16 on cpu, 140 MB"
     small = models.models([other], None, free=1, per_parameter=2).set_index("name")
     assert small.loc["me/mine", "fits here"] and not small.loc["demo", "fits here"]
-    assert small["on NDIF"].tolist() == ["", *["unknown"] * len(MODELS)] and small.loc["demo", "needs"] == "10 MB"
+    assert small["on NDIF"].tolist() == ["", "", *["unknown"] * (len(MODELS) - 1)] and small.loc["demo", "needs"] == "10 MB"
 
 
 def test_lists_of_the_service_and_of_the_hub() -> None:
