@@ -26,7 +26,8 @@ from infoflow.text.amounts import in_words
 
 
 def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = "") -> Model:
-    """A transformers model you already hold, ready for the analyses. Its attention is switched to eager.
+    """A transformers model you already hold, ready for the analyses. It stays as it is: a run switches
+    dropout off and attention to eager for its time alone.
 
     Raises:
         UnsupportedModel: a family without a row in `architectures.py`.

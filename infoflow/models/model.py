@@ -9,7 +9,6 @@ import contextvars
 import copy
 import functools
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -23,10 +22,10 @@ from nnsight import TransformersModel
 from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
+from infoflow.models.held import as_analysed, lock_of, shapes_of
 from infoflow.models.layouts import modules_of, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
 from infoflow.models.spec import ModelSpec
-from infoflow.models.transformers_names import attention_of
 from infoflow.ndif import run as hosted_run
 from infoflow.ndif.nnsight_names import name_there
 from infoflow.ndif.service import Connection
@@ -63,18 +62,21 @@ class Model:
             raise UnsupportedModel(
                 "This model's weights are not on this machine, so it can't be run here. Load it with its weights."
             )
+        if getattr(hf_model, "peft_config", None) or getattr(hf_model, "_hf_peft_config_loaded", False):
+            raise UnsupportedModel(
+                "This model has an adapter (LoRA) on it, which would be left out. Merge it first (merge_and_unload of peft), and "
+                "wrap what that gives."
+            )
         self.candidates = rows_that_fit(hf_model)
-        hf_model.eval()
-        if attention_of(hf_model.config) != "eager":
-            hf_model.set_attn_implementation("eager")  # the others return no pattern
         self._layout: dict[str, Architecture] = {}
         """the row that was settled on; one for all who use this model"""
-        self.lock = threading.RLock()
+        self.lock = lock_of(hf_model)
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self._speed: float | None = None
         self.stored = ""
         """how the weights were stored, where they are held otherwise"""
+        self._shapes = shapes_of(hf_model)
         self._known: dict[Any, Any] = {}
         self._tested: dict[str, Any] = {}
         """what `infoflow.check` said, by revision; one for all who use this model"""
@@ -353,6 +355,7 @@ class Model:
         with (
             memory.told_when_out(str(self.device)),
             self.lock,
+            as_analysed(self._hf, self._shapes),
             torch.no_grad(),
             torch.autocast(self.device.type, enabled=False),
             traced.trace(prompt) as tracer,
@@ -393,7 +396,7 @@ class Model:
             return tuple(new)
         sampler = decoding.Sampler(temperature, top_p, seed) if temperature else None
         prompt = torch.tensor([list(ids)], device=self.device)
-        with memory.told_when_out(str(self.device)), self.lock:
+        with memory.told_when_out(str(self.device)), self.lock, as_analysed(self._hf, self._shapes):
             return tuple(decoding.continue_here(self._hf, prompt, arguments, sampler, told))
 
     @property

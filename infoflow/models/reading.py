@@ -16,8 +16,13 @@ _NO_WEIGHTS = ("attn.bias", "attention.bias", "masked_bias", "position_ids", "in
 """endings of tensors that some checkpoints hold beside weights: masks, positions"""
 
 
+_TEXT_TOWERS = {"gemma3": {r"^(model\.)?language_model\.model\.": "model.", r"^(model\.)?language_model\.lm_head\.": "lm_head."}}
+"""families that come with an eye, of which the text tower alone is read, and what its tensors are called then"""
+_EYES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+
+
 def config_of(folder: str) -> Any:
-    """The configuration of a model that can be read.
+    """The configuration of a model that can be read; of one with images and text, that of its text tower.
 
     Raises:
         UnsupportedModel: its weights are quantised, or it is an adapter.
@@ -30,7 +35,7 @@ def config_of(folder: str) -> Any:
             f"Its weights are quantised ({getattr(method, 'value', method) or 'by a method that is not named'}), and only a GGUF "
             "file's can be dequantised here. Choose the model that it was made from."
         )
-    return config
+    return config.text_config if config.model_type in _TEXT_TOWERS else config
 
 
 def weights(folder: str, name: str, **how: Any) -> Any:
@@ -41,6 +46,9 @@ def weights(folder: str, name: str, **how: Any) -> Any:
     """
     if "gguf_file" not in how:
         _refuse_integers(Path(folder), name)
+        how["config"] = config_of(folder)
+        family = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
+        how["key_mapping"] = _TEXT_TOWERS.get(family)
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         use_safetensors=True,
@@ -63,7 +71,8 @@ def weights(folder: str, name: str, **how: Any) -> Any:
         raise UnsupportedModel(
             f"The weights of '{name}' do not fit its configuration: {_some(other)} of another shape there. Check config.json."
         )
-    more = sorted(key for key in found["unexpected_keys"] if not key.endswith(_NO_WEIGHTS))
+    aside = _EYES if how.get("key_mapping") else ()
+    more = sorted(key for key in found["unexpected_keys"] if not key.endswith(_NO_WEIGHTS) and not key.startswith(aside))
     if more:
         raise UnsupportedModel(
             f"The weights of '{name}' hold more than its configuration knows: {_some(more)} not read. It is another model, or "
