@@ -29,6 +29,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hosted run that was lost is sent again after some seconds, but not here."""
+    monkeypatch.setattr("infoflow.ndif.run.PAUSE", 0.05)
+
+
 @pytest.fixture(scope="session")
 def demo() -> "infoflow.Model":
     """The shipped model."""

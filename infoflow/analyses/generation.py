@@ -238,6 +238,8 @@ def _generated(
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))
     how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
+    if temperature and model.hosted:
+        how += " (where the service keeps to it)"  # its sandbox draws in another process than the one that is seeded
     form = request.exactly(model).form
     return Generation(
         **of_tokens(pieces),

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from infoflow.cli.shared import perform, say
+from infoflow.cli.shared import add_remote, host_of, perform, say
 
 HELP = "split the residual stream by source token"
 
@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the text to run; '-' reads it from standard input")
     parser.add_argument("--model", default="demo", help="demo, a local folder, or a name on the hub (default: demo)")
     parser.add_argument("--revision", help="branch, tag or commit of a model on the hub")
+    add_remote(parser)
     parser.add_argument(
         "--out", help="file to write: .json, .csv, .parquet, .html, .png or .svg (default: JSON on standard output)"
     )
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         formats.check_ending(options.out)  # before the work, not after it
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    model = ModelSpec(name=options.model, revision=options.revision or "")
+    model = ModelSpec(name=options.model, revision=options.revision or "", host=host_of(options))
     flow: Flow = perform(FlowRequest(model=model, prompt=prompt, sources=options.sources), options.quiet)
     likeliest = flow.top[0]
     say(f"Worst error {flow.max_error:.1e}; next token {likeliest.token!r} ({likeliest.probability:.1%})", options.quiet)

@@ -1,5 +1,6 @@
 """What commands share: progress on standard error, and running a request."""
 
+import argparse
 import sys
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +12,25 @@ def say(text: str, quiet: bool, end: str = "\n") -> None:
     """A line on standard error."""
     if not quiet:
         print(text, end=end, file=sys.stderr, flush=True)
+
+
+def add_remote(parser: argparse.ArgumentParser) -> None:
+    """Where it runs."""
+    parser.add_argument("--remote", action="store_true", help="run on the hosted service NDIF, with the key in NDIF_API_KEY")
+    parser.add_argument("--host", help="address of another such service (default: NDIF_HOST, else the public one)")
+
+
+def host_of(options: argparse.Namespace) -> str:
+    """The service's address, or '' for here.
+
+    Raises:
+        RemoteRunError: no address of a service.
+    """
+    if not (options.remote or options.host):
+        return ""
+    from infoflow.ndif.service import connection
+
+    return connection(options.host).host
 
 
 def perform(request: Request[Any], quiet: bool) -> Any:

@@ -205,6 +205,7 @@ class Model:
         modules = modules_of(self._hf, row)
         return {
             **asdict(row),
+            "n_layers": len(self._hf.get_submodule(row.layers)),
             "n_heads": n_heads,
             "n_kv_heads": getattr(config, "num_key_value_heads", None) or n_heads,
             "d_head": getattr(config, "head_dim", None) or config.hidden_size // n_heads,

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import pickle
+import re
 import sys
 import time
 import traceback
@@ -40,6 +41,8 @@ _STATUS = {
 }
 
 
+PAUSE = 6.0
+"""seconds before a run that was lost is sent again: what a service needs to start a model anew"""
 _REFRESH = 0.1
 """seconds between two looks at a connection"""
 
@@ -73,9 +76,17 @@ def _twice(work: Callable[[], Any], to: Connection) -> Any:
             told = in_words(error, to)
             if told.kind != "lost" or attempt == 2:
                 raise told from error
-            if to.on_status is not None:
-                to.on_status("The connection was lost; trying once more")
+            _pause(to)
     raise AssertionError("unreachable")
+
+
+def _pause(to: Connection) -> None:
+    """Some seconds for a service that starts a model again; each look may end it."""
+    until = time.monotonic() + PAUSE
+    while time.monotonic() < until:
+        if to.on_status is not None:
+            to.on_status("The connection was lost; trying once more")
+        time.sleep(min(_REFRESH, PAUSE))
 
 
 def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
@@ -248,19 +259,43 @@ def in_words(error: BaseException, to: Connection) -> RemoteRunError:
     return RemoteRunError("client", f"The run could not be sent ({type(error).__name__}). {text[:200]}", details)
 
 
+def _because(text: str) -> str:
+    """The line of an answer that names the reason, after the one that says what happened."""
+    first, *rest = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    reason = first.partition("Could not deploy this model.")[2].strip() or (rest[0] if rest else "")
+    return f" ({reason[:160].rstrip('.')})" if reason else ""
+
+
+_LOST = "The model went away during the run, twice: the service has restarted it, or it has been given up. Try again."
+
+
 def _silent(seconds: float) -> RemoteRunError:
     return RemoteRunError(
         "silent", f"Nothing was heard of the run for {seconds:.0f} seconds, so it was given up. Try again later."
     )
 
 
-_SAID = (  # what the server's text holds, the kind, what to tell
+_SAID: tuple[tuple[str, str, str], ...] = (  # what the server's text holds, the kind, what to tell
     ("missing or invalid api key", "no key", "The service wants a key. Get one at login.ndif.us and enter it."),
     ("invalid api key format", "bad key", "That is no NDIF key: it looks like xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx."),
     ("invalid api key", "bad key", "The service does not know this key. Check it, or get a new one at login.ndif.us."),
     ("gated", "gated", "The model is gated: accept its licence on the Hugging Face hub with the account of your key."),
-    ("could not deploy", "not up", "The service can't run this model now. Choose one that is up, or ask for it at ndif.us."),
+    (
+        "could not deploy",
+        "not up",
+        "The service can't run this model now{because}. Choose one that is up, or ask for it at ndif.us.",
+    ),
     ("temporarily unavailable", "busy", "The service is busy or restarting. Try again in a few minutes."),
+    ("auth backend unavailable", "busy", "The service can't look keys up just now. Try again in a few minutes."),
+    ("error submitting request to model deployment", "lost", _LOST),
+    ("error starting model", "lost", _LOST),
+    ("runner socket", "lost", _LOST),
+    (
+        "execution timeout of",
+        "too long",
+        "The service gives a run {limit}, and this one took longer. Use fewer tokens or sources.",
+    ),
+    ("internal server error", "server", "The service has failed inside. Try again later."),
     ("below the minimum supported", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
     ("version was not provided", "version", "The service needs a newer nnsight than is installed here; upgrade it."),
     (
@@ -278,9 +313,13 @@ _SAID = (  # what the server's text holds, the kind, what to tell
 
 def _server_said(text: str, to: Connection) -> RemoteRunError:
     low = text.lower()
+    limit = re.search(r"execution timeout of ([\d.]+) ?s", low)
     for part, kind, sentence in _SAID:
         if part in low:
-            return RemoteRunError(kind, sentence, text)
+            said = sentence.format(
+                because=_because(text), limit=f"{float(limit[1].rstrip('.')):g} seconds" if limit else "less time"
+            )
+            return RemoteRunError(kind, said, text)
     if text.startswith("Failed to send request:"):
         return unreachable(to, text)
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")

@@ -6,8 +6,9 @@ Runs themselves are in `run.py`; this file is light enough for a page that never
 import platform
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
+from typing import Any
 
 import httpx
 
@@ -24,6 +25,9 @@ UNKNOWN = "unknown"
 """a revision that the service does not tell"""
 PACKAGES = ("nnsight", "torch", "transformers")
 """whose versions here and there are compared"""
+_DEAD = {"UNHEALTHY", "DEAD", "DELETING", "DEPLOY_FAILED"}
+"""states of an application whose model answers nothing"""
+_NEARNESS = ("HOT", "WARM", "COLD")
 _EAGER_SINCE = (0, 8, 1)
 """the first nnsight whose service switches attention to eager on request; before it there are no patterns"""
 
@@ -76,16 +80,59 @@ def deployments(to: Connection) -> list[Deployment]:
         RemoteRunError: the service can't be reached, or answers with something else.
     """
     try:
-        answer = httpx.get(f"{to.host}/status", timeout=10, follow_redirects=True)
-        answer.raise_for_status()
-        listed = answer.json()["deployments"].values()
+        listed = _answer(to, "status")["deployments"].values()
         fields = ("repo_id", "revision", "deployment_level", "application_state")
         found = [Deployment(*(str(d.get(name) or "") for name in fields)) for d in listed if d.get("repo_id")]
-        return sorted(found, key=lambda d: d.name.lower())
+        return sorted(_by_model([_judged(d) for d in found]), key=lambda d: d.name.lower())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise _no_service(to) from error
+
+
+def _judged(found: Deployment) -> Deployment:
+    """One whose actor is dead is listed as in memory: it is not, until it has been loaded again."""
+    dead = found.state.upper() in _DEAD
+    return replace(found, level="COLD") if dead and found.level == "HOT" else found
+
+
+def _by_model(listed: Iterable[Deployment]) -> list[Deployment]:
+    """Replicas of a model as one line: the nearest to being up, of any that are in it; its revision is empty if they differ."""
+    best: dict[str, Deployment] = {}
+    for found in listed:
+        other = best.get(found.name.lower())
+        if other is None:
+            best[found.name.lower()] = found
+            continue
+        nearer = min(other, found, key=lambda d: _NEARNESS.index(d.level) if d.level in _NEARNESS else len(_NEARNESS))
+        same = other.revision == found.revision
+        best[found.name.lower()] = nearer if same else replace(nearer, revision="")
+    return list(best.values())
+
+
+def _answer(to: Connection, about: str) -> Any:
+    """What the service says of itself.
+
+    Raises:
+        RemoteRunError: it can't be reached, is busy, or has no such answer.
+    """
+    try:
+        answer = httpx.get(f"{to.host}/{about}", timeout=10, follow_redirects=True)
+        answer.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        if code in (429, 502, 503, 504):
+            raise RemoteRunError(
+                "busy", f"{to.host} is busy or restarting (answer {code}). Try again in a few minutes."
+            ) from error
+        if code >= 500:
+            raise RemoteRunError("server", f"{to.host} has failed inside (answer {code}). Try again later.") from error
+        raise _no_service(to) from error
     except (httpx.HTTPError, OSError) as error:
         raise unreachable(to) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+    return answer.json()
+
+
+def _no_service(to: Connection) -> RemoteRunError:
+    return RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.")
 
 
 def revision_of(listed: Iterable[Deployment], *names: str) -> str:
@@ -110,15 +157,11 @@ def versions(to: Connection) -> dict[str, tuple[str, str]]:
         RemoteRunError: the service can't be reached, or answers with something else.
     """
     try:
-        answer = httpx.get(f"{to.host}/env", timeout=10, follow_redirects=True)
-        answer.raise_for_status()
-        said = answer.json()
+        said = _answer(to, "env")
         packages = {str(name): str(version) for name, version in said["packages"].items()}
         python = str(said.get("python_version", "")).split()
-    except (httpx.HTTPError, OSError) as error:
-        raise unreachable(to) from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise RemoteRunError("answer", f"{to.host} does not answer as NDIF does. Check the address.") from error
+        raise _no_service(to) from error
     found = {name: (metadata.version(name), packages.get(name, "")) for name in PACKAGES}
     return {**found, "python": (platform.python_version(), python[0] if python else "")}
 
@@ -127,7 +170,10 @@ def mismatch(found: dict[str, tuple[str, str]]) -> str:
     """What a difference in versions means for runs; '' where it means nothing that is known."""
     here, there = found["nnsight"]
     if there and _release(there) < _EAGER_SINCE:
-        return f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns, so runs will fail there."
+        return (
+            f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns. The logit lens works there; runs "
+            "that need patterns fail."
+        )
     if there and _release(there)[:2] != _release(here)[:2]:
         return f"The service runs nnsight {there}, here is {here}: if runs fail, install the service's version here."
     return ""

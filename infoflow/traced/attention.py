@@ -11,7 +11,7 @@ from infoflow.traced.frozen import NO_PATTERN, affine, column_of, of_values
 def patterns(nn, tracer, plan, n, report):
     """Patterns of all heads, packed to what causality leaves where they travel; lengths of values, and of what they write."""
     layers = nn.get(plan.layers)
-    n_layers = len(layers)
+    n_layers = plan.n_layers
     queries, keys = torch.tril_indices(n, n)
     pattern = torch.zeros(n_layers, plan.n_heads, len(queries)) if plan.hosted else torch.zeros(n_layers, plan.n_heads, n, n)
     value_norm, write_norm = torch.zeros(n_layers, plan.n_heads, n), torch.zeros(n_layers, plan.n_heads, n)
@@ -39,7 +39,7 @@ def _written(values, output, dtype, plan):
     """|W_O^h v| of every head and position: each head's values alone through the output projection, without its bias."""
     n, n_heads, d_head = values.shape
     pairs = column_of(n, False, plan.biased, values.device)
-    owner = affine(output, n_heads * d_head, dtype, pairs)
+    owner = affine("output", output, n_heads * d_head, dtype, pairs)
     found = values.new_zeros(n_heads, n)
     for head in range(n_heads):
         alone = values.new_zeros(n, n_heads * d_head)

@@ -18,10 +18,10 @@ def frozen_stream(nn, plan, n, collect, report, steps):
     pairs = None
     every = slice(None)
     embeddings = rows = torch.empty(0)
-    for index in range(len(layers)):
+    for index in range(plan.n_layers):
         given = layers[index].input
         if index == 0:
-            pairs = pairs_of([0] * n, plan.biased, given.device)
+            pairs = {**pairs_of([0] * n, plan.biased, given.device), "graph": ("value", "output", "up", "down", "unembed")}
         seen = capture(layers[index], given, index, plan, pairs)
         with torch.enable_grad():
             if index == 0:
@@ -52,7 +52,7 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
         heads.append(({"output": seen["output"], "add": seen["add"]}, z[here]))
         writes.append(written[here].sum(0))
 
-    embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, len(nn.get(plan.layers)))  # 2.
+    embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, plan.n_layers)  # 2.
     here = rows_at(pairs, position)
     norm = final_norm(nn, plan, pairs)
     head = nn.get(plan.unembed)

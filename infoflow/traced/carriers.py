@@ -22,7 +22,7 @@ from infoflow.traced.frozen import (
 def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position, report):
     """The whole of it, inside a trace: one row per position for the source, and after the cell one for what comes from it."""
     layers = nn.get(plan.layers)
-    n_layers = len(layers)
+    n_layers = plan.n_layers
     column = onward = moved = None
     dtype = ""
     here, every = slice(position, position + 1), slice(None)
@@ -34,7 +34,7 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
         given = layers[index].input
         if index == 0:
             dtype = str(given.dtype).removeprefix("torch.")
-            column = column_of(n, is_bias, plan.biased, given.device)
+            column = {**column_of(n, is_bias, plan.biased, given.device), "graph": ("output",)}
             onward = column_of(n, False, plan.biased, given.device)  # the maps' biases do not come from the cell
         seen = capture(layers[index], given, index, plan, column)
         x = seen["pre"]
@@ -78,7 +78,7 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
     direct_bias = 0.0
     width, given_as = plan.n_heads * plan.d_head, getattr(torch, dtype)
     for index, (kept, pattern, values, _) in enumerate(brought):
-        writer = {"output": affine(kept["output"], width, given_as, column), "add": kept["add"]}
+        writer = {"output": affine("output", kept["output"], width, given_as, column), "add": kept["add"]}
         slope = _slope(writer, plan, direction, column, here)[0].view(plan.n_heads, plan.d_head)
         shared = values.view(n, -1, plan.d_head).repeat_interleave(plan.n_heads * plan.d_head // values.shape[-1], 1)
         by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()

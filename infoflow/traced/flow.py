@@ -11,7 +11,7 @@ from infoflow.traced.frozen import add_attention, add_mlp, capture, final_norm, 
 def split(nn, tracer, plan, source_of, wanted, top_k, report):
     """The whole run: Gram matrices and errors of every layer, stage and position, and the logits of the last one."""
     layers = nn.get(plan.layers)
-    n_layers = len(layers)
+    n_layers = plan.n_layers
     n, size = len(source_of), max(source_of) + 1 + plan.biased
     gram, error, row_error = torch.zeros(n_layers, 2, n, size, size), torch.zeros(n_layers, 2, n), 0.0
     pairs = rows = embedding_norm = None

@@ -85,11 +85,11 @@ def capture(layer, given, index, plan, pairs):
     after = layer.output
     seen["post"] = (after[0] if isinstance(after, tuple) else after)[0].float()
     width = plan.n_heads * plan.d_head
-    seen["value"] = affine(attention.get(plan.value), x.shape[-1], dtype, pairs)
-    seen["output"] = affine(attention.get(plan.output), width, dtype, pairs)
+    seen["value"] = affine("value", attention.get(plan.value), x.shape[-1], dtype, pairs)
+    seen["output"] = affine("output", attention.get(plan.output), width, dtype, pairs)
     if index not in plan.sparse:
-        seen["up"] = affine(layer.get(plan.up), x.shape[-1], dtype, pairs)
-        seen["down"] = affine(layer.get(plan.down), seen["gate"].shape[-1], dtype, pairs)
+        seen["up"] = affine("up", layer.get(plan.up), x.shape[-1], dtype, pairs)
+        seen["down"] = affine("down", layer.get(plan.down), seen["gate"].shape[-1], dtype, pairs)
     return seen
 
 
@@ -98,17 +98,28 @@ def in_full(x):
     return (x.cpu() if x.device.type == "mps" else x).double()
 
 
-def affine(module, width, dtype, pairs):
+def affine(role, module, width, dtype, pairs):
     """An affine module of `width` inputs as a linear map and a bias, by calls alone.
 
     Modules that compute in float32 are called as they are. Others would round every product, so their matrix is read off
-    unit vectors (each product has then one term, and is exact) and used in float32.
+    unit vectors (each product has then one term, and is exact) and used in float32. So is that of a module whose calls carry
+    no gradient, where one has to go through it: `pairs["graph"]` names those roles.
     """
     bias = None
     if pairs["biased"]:
         bias = module(torch.zeros(1, width, dtype=dtype, device=pairs["position"].device))[0].float()
-    matrix = None if dtype == torch.float32 else _matrix(module, 0, width, width, dtype, pairs)
+    called = dtype == torch.float32 and not (role in pairs.get("graph", ()) and severed(module, width, dtype, pairs))
+    matrix = None if called else _matrix(module, 0, width, width, dtype, pairs)
     return {"module": module, "matrix": matrix, "bias": bias}
+
+
+def severed(module, width, dtype, pairs):
+    """Whether no gradient comes back through the call of a module, as where it is answered by another process."""
+    if "severed" not in pairs:
+        with torch.enable_grad():
+            probe = torch.zeros(1, width, dtype=dtype, device=pairs["position"].device, requires_grad=True)
+            pairs["severed"] = module(probe).grad_fn is None
+    return pairs["severed"]
 
 
 def linear(owner, rows, part, pairs):
@@ -125,10 +136,10 @@ def linear(owner, rows, part, pairs):
 
 
 def unembed(module, rows, dtype, part, pairs):
-    """`linear` for the unembedding, whose matrix may be large: a block of its inputs at a time where it isn't float32."""
+    """`linear` for the unembedding, whose matrix may be large: where it must be read off, a block of its inputs at a time."""
     width = rows.shape[-1]
-    if dtype == torch.float32:
-        return linear(affine(module, width, dtype, pairs), rows, part, pairs)
+    if dtype == torch.float32 and not ("unembed" in pairs.get("graph", ()) and severed(module, width, dtype, pairs)):
+        return linear(affine("unembed", module, width, dtype, {**pairs, "graph": ()}), rows, part, pairs)
     out = torch.zeros((), device=rows.device)
     for first in range(0, width, 256):
         last = min(first + 256, width)
@@ -276,7 +287,7 @@ def reconstruction_error(nn, tracer, plan, n):
     layers = nn.get(plan.layers)
     pairs = rows = None
     worst = 0.0
-    for index in range(len(layers)):
+    for index in range(plan.n_layers):
         given = layers[index].input
         pairs = pairs or pairs_of([0] * n, plan.biased, given.device)
         seen = capture(layers[index], given, index, plan, pairs)

@@ -12,7 +12,7 @@ from infoflow.traced.frozen import final_norm, normed, unembed
 def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     """For each step, which stands at position first + step: where its heads look, its likeliest tokens, and what each source
     adds to the logit of the token that was `chosen` there."""
-    n_steps, n_layers = len(chosen), len(nn.get(plan.layers))
+    n_steps, n_layers = len(chosen), plan.n_layers
     patterns = []
 
     def collect(seen, z, written, pairs):

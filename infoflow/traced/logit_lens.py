@@ -58,7 +58,7 @@ def at_once(product_bytes, vocabulary):
 def stream_at(nn, plan, positions, mids, report):
     """The residuals of some positions, [position, row, d_model], and how they were stored."""
     layers = nn.get(plan.layers)
-    n_layers = len(layers)
+    n_layers = plan.n_layers
     stream = []
     for index in range(n_layers):
         given = layers[index].input

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from infoflow.cli import main as cli
+from tests.helpers.loopback import KEY
 
 PROMPT = "The capital of France is"
 
@@ -76,3 +77,15 @@ def test_runs_as_a_module_with_clean_streams() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tokens"][:2] == ["<|begin_of_text|>", "The"]
+
+
+def test_a_run_on_the_service(service, hosted, folders, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("NDIF_API_KEY", KEY)
+    sent = len(service.received())
+    asked = ["flow", "abc", "--model", str(folders["llama"]), "--quiet"]
+    assert cli.main([*asked, "--remote", "--host", service.host]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert len(service.received()) > sent and there["provenance"]["request"]["model"]["host"] == service.host
+    monkeypatch.setenv("NDIF_HOST", service.host)
+    assert cli.main([*asked, "--remote"]) == 0 and cli.main(asked) == 0
+    assert cli.main([*asked, "--host", "nowhere"]) == 2 and "is no address of a service" in capsys.readouterr().err

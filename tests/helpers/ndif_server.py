@@ -59,6 +59,25 @@ def refuse_parameters() -> None:
     Envoy.__getattr__ = guarded
 
 
+def be_a_sandbox() -> None:
+    """What differs where a block runs in a process of its own, beside the model's: calls of modules come back without a graph, no
+    module is there to be counted, and a seed is that of another process than samples."""
+    call = Envoy.__call__
+
+    def cut(self: Any, *given: Any, **more: Any) -> Any:
+        out = call(self, *given, **more)
+        if not isinstance(out, torch.Tensor):
+            return out
+        learns = torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in given)
+        return out.detach().clone().requires_grad_(learns)
+
+    def uncounted(self: Any) -> int:
+        raise TypeError("object of type 'NoneType' has no len()")
+
+    Envoy.__call__, Envoy.__len__ = cut, uncounted
+    torch.manual_seed = lambda seed: None  # type: ignore[assignment]
+
+
 @dataclass
 class Job:
     id: str
@@ -215,7 +234,9 @@ class Server:
                 raise LookupError(f"Could not deploy this model. {repo} can't be loaded.")
             folder = self.folders[repo]
             tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = nnsight.TransformersModel(folder, task="text-generation", dispatch=True, tokenizer=tokenizer, dtype="float32")
+            model = nnsight.TransformersModel(
+                folder, task="text-generation", dispatch=True, tokenizer=tokenizer, dtype=self.options.dtype
+            )
             model._module.requires_grad_(False)
             self.models[key] = model
         return self.models[key]
@@ -272,10 +293,14 @@ def main() -> None:
     parser.add_argument("--min-nnsight", default="")
     parser.add_argument("--max-inline", type=int, default=8 << 20)
     parser.add_argument("--old", action="store_true", help="as nnsight 0.8.0, which does not switch attention to eager")
+    parser.add_argument("--sandbox", action="store_true", help="blocks run as in a process of their own")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds in the queue")
     options = parser.parse_args()
     torch.set_num_threads(1)
     refuse_parameters()
+    if options.sandbox:
+        be_a_sandbox()
     uvicorn.run(Server(options).app(), host="127.0.0.1", port=options.port, log_level="warning", ws_max_size=1 << 30)
 
 

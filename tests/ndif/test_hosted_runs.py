@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,17 @@ PROMPT = "When Mary and John"
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_every_analysis_gives_the_numbers_of_the_same_weights_here(family: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     assert largest_difference(tiny.model(family), hosted(family, service)) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_service_that_runs_blocks_in_a_process_of_their_own_gives_them_too(
+    dtype: str, start: Callable[..., Service], folders: dict[str, Path], hosted: Callable[..., "infoflow.Model"]
+) -> None:
+    """There no gradient comes back through a module's call, and modules can't be counted."""
+    service = start(f"--key={KEY}", "--sandbox", f"--dtype={dtype}")
+    for family in ("llama", "qwen2"):
+        here = infoflow.load_model(str(folders[family]), dtype=dtype)
+        assert largest_difference(here, hosted(family, service)) < 1e-4, family
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def test_maps_of_half_precision_weights_are_computed_in_float32(dtype: torch.dty
         expected[pairs["is_bias"]] += module.bias.float()
     every = slice(None)
     with torch.no_grad():
-        by_map = frozen.linear(frozen.affine(module, 300, dtype, pairs), rows, every, pairs)
+        by_map = frozen.linear(frozen.affine("up", module, 300, dtype, pairs), rows, every, pairs)
         by_blocks = frozen.unembed(module, rows, dtype, every, pairs)
         rounded = module(rows.to(dtype)).float()
         if biased:
