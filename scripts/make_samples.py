@@ -1,13 +1,15 @@
-"""Store the presets' runs on the bundled model: python scripts/make_samples.py"""
+"""Store the presets' runs on the bundled model and on SmolLM2: python scripts/make_samples.py"""
 
 from infoflow import decompose, load_model
 from infoflow.files.flows import save
-from infoflow.files.samples import FOLDER, path_of
+from infoflow.files.samples import FOLDER, STORED, path_of
 from infoflow.text.examples import PRESETS
 
 FOLDER.mkdir(exist_ok=True)
-model = load_model("demo")
-for preset in PRESETS:
-    flow = decompose(model, preset.prompt)
-    save(flow, path_of(preset.key))
-    print(f"{preset.key}: {len(flow.tokens)} tokens, error {flow.max_error:.1e}, {path_of(preset.key).stat().st_size:,} bytes")
+for name in STORED:
+    model = load_model(name)
+    for preset in PRESETS:
+        flow = decompose(model, preset.prompt)
+        path = path_of(preset.key, name)
+        save(flow, path)
+        print(f"{name}, {preset.key}: {len(flow.tokens)} tokens, error {flow.max_error:.1e}, {path.stat().st_size:,} bytes")

@@ -7,6 +7,8 @@ DEMO = Path(__file__).parents[1] / "demo"
 """the folder of the bundled model"""
 SMOLLM2 = "smollm2"
 """the name of the trained model that comes as a Python package"""
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+"""of its file"""
 
 
 @dataclass(frozen=True)

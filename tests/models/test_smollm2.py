@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import infoflow
+from infoflow.analyses.flow import FlowRequest
 from infoflow.errors import Cancelled, UnsupportedModel
+from infoflow.files import samples
 from infoflow.models import catalog, smollm2
+from infoflow.models.spec import ModelSpec
 from infoflow.tables import flow as flow_tables
 
 STORE = "When Mary and John went to the store, John gave a drink to"
@@ -27,7 +30,7 @@ def smol() -> "infoflow.Model":
 
 
 def test_it_is_what_was_published_and_says_how_it_is_held(smol: "infoflow.Model") -> None:
-    assert smol.spec.name == "smollm2" and smol.revision == f"sha256:{smollm2.FILE_SHA256[:16]}"
+    assert smol.spec.name == "smollm2" and smol.revision == f"sha256:{catalog.SMOLLM2_SHA256[:16]}"
     assert smol.stored == "4-bit weights, dequantised" and smol.dtype == "float32"
     assert (smol.n_layers, smol.family, smol.has_chat_template) == (30, "llama", True)
     made = infoflow.logit_lens(smol, FRANCE, positions=[-1]).provenance
@@ -48,6 +51,12 @@ def test_the_decomposition_is_exact_on_it(smol: "infoflow.Model") -> None:
     )
     assert infoflow.decompose(smol, FRANCE).top[0].probability == pytest.approx(0.77, abs=0.005)
     assert infoflow.decompose(smol, "The Eiffel Tower is in the city of").top[0].token == " Paris"
+
+
+def test_the_stored_run_is_what_it_gives(smol: "infoflow.Model") -> None:
+    stored, fresh = samples.stored(FlowRequest(model=ModelSpec(name="smollm2"), prompt=FRANCE)), infoflow.decompose(smol, FRANCE)
+    assert stored is not None and stored.provenance == fresh.provenance, "run `make samples`"
+    np.testing.assert_allclose(stored.gram, fresh.gram, rtol=1e-3, atol=1e-4 * fresh.gram.max())
 
 
 @pytest.mark.slow
