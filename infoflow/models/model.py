@@ -32,7 +32,7 @@ from infoflow.ndif.service import Connection
 from infoflow.text.conversations import Turn
 from infoflow.text.tokens import UNDECODABLE, Token, label
 from infoflow.text.vocabulary import Vocabulary
-from infoflow.traced.frozen import reconstruction_error
+from infoflow.traced.frozen import NO_PATTERN, reconstruction_error
 
 
 class Model:
@@ -195,6 +195,7 @@ class Model:
         allowed = self.memory_limit()
         return SimpleNamespace(
             **self._read_once(("plan", row), lambda: self._as_built(row)),
+            eager=self._known.get("eager", True),
             chunk_bytes=memory.chunk(allowed),
             product_bytes=memory.product(allowed),
         )
@@ -348,7 +349,14 @@ class Model:
             self._refuse_hosted_experts()
             # functions stay here: the service tells of the run through the connection
             sent = [None if callable(a) else a for a in args]
-            return hosted_run.run(self._traced, ids, block, sent, self.connection)
+            try:
+                return hosted_run.run(self._traced, ids, block, sent, self.connection)
+            except RemoteRunError as error:
+                plans = [a for a in sent if isinstance(a, SimpleNamespace) and a.eager]
+                if error.kind != "version" or NO_PATTERN not in error.details or not plans:
+                    raise
+                self._known["eager"] = plans[0].eager = False  # an older service: from what attention was given, from now on
+                return hosted_run.run(self._traced, ids, block, sent, self.connection)
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced

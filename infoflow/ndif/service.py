@@ -171,8 +171,8 @@ def mismatch(found: dict[str, tuple[str, str]]) -> str:
     here, there = found["nnsight"]
     if there and _release(there) < _EAGER_SINCE:
         return (
-            f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns. The logit lens works there; runs "
-            "that need patterns fail."
+            f"The service runs nnsight {there}; before 0.8.1 it gives no attention patterns. They are computed from what "
+            "attention was given, for families whose code allows that."
         )
     if there and _release(there)[:2] != _release(here)[:2]:
         return f"The service runs nnsight {there}, here is {here}: if runs fail, install the service's version here."

@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.traced.frozen import NO_PATTERN, affine, column_of, of_values
+from infoflow.traced.frozen import affine, column_of, look_inside, of_values, pattern_given, pattern_returned
 
 
 def patterns(nn, tracer, plan, n, report):
@@ -16,12 +16,10 @@ def patterns(nn, tracer, plan, n, report):
     pattern = torch.zeros(n_layers, plan.n_heads, len(queries)) if plan.hosted else torch.zeros(n_layers, plan.n_heads, n, n)
     value_norm, write_norm = torch.zeros(n_layers, plan.n_heads, n), torch.zeros(n_layers, plan.n_heads, n)
     for index in range(n_layers):
-        attention = layers[index].get(plan.attention)
+        attention = look_inside(layers[index].get(plan.attention), plan)
         raw = attention.get(plan.value).output
-        out = attention.output
-        if out[1] is None:
-            raise ValueError(NO_PATTERN)
-        seen = out[1][0].float().cpu()
+        found = pattern_returned(attention.output) if plan.eager else pattern_given(attention)
+        seen = found.cpu()
         pattern[index] = seen[:, queries, keys] if plan.hosted else seen
         with torch.autocast(raw.device.type, enabled=False):
             values = of_values(raw.reshape(n, raw.shape[-1]).float(), plan)

@@ -59,12 +59,12 @@ def capture(layer, given, index, plan, pairs):
     multiplied by, or `experts` the same for each expert that was chosen.
     """
     x, dtype = given[0].float(), given.dtype
+    attention = look_inside(layer.get(plan.attention), plan)
     read = _norm_of(layer, plan.attention_norm, pairs)
-    attention = layer.get(plan.attention)
+    pattern = None if plan.eager else pattern_given(attention)
     out = attention.output
-    if out[1] is None:
-        raise ValueError(NO_PATTERN)
-    written, pattern = out[0][0].float(), out[1][0].float()
+    pattern = pattern_returned(out) if pattern is None else pattern
+    written = out[0][0].float()
     add = _norm_of(layer, plan.attention_post_norm, pairs)
     if plan.parallel:  # the MLP reads what attention read; in between is what attention alone has added
         mid = x + plan.residual_multiplier * written
@@ -91,6 +91,49 @@ def capture(layer, given, index, plan, pairs):
         seen["up"] = affine("up", layer.get(plan.up), x.shape[-1], dtype, pairs)
         seen["down"] = affine("down", layer.get(plan.down), seen["gate"].shape[-1], dtype, pairs)
     return seen
+
+
+def pattern_returned(out):
+    """The pattern [head, dest, src] that an attention module gives beside its output."""
+    if out[1] is None:
+        raise ValueError(NO_PATTERN)
+    return out[1][0].float()
+
+
+def look_inside(attention, plan):
+    """An attention module whose function's inputs will be read, where they must be: that has to be said before it begins."""
+    if not plan.eager:
+        attention.source  # noqa: B018  its being asked for is what says it
+    return attention
+
+
+def pattern_given(attention):
+    """The pattern of what the attention function was given, where a service does not let it return its own (nnsight 0.8.0)."""
+    function = getattr(attention.source, "attention_interface_1", None)
+    if function is None:
+        raise ValueError(NO_PATTERN)
+    given, named = function.inputs
+    if named.get("s_aux") is not None:  # sinks, which take a part of each row
+        raise ValueError(NO_PATTERN)
+    return pattern_from(given[1], given[2], given[4] if len(given) > 4 else named.get("attention_mask"), named)
+
+
+def pattern_from(queries, keys, mask, named):
+    """softmax of scaled, capped and masked scores [1, head, dest, src], as the eager function computes it; without a mask, what
+    is causal and within the window."""
+    n, width = queries.shape[-2:]
+    keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
+    scaling = named.get("scaling")
+    scores = (queries @ keys.transpose(2, 3)).float() * (width**-0.5 if scaling is None else scaling)
+    cap = named.get("softcap")
+    scores = cap * torch.tanh(scores / cap) if cap else scores
+    if mask is None:
+        ago = torch.arange(n, device=scores.device)[:, None] - torch.arange(n, device=scores.device)
+        window = named.get("sliding_window") or n
+        mask = (ago >= 0) & (ago < window)
+    mask = mask[..., :n]
+    scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask.float()
+    return scores.softmax(-1)[0]
 
 
 def in_full(x):

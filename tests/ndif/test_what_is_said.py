@@ -7,6 +7,7 @@ from infoflow.errors import Cancelled, RemoteRunError
 from infoflow.ndif import run, service
 from infoflow.ndif.nnsight_names import RemoteError
 from infoflow.ndif.service import Connection, Deployment
+from infoflow.traced.frozen import NO_PATTERN
 
 TO = Connection("http://127.0.0.1:9")
 
@@ -19,6 +20,7 @@ TO = Connection("http://127.0.0.1:9")
         ("Error submitting request to model deployment. Please try again.", "lost", "The model went away"),
         ("Error starting model: actor died", "lost", "The model went away"),
         ("Auth backend unavailable.", "busy", "can't look keys up just now"),
+        (f"Traceback ...\nValueError: {NO_PATTERN}", "version", "older than 0.8.1, which gives no attention patterns"),
         ("Internal server error.", "server", "has failed inside. Try again later"),
         (
             "Could not deploy this model. CUDA devices are all taken.\nTraceback ...", "not up",

@@ -11,6 +11,7 @@ import infoflow
 from infoflow.models import memory
 from infoflow.traced import flow as traced_flow
 from infoflow.traced import frozen
+from infoflow.traced.attention import patterns
 from tests.helpers import tiny
 
 PROMPT = "When Mary and John went"
@@ -180,3 +181,38 @@ def test_what_travels_of_the_inner_products_is_what_is_neither_zero_nor_said_twi
         *((p, *pair) for p in (1, 2) for pair in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))),
     ]  # fmt: skip
     assert len(traced_flow.packed_entries([0, 1], False)[0]) == 1 + 3
+
+
+@pytest.mark.parametrize("name", sorted(set(tiny.FAMILIES) - {"gptj", "bloom", "gpt_oss"}))
+def test_patterns_come_of_what_attention_was_given_too(name: str) -> None:
+    model = tiny.model(name)
+    ids = [t.id for t in model.encode("When Mary and John")]
+    given = model.plan()
+    given.eager = False
+    own = model.run(ids, patterns, model.plan(), len(ids), None)["pattern"]
+    np.testing.assert_allclose(model.run(ids, patterns, given, len(ids), None)["pattern"], own, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gptj", "bloom", "gpt_oss"])
+def test_where_they_can_not_that_is_said(name: str) -> None:
+    """No function of its own to look into, or one whose rows do not sum to 1."""
+    model = tiny.model(name)
+    given = model.plan()
+    given.eager = False
+    with pytest.raises(ValueError, match=frozen.NO_PATTERN):
+        model.run([1, 2, 3], patterns, given, 3, None)
+
+
+def test_a_pattern_by_hand() -> None:
+    """One head, width 1, keys 0, log 2 and log 3 for a query of 1: weights 1, 2 and 3 over their sum; a service gives no mask."""
+    queries, keys = torch.ones(1, 2, 3, 1), torch.tensor([1.0, 2.0, 3.0]).log()[None, None, :, None]
+    expected = torch.tensor([[1, 0, 0], [1 / 3, 2 / 3, 0], [1 / 6, 2 / 6, 3 / 6]])
+    for mask in (None, torch.tensor([[0, -1e9, -1e9], [0, 0, -1e9], [0, 0, 0]])[None, None], torch.ones(1, 1, 3, 3).tril() > 0):
+        found = frozen.pattern_from(queries, keys, mask, {})
+        np.testing.assert_allclose(found, expected.expand(2, -1, -1), atol=1e-6)  # two query heads share the keys
+    near = frozen.pattern_from(queries, keys, None, {"sliding_window": 2})[0]
+    np.testing.assert_allclose(near, [[1, 0, 0], [1 / 3, 2 / 3, 0], [0, 2 / 5, 3 / 5]], atol=1e-6)
+    doubled = frozen.pattern_from(queries, keys, None, {"scaling": 2.0})[0]
+    np.testing.assert_allclose(doubled[2], [1 / 14, 4 / 14, 9 / 14], atol=1e-6)
+    capped = frozen.pattern_from(queries, keys, None, {"softcap": 0.5})[0, 1]
+    assert float(capped[1] / capped[0]) == pytest.approx(np.exp(0.5 * np.tanh(np.log(2) / 0.5)), rel=1e-5)
