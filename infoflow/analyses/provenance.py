@@ -38,6 +38,11 @@ class Provenance:
         return self.request.model.name
 
     @property
+    def whose(self) -> str:
+        """The model as a title names it: with how its weights were stored, where they are held otherwise."""
+        return f"{self.model}, {self.weights.partition(',')[0]}" if self.weights else self.model
+
+    @property
     def revision(self) -> str:
         return self.request.model.revision
 

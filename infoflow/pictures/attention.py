@@ -27,6 +27,6 @@ def attention_map(
     none = f" {found.missing:.0%} lies on a sink that is no token." if found.missing > 1e-3 else ""
     return Picture(
         chart=charts.heatmap(frame, weighting, dark), frame=frame,
-        title=f"Attention on “{short(attn.provenance.prompt)}”, {attn.provenance.model}: {found.title}, {weighting}",
+        title=f"Attention on “{short(attn.provenance.prompt)}”, {attn.provenance.whose}: {found.title}, {weighting}",
         note=sink + none,
     )  # fmt: skip

@@ -15,6 +15,6 @@ def picture(found: Carriers, dark: bool = False) -> Picture:
     made, place = found.provenance, f"layer {found.layer} {ROW_NAMES[found.stage]}, position {found.position}"
     return Picture(
         chart=charts.ranking(tables.carried(found, MOST), dark=dark), frame=frame,
-        title=f"Who carried {found.source} to {place}, “{short(made.prompt)}”, {made.model}",
+        title=f"Who carried {found.source} to {place}, “{short(made.prompt)}”, {made.whose}",
         note=f"The largest {min(MOST, len(frame))} of {len(frame)} carriers, in shares of what {found.source} is there.",
     )  # fmt: skip

@@ -20,7 +20,7 @@ def turns(change: Change, dark: bool = False) -> Picture:
     table = tables.turns(change)
     return Picture(
         chart=charts.ranking(table.rename(columns={"label": "name"}), "logit", "+.2f", dark), frame=change.to_frame(),
-        title=f"From “{change.before.text}” to “{change.after.text}”, {change.after.generation.provenance.model}",
+        title=f"From “{change.before.text}” to “{change.after.text}”, {change.after.generation.provenance.whose}",
         note=f"Logits: what each turn added to the lead of “{change.after.text}” over the old answer.",
     )  # fmt: skip
 
@@ -30,6 +30,6 @@ def layers(found: Change | Answer, dark: bool = False) -> Picture:
     lens, last = found.lens, found if isinstance(found, Answer) else found.after
     chart = lens_charts.trajectories(trajectories(lens, lens.positions[-1]), "probability", dark)
     return Picture(
-        chart=chart, frame=last.to_frame(), title=f"“{last.text}”, {last.generation.provenance.model}",
+        chart=chart, frame=last.to_frame(), title=f"“{last.text}”, {last.generation.provenance.whose}",
         note="Probabilities at the position that the answer is read off, by row of the stream.",
     )  # fmt: skip

@@ -84,7 +84,7 @@ def grid(flow: Flow, metric: str = "norm", hidden: Sequence[int | str] = (), loo
         note += f" Each bar shows its {charts.FOLDED_TO} largest and the rest in grey; details and tables hold all."
     made = flow.provenance
     return Grid(
-        chart=chart, frame=frame, title=f"Information flow of “{short(made.prompt)}” on {made.model}", note=note,
+        chart=chart, frame=frame, title=f"Information flow of “{short(made.prompt)}” on {made.whose}", note=note,
         colours=colours, folded=folded, segments=len(shown), metric=metric, hidden=numbers, traced=look.traced,
         selections=("cell", "segment", "answer") if at_end else ("cell", "segment"),
     )  # fmt: skip

@@ -42,6 +42,6 @@ def connections(gen: Generation, found: tables.Connections, which: Drawn, dark: 
     none = "" if len(drawn) else " No connection reaches that."
     return Picture(
         chart=charts.bipartite(nodes, drawn, which.least, largest, dark), frame=gen.to_frame(),
-        title=f"What {gen.provenance.model} wrote after “{short(gen.provenance.prompt)}”",
+        title=f"What {gen.provenance.whose} wrote after “{short(gen.provenance.prompt)}”",
         note=f"{found.title}; connections of {which.least:g} or more.{none}",
     )  # fmt: skip

@@ -18,6 +18,6 @@ def table(lens: Lens, colour: str = "probability", mids: bool = True, dark: bool
     whose = f" of {' over '.join(names)}" if names else ""
     return Picture(
         chart=charts.table(cells, colour, dark), frame=lens.to_frame(),
-        title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.model}",
+        title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",
         note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.",
     )  # fmt: skip

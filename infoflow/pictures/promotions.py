@@ -13,6 +13,6 @@ def picture(found: Promotions, dark: bool = False) -> Picture:
     made = found.provenance
     return Picture(
         chart=charts.ranking(tables.largest(found, MOST), "change", dark=dark), frame=found.to_frame(),
-        title=f"Promoted and suppressed at position {found.position} of “{short(made.prompt)}”, {made.model}",
+        title=f"Promoted and suppressed at position {found.position} of “{short(made.prompt)}”, {made.whose}",
         note=f"Changes of probability from one row of the logit lens to the next; the largest {MOST}.",
     )  # fmt: skip

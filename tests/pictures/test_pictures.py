@@ -1,5 +1,7 @@
 """Pictures of results made by hand: what is drawn is what was asked for, by layers, positions, first token, and what is said."""
 
+from dataclasses import replace
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -7,7 +9,18 @@ import pytest
 
 from infoflow.charts import flow as charts
 from infoflow.charts.palette import LIGHT, signs
-from infoflow.pictures import attention, attribution, carriers, corrections, flow, generation, logit_lens, picture, rendering
+from infoflow.pictures import (
+    attention,
+    attribution,
+    carriers,
+    corrections,
+    flow,
+    generation,
+    logit_lens,
+    picture,
+    promotions,
+    rendering,
+)
 from infoflow.studies.corrections import Correction
 from infoflow.tables import attention as attention_tables
 from infoflow.tables import generation as generation_tables
@@ -196,3 +209,18 @@ def test_outside_a_page_a_chart_has_the_width_that_its_columns_need() -> None:
     assert rendering._sized(wide, "#fff")["width"] == rendering._sized(alt.layer(wide), "#fff")["width"] == 46 * 20
     assert rendering._sized(bars.encode(x="a:Q").properties(width="container"), "#fff")["width"] == 46 * 20
     assert rendering._sized(bars.properties(width=7), "#fff")["width"] == 7
+
+
+def test_a_title_says_how_the_weights_were_stored() -> None:
+    lens = made.lens([[1], [1], [1]])
+    packed = replace(lens, provenance=replace(lens.provenance, weights="4-bit weights, dequantised"))
+    model = lens.provenance.model
+    assert logit_lens.picture(lens).title.endswith(f", {model}")
+    assert logit_lens.picture(packed).title.endswith(f", {model}, 4-bit weights")
+
+
+def test_the_largest_moves_are_bars_with_their_block_and_token() -> None:
+    found = promotions.picture(made.promotions(5))
+    drawn = drawing(found.chart)
+    assert [name for _, name in drawn.axes["left"]][:2] == ["L0 attn: n5", "L0 MLP: n5"] and len(drawn.of("rect")) == 8
+    assert "at position 1 of" in found.title and len(found.frame) == 4 * 4 and "the largest 12" in found.note
