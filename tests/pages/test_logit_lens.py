@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.errors import TooLarge
 from tests.helpers.pages import LENS, ask, captions, errors, opened, rows_of
 
 
@@ -73,6 +75,31 @@ def test_long_and_one_token_prompts_have_their_lens() -> None:
     assert len({c["position"] for c in lens_cells(app)}) == 24
     ask(app, "a")
     assert errors(app) == [] and len({c["position"] for c in lens_cells(app)}) == 2
+
+
+def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[int, ...]] = []
+    run = LensRequest.run
+
+    def noted(request: LensRequest, *given: Any) -> Any:
+        read.append(request.positions or ())
+        return run(request, *given)
+
+    monkeypatch.setattr(LensRequest, "run", noted)
+    app = ask(opened(LENS), "The cat sat on the mat. " * 8)
+    n = 1 + max(c["position"] for c in lens_cells(app))
+    assert read[-1] == tuple(range(n - 24, n)) and f"The prompt has {n} tokens; pictures show 24 of them" in captions(app)
+    app.slider[0].set_value((2, 5)).run()
+    assert errors(app) == [] and read[-1] == (2, 3, 4, 5) and {c["position"] for c in lens_cells(app)} == {2, 3, 4, 5}
+    before = len(read)
+    with monkeypatch.context() as poor:
+        poor.setattr(LensRequest, "run", lambda *_: (_ for _ in ()).throw(TooLarge("Too much.")))
+        app.slider[0].set_value((3, 6)).run()  # asked once, and told; not again and again
+        assert errors(app) == ["Too much."] and {c["position"] for c in lens_cells(app)} == {2, 3, 4, 5}
+    assert len(read) == before
+    ask(app, "The sky is")
+    shown = {c["position"] for c in lens_cells(app)}
+    assert errors(app) == [] and shown == set(range(len(shown)))  # a short prompt is read whole
 
 
 def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
