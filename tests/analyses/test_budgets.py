@@ -91,6 +91,8 @@ def test_memory_of_the_other_analyses(chunks: list[int]) -> None:
     assert lens(here, 8, False) == 4 * (2 * 3 * 8 * 4 + 32 * 10 + 3 * 120 + 3 * (12 // 3 + 1) * 10 + 3 * 2 * 64 + 2 * 120)
     assert lens(here, 6, True, 1) == 4 * (2 * 5 * 4 + 14 * 10 + 3 * 50 + 3 * 2 * 10 + 3 * 2 * 36 + 2 * 50)
     assert lens(model(vocabulary=99), 2, False) == 4 * (2 * 3 * 2 * 4 + 8 * 99 + 3 * 99 + 3 * 99 + 24 + 2 * 99)  # one at least
+    large = lens(model(vocabulary=3_000_000), 2, False)  # what is worked in at a time is 4 MB at most
+    assert large == 4 * (2 * 3 * 2 * 4 + (8 + 3 + 3) * 3_000_000 + 24 + 2 * 1_000_000)
     more = 2 * 6 * (2 * 2 + 2 * 3) + 2 * 2 * 10  # 4 tokens and 2 to come
     assert generation.needed_bytes(here, 4, 2) == 6 * backward + 4 * more + 2000
 
