@@ -11,8 +11,8 @@ unembedding of all rows at all positions, and nothing else; `lens` is the whole 
 alone. Memory is the peak over the weights and a short lens, beside what `logit_lens.needed_bytes` said. Medians of five, taken in
 turns; compare ratios of one run: machines differ and are shared.
 
-Reading was to take 1.6 times the product at most. It does where the product counts (wide 1.5, SmolLM2's 1.5 and the trace's own steps),
-and not on the bundled shape: there the product takes a millisecond, and some sixty small operations take ten.
+Reading was to take 1.6 times the product at most. It does where the product counts (wide 1.5; SmolLM2's shape 1.5 and 0.2 of
+the trace's own steps), and not on the bundled shape: there the product takes a millisecond, and some sixty small operations ten.
 """
 
 import argparse
