@@ -17,7 +17,8 @@ frame.page(NAME, ui.INTRO)
 asked, _ = asking.question()
 view = ui.view(list(tables.COLOURS), asked.model.hosted)
 mids = view.mids or not asked.model.hosted  # here they are always read, and the toggle only hides them
-request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=ui.read(asked.prompt))
+shown = ui.read(asked.model, asked.prompt)
+request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=shown)
 result = results.last_good(NAME, request, asked.key)
 
 
@@ -53,7 +54,7 @@ def picture(request: LensRequest, lens: Lens, view: ui.View) -> None:
 
 
 if result is not None:
-    ui.choose_tokens(result[0].prompt, result[1].result)
+    ui.choose_tokens(result[0], result[1].result)
     picture(result[0], result[1].result, view)
     ui.contrast(result[0], asked.key, result[1].result, view.mids)
     with st.expander("How is it computed?"):

@@ -34,14 +34,10 @@ def _weights(model: str) -> str:
 
 def stored(request: Request[Any]) -> Flow | None:
     """The stored run of a request, or None: another question than a preset's, or made with other weights or an older method."""
-    asked = [(p.key, name) for name in STORED for p in PRESETS]
-    found = next((a for a in asked if request == FlowRequest(model=ModelSpec(name=a[1]), prompt=_prompt(a[0]))), None)
+    asked = ((p.key, name, FlowRequest(model=ModelSpec(name=name), prompt=p.prompt)) for name in STORED for p in PRESETS)
+    found = next(((key, name) for key, name, one in asked if one == request), None)
     if found is None or not path_of(*found).is_file():
         return None
     flow = load(path_of(*found))
     made = flow.provenance
     return flow if made.method == METHOD and made.revision == _weights(found[1]) else None
-
-
-def _prompt(key: str) -> str:
-    return next(p.prompt for p in PRESETS if p.key == key)

@@ -194,28 +194,33 @@ class Model:
     def _plan(self, row: Architecture) -> SimpleNamespace:
         allowed = self.memory_limit()
         return SimpleNamespace(
-            **self._read_once(("plan", row), lambda: self._as_built(row)),
+            **self._configured(row),
+            **self._read_once(("modules", row), lambda: self._as_built(row)),
             eager=self._known.get("eager", True),
             chunk_bytes=memory.chunk(allowed),
             product_bytes=memory.product(allowed),
         )
 
-    def _as_built(self, row: Architecture) -> dict[str, Any]:
+    def _configured(self, row: Architecture) -> dict[str, Any]:
         config = self._hf.config
         n_heads = config.num_attention_heads
-        modules = modules_of(self._hf, row)
         return {
             **asdict(row),
-            "n_layers": len(self._hf.get_submodule(row.layers)),
             "n_heads": n_heads,
             "n_kv_heads": getattr(config, "num_key_value_heads", None) or n_heads,
             "d_head": getattr(config, "head_dim", None) or config.hidden_size // n_heads,
             "residual_multiplier": float(getattr(config, "residual_multiplier", 1.0)),
             "logit_scale": float(getattr(config, "logit_scale", 1.0)) / float(getattr(config, "logits_scaling", 1.0)),
             "softcap": float(getattr(config, "final_logit_softcapping", None) or 0.0),
+            "hosted": self.hosted,
+        }
+
+    def _as_built(self, row: Architecture) -> dict[str, Any]:
+        modules = modules_of(self._hf, row)
+        return {
+            "n_layers": len(self._hf.get_submodule(row.layers)),
             "biased": any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
             "sparse": sparse_layers(self._hf, row),
-            "hosted": self.hosted,
         }
 
     def _read_once(self, what: Any, read: Callable[[], Any]) -> Any:

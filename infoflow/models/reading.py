@@ -14,8 +14,6 @@ from infoflow.errors import UnsupportedModel
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _NO_WEIGHTS = ("attn.bias", "attention.bias", "masked_bias", "position_ids", "inv_freq")
 """endings of tensors that some checkpoints hold beside weights: masks, positions"""
-
-
 _TEXT_TOWERS = {"gemma3": {r"^(model\.)?language_model\.model\.": "model.", r"^(model\.)?language_model\.lm_head\.": "lm_head."}}
 """families that come with an eye, of which the text tower alone is read, and what its tensors are called then"""
 _EYES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
@@ -25,14 +23,14 @@ def config_of(folder: str) -> Any:
     """The configuration of a model that can be read; of one with images and text, that of its text tower.
 
     Raises:
-        UnsupportedModel: its weights are quantised, or it is an adapter.
+        UnsupportedModel: its weights are quantised.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     quantised = getattr(config, "quantization_config", None)
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else getattr(quantised, "quant_method", "")
         raise UnsupportedModel(
-            f"Its weights are quantised ({getattr(method, 'value', method) or 'by a method that is not named'}), and only a GGUF "
+            f"The model's weights are quantised ({getattr(method, 'value', method) or 'by an unnamed method'}), and only a GGUF "
             "file's can be dequantised here. Choose the model that it was made from."
         )
     return config.text_config if config.model_type in _TEXT_TOWERS else config

