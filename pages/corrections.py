@@ -59,7 +59,7 @@ def comparison(found: corrections.Correction) -> None:
     st.markdown("**What each turn contributed to it**", help=ui.TURNS)
     drawn = turns(change, dark)
     blocks.chart(drawn.chart, key="talk_turns", alt="Contribution of each turn to the lead of the new answer")
-    error = f"All parts sum to {change.difference.total:+.2f}; error {change.difference.max_error:.0e}."
+    error = f"All parts sum to {change.difference.total:+.2f}; error {change.difference.max_error:.0e}. {change.difference.note}"
     st.caption(f"Bars are logits: green raised “{blocks.plain(change.after.text)}” over the old answer. {error}")
     blocks.warn_if_off(change.difference.max_error, made, "The contributions do not add up to the lead")
     by_word = signed.columns(tables.words(change), title="logit", dark=dark)

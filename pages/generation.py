@@ -57,7 +57,7 @@ def picture(written: Performed[Generation]) -> None:
     n_before = gen.n_prompt + at.step
     most = f"The largest {len(table)} of {n_before} tokens. " if n_before > len(table) else ""
     error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."
-    st.caption(f"{most}{error}")
+    st.caption(f"{most}{error} {tables.cap_note(gen, at.step)}")
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
     blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
 

@@ -1,7 +1,8 @@
 """Where does each head look, and what does it fetch from there? Patterns of every head, as the model computed them.
 
-Beside the pattern A[l, h, i, j] stand the length of the value it weighs, |v_j|, and of what that value writes, |W_O^h v_j|: a
-head can look hard at a token (a sink) and fetch next to nothing.
+Beside the pattern A[l, h, i, j] stand the length of the value it weighs, |v_j|, and of what that value writes into the stream,
+|W_O^h v_j|: a head can look hard at a token (a sink) and fetch next to nothing. Where a norm or a multiplier stands between
+attention and the stream, lengths are of what comes through it, the norm's scale fixed; that scale is of the position which looks.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,10 @@ class Attention(OfPrompt):
     value_norm: Float[np.ndarray, "layer head src"]
     """|v_j|, in units of the head"""
     write_norm: Float[np.ndarray, "layer head src"]
-    """|W_O^h v_j|, in units of the residual stream, before any norm after attention"""
+    """|W_O^h v_j|, in units of the residual stream: what position j adds to itself for a weight of 1, through a norm or a
+    multiplier after attention where there is one"""
+    write_scale: Float[np.ndarray, "layer dest"]
+    """of the norm after attention at each position; 1 where there is none"""
     scores: heads.HeadScores
     """of this prompt"""
     provenance: Provenance
@@ -58,8 +62,17 @@ class Attention(OfPrompt):
         """What each row lacks of 1: the share of a sink that is no token."""
         return 1 - self.pattern.sum(-1)
 
+    @property
+    def writes(self) -> Float[np.ndarray, "layer head dest src"]:
+        """What a weight of 1 on each source writes at each destination, |W_O^h v_j| through the destination's own norm."""
+        scale = self.write_scale.astype(np.float64)
+        relative = np.divide(
+            scale[:, :, None], scale[:, None], out=np.ones((*scale.shape, scale.shape[1])), where=scale[:, None] > 0
+        )
+        return (self.write_norm[:, :, None] * relative[:, None]).astype(np.float32)
+
     def weighted(self, weighting: str = Weighting.PATTERN) -> Float[np.ndarray, "layer head dest src"]:
-        """A, or A |v_j| ("value-weighted"), or A |W_O^h v_j| ("contribution").
+        """A, or A |v_j| ("value-weighted"), or A |W_O^h v_j| as it reaches the stream ("contribution").
 
         Raises:
             BadPrompt: another word.
@@ -67,11 +80,11 @@ class Attention(OfPrompt):
         by = chosen(Weighting, weighting, "weighting")
         if by == Weighting.PATTERN:
             return self.pattern
-        return self.pattern * (self.value_norm if by == Weighting.VALUE else self.write_norm)[:, :, None]
+        return self.pattern * (self.value_norm[:, :, None] if by == Weighting.VALUE else self.writes)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per layer, head, destination and source at or before it: layer, head, dest, src, dest_token, src_token, weight,
-        value_norm, write_norm."""
+        value_norm, write_norm (at that destination)."""
         n_layers, n_heads, n, _ = self.pattern.shape
         dest, src = np.tril_indices(n)
         layer, head = (a.ravel() for a in np.indices((n_layers, n_heads)))
@@ -81,7 +94,7 @@ class Attention(OfPrompt):
         return pd.DataFrame({
             "layer": layer, "head": head, "dest": dest, "src": src, "dest_token": names[dest], "src_token": names[src],
             "weight": self.pattern[layer, head, dest, src], "value_norm": self.value_norm[layer, head, src],
-            "write_norm": self.write_norm[layer, head, src],
+            "write_norm": self.writes[layer, head, dest, src],
         })  # fmt: skip
 
 
@@ -168,14 +181,15 @@ def _attended(
         whole[:, :, queries, keys] = pattern
         pattern = whole
     return Attention(
-        **of_tokens(tokens),
+        **of_tokens(tokens, model.notes(request.prompt, tokens)),
         prompt_ids=ids,
         word_labels=groups_of("words", tokens),
         pattern=pattern.numpy(),
         value_norm=raw["value_norm"].numpy(),
         write_norm=raw["write_norm"].numpy(),
+        write_scale=raw["write_scale"].numpy(),
         scores=heads.score(pattern.numpy(), ids),
-        provenance=Provenance.of(model, request, raw["dtype"]),
+        provenance=Provenance.of(model, request, raw["dtype"], ids=ids),
     )
 
 

@@ -12,6 +12,10 @@
 A logit means little by itself, since adding a constant to all of them changes nothing: give one to hold it against
 (`against`), or take the logit over the mean of the vocabulary's (`centred=True`).
 
+Logits are those that the model's probabilities show: a scale of the family is in them. A soft cap is not linear, so that what
+is split is the logit before it (`total`; `model_total` after it). There a constant added to all logits does change something,
+and taking the mean off, which comes before the cap as well, is a choice.
+
 Source: the frozen-linear view of Elhage et al. (2021); direct logit attribution as in Wang et al. (2022), with the final
 norm's gain and scale folded in.
 """
@@ -30,6 +34,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, chosen
+from infoflow.text.amounts import before_cap
 from infoflow.traced.attribution import attribute_block
 
 if TYPE_CHECKING:
@@ -64,16 +69,29 @@ class Attribution(OfPrompt):
     direct_bias: float
     """direct contribution of the biases of attention's output, of norms after a branch, of the final norm and unembedding"""
     total: float
-    """the logit before any soft cap, or the difference"""
+    """the logit, or the difference: the model's own, and before its soft cap where it has one"""
+    model_total: float
+    """the same of the logits that the model's probabilities are of, after a soft cap"""
+    softcap: float
+    """the family's soft cap; 0 where it has none"""
     direct: str
     """"folded" or "without norm": whether by_head, by_mlp, embedding and direct_bias go through the frozen final norm"""
     direct_total: float
-    """what those four sum to: `total` where the norm is folded in, else <x, W_U[t]>"""
+    """what those four sum to: `total` where the norm is folded in, else <x, W_U[t]> times the family's scale"""
     centred: bool
     """whether the mean logit of the vocabulary is taken off"""
     max_error: float
-    """largest of |sum of each split - its total|, relative to the larger of |total| and 1"""
+    """largest of |sum of each split - its total|, and of |logit, scaled and capped - the model's own| over the vocabulary;
+    relative to the larger of |total| and 1"""
     provenance: Provenance
+
+    @property
+    def note(self) -> str:
+        """What is to be said of a family that caps its logits; '' of any other."""
+        if not self.softcap:
+            return ""
+        centred = " The mean is taken off before the cap, where that does not leave probabilities as they are." * self.centred
+        return f"{before_cap(self.total, self.model_total)}{centred}"
 
     @property
     def by_layer(self) -> Float[np.ndarray, " layer"]:
@@ -176,9 +194,9 @@ def _attributed(
     raw = model.run([t.id for t in tokens], attribute_block, model.plan(), *arguments)
     sources = float(raw["by_source"].sum()) + raw["bias"]
     writers = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
-    off = max(abs(sources - raw["total"]), abs(writers - raw["direct_total"]))
+    off = float(np.max([abs(sources - raw["total"]), abs(writers - raw["direct_total"]), raw["off"]]))  # NaN stays one
     return Attribution(
-        **of_tokens(tokens),
+        **of_tokens(tokens, model.notes(request.prompt, tokens)),
         target=ids[0],
         against=ids[1] if len(ids) > 1 else None,
         position=position % n,
@@ -189,9 +207,16 @@ def _attributed(
         embedding=raw["embedding"],
         direct_bias=raw["direct_bias"],
         total=raw["total"],
+        model_total=raw["model_total"],
+        softcap=model.plan().softcap,
         direct=request.direct,
         direct_total=raw["direct_total"],
         centred=request.centred,
         max_error=off / max(1.0, abs(raw["total"])),
-        provenance=Provenance.of(model, replace(request, target=ids[0], against=ids[1] if len(ids) > 1 else None), raw["dtype"]),
+        provenance=Provenance.of(
+            model,
+            replace(request, target=ids[0], against=ids[1] if len(ids) > 1 else None),
+            raw["dtype"],
+            ids=tuple(t.id for t in tokens),
+        ),
     )

@@ -171,7 +171,7 @@ def _carried(
         raise BadPrompt(f"Nothing of '{labels[int(index)]}' is at layer {layer}, position {position}.")
     total = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
     return Carriers(
-        **of_tokens(tokens),
+        **of_tokens(tokens, model.notes(request.prompt, tokens)),
         source=labels[int(index)],
         layer=layer,
         stage=stage,
@@ -184,5 +184,5 @@ def _carried(
         arrives=raw["arrives"].numpy(),
         reads=raw["reads"].numpy(),
         max_error=abs(total - 1),
-        provenance=Provenance.of(model, request, raw["dtype"], sources=named(request.sources)),
+        provenance=Provenance.of(model, request, raw["dtype"], sources=named(request.sources), ids=tuple(t.id for t in tokens)),
     )

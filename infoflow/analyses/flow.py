@@ -32,13 +32,13 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
 from infoflow.metrics import shares as metrics
 from infoflow.text.rows import STAGES
-from infoflow.text.tokens import BIAS, Labels, Token, check_labels, groups_of, named, sources_of
+from infoflow.text.tokens import BIAS, Labels, Token, check_labels, groups_of, named, not_bias, sources_of
 from infoflow.traced.flow import packed_entries, split
 
 if TYPE_CHECKING:
     import infoflow.models.model
 
-METHOD = 1
+METHOD = 2
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
 
 
@@ -50,6 +50,9 @@ class Prediction:
     id: int
     probability: float
     logit: float
+    """the model's own, of which its probability is"""
+    before_cap: float | None = None
+    """the same before the family's soft cap, which contributions sum to; None where there is none"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,9 @@ class Flow(OfPrompt):
     targets: tuple[Prediction, ...]
     """the tokens of `source_logits`: those asked for, then those of `top`"""
     source_logits: Float[np.ndarray, "source target"]
-    """contribution of each source at the last position to the logit of each target; sums to the logit"""
+    """contribution of each source at the last position to the logit of each target; sums to the logit, before a soft cap"""
     logit_error: float
-    """largest |summed contributions - model's logit| over the vocabulary, divided by the largest |logit|"""
+    """largest |summed contributions, capped as the model does - model's logit| over the vocabulary, over the largest |logit|"""
     top_agrees: bool
     """summed contributions put the same token first, and the same eight on top, as the model's logits"""
     pattern_row_error: float
@@ -111,7 +114,9 @@ class Flow(OfPrompt):
                 raise BadPrompt("This run's sources are groups already; run it with sources='tokens' to group by words.")
             groups = self.word_labels
         given = list(groups)
-        labels = check_labels(given + [BIAS] * (has_bias and len(given) == n - 1), n, "source")
+        if has_bias and len(given) == n - 1:
+            given = [*not_bias(check_labels(given, n - 1, "source")), BIAS]
+        labels = check_labels(given, n, "source")
         names = tuple(dict.fromkeys(labels))
         member = np.array([names.index(name) for name in labels])
         one_hot = np.eye(len(names))[member]
@@ -337,10 +342,11 @@ def _assemble(
     if biased:
         of_logit = np.roll(of_logit, -1, axis=0)
         names = [*names, BIAS]
-    top = [_prediction(model, *row) for row in raw["top"]]
-    targets = [_prediction(model, *row) for row in raw["targets"]]
+    capped = model.plan().softcap > 0
+    top = [_prediction(model, capped, *row) for row in raw["top"]]
+    targets = [_prediction(model, capped, *row) for row in raw["targets"]]
     return Flow(
-        **of_tokens(tokens),
+        **of_tokens(tokens, model.notes(request.prompt, tokens)),
         token_ids=tuple(t.id for t in tokens),
         word_labels=groups_of("words", tokens),
         source_labels=tuple(names),
@@ -354,10 +360,13 @@ def _assemble(
         logit_error=raw["logit_error"],
         top_agrees=raw["top_agrees"],
         pattern_row_error=raw["row_error"],
-        provenance=Provenance.of(model, request, raw["dtype"], sources=named(request.sources), method=METHOD),
+        provenance=Provenance.of(
+            model, request, raw["dtype"], sources=named(request.sources), method=METHOD, ids=tuple(t.id for t in tokens)
+        ),
     )
 
 
-def _prediction(model: "infoflow.models.model.Model", token_id: int, probability: float, logit: float) -> Prediction:
-    token = model.text_of(token_id)
-    return Prediction(token.name or token.text, token_id, probability, logit)
+def _prediction(
+    model: "infoflow.models.model.Model", capped: bool, token_id: int, probability: float, logit: float, linear: float
+) -> Prediction:
+    return Prediction(model.name_of(token_id), token_id, probability, logit, linear if capped else None)

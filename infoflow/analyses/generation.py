@@ -3,7 +3,8 @@
 1. The model continues the prompt, one token after another (`decoding.py`).
 2. One pass over prompt and output, as they now stand, gives for every step the pattern of every head at the position that
    the token was read off: the prompt's last for the first token, the token before for each later one. A model that reads
-   only backwards looked just so when it wrote them.
+   only backwards looked just so when it wrote them. Where positions are scaled by the length of the text (LongRoPE), it looked
+   otherwise while the text was shorter: then each stretch of one scale has a pass of its own, and is written without a cache.
 3. With patterns, gates and norm scales of that pass held fixed, the logit of each token written is a sum over the tokens
    before it, as in `attribution.py`: by_source[t, s] = e_s . d logit_t / d e_s.
 """
@@ -26,10 +27,15 @@ from infoflow.errors import BadPrompt, TooLarge
 from infoflow.models import decoding, memory
 from infoflow.text.conversations import USER, Form
 from infoflow.text.tokens import Token
+from infoflow.text.vocabulary import joined
 from infoflow.traced.generation import teacher_forced
 
 if TYPE_CHECKING:
     import infoflow.models.model
+
+
+THINKS = "<think>"
+"""what models write first that think before they answer"""
 
 
 class Stopped(StrEnum):
@@ -38,6 +44,8 @@ class Stopped(StrEnum):
     LENGTH = "length"
     END = "end"
     """the model ended it by itself"""
+    SERVICE = "service"
+    """the service that ran it ended it, neither at the length nor at an end"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +63,11 @@ class Generation(OfPrompt):
     bias: Float[np.ndarray, " step"]
     """what the weights' biases add to it along all paths"""
     total: Float[np.ndarray, " step"]
-    """that logit, before any scale or soft cap"""
+    """that logit: the model's own, and before its soft cap where it has one"""
+    logit: Float[np.ndarray, " step"]
+    """the model's own, of the token written"""
+    softcap: float
+    """the family's soft cap; 0 where it has none"""
     token_ids: Int[np.ndarray, "step k"]
     """the likeliest at each step, in order"""
     logits: Float[np.ndarray, "step k"]
@@ -65,7 +77,8 @@ class Generation(OfPrompt):
     rank: Int[np.ndarray, " step"]
     """how many tokens were likelier than the one written"""
     max_error: float
-    """largest |sum of parts - logit| over the steps, relative to the larger of |logit| and 1"""
+    """largest |sum of parts - logit|, and |logit, scaled and capped - the model's own| over the vocabulary, of any step; relative
+    to the larger of |logit| and 1"""
     names: dict[int, str]
     """text of every token in `token_ids`"""
     how: str
@@ -81,6 +94,11 @@ class Generation(OfPrompt):
     @property
     def output_ids(self) -> tuple[int, ...]:
         return tuple(t.id for t in self.pieces[self.n_prompt :])
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model began with a mark of thinking, which is no answer yet."""
+        return joined(self.pieces[self.n_prompt :]).lstrip().startswith(THINKS)
 
     @property
     def n_steps(self) -> int:
@@ -121,7 +139,11 @@ class GenerationRequest(Request[Generation]):
     top_p: float = 1.0
     seed: int = 0
     form: Form = Form.PLAIN
+    thinking: bool = False
+    """whether a model may think first whose chat template has a switch for that"""
     k: int = 5
+    written: tuple[int, ...] = ()
+    """what the chat template makes of the prompt; it may hold today's date"""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Generation:
         """The continuation."""
@@ -141,13 +163,15 @@ class GenerationRequest(Request[Generation]):
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
-        n, new = len(_prompt_ids(self, model)), self.max_new_tokens
+        n, new = len(_prompt_ids(self.exactly(model), model)), self.max_new_tokens
         return Estimate(n_tokens=n + new, n_sources=n + new, bytes=needed_bytes(model, n, new))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "GenerationRequest":
         """Its form settled: the chat template where the model was made to be talked to."""
         auto = Form.CHAT if model.is_instruct else Form.PLAIN
-        return replace(self, model=model.spec, form=auto if self.form == Form.AUTO else self.form)
+        settled = replace(self, model=model.spec, form=auto if self.form == Form.AUTO else self.form)
+        chat = settled.form == Form.CHAT and isinstance(self.prompt, str) and self.prompt.strip()
+        return replace(settled, written=_prompt_ids(settled, model)) if chat and not self.written else settled
 
 
 def needed_bytes(model: "infoflow.models.model.Model", n_prompt: int, n_new: int) -> int:
@@ -168,6 +192,7 @@ def generate(
     seed: int = 0,
     chat: bool = False,
     k: int = 5,
+    thinking: bool = False,
     interventions: Sequence[Any] = (),
     on_token: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -175,7 +200,8 @@ def generate(
     """The model's continuation, with the attention and the attribution of every step.
 
     At temperature 0 always the likeliest token; else samples of softmax(logits / temperature) within `top_p`, the same
-    again for the same `seed`. `chat` puts the prompt into the model's chat template as what a user said. `on_token` is
+    again for the same `seed`. `chat` puts the prompt into the model's chat template as what a user said; `thinking` lets a model
+    think first whose template has a switch for that. `on_token` is
     told the whole text so far with each token (a hosted model's at its end), `on_progress(done, total)` the pass that
     follows; raising in either stops the run.
 
@@ -185,20 +211,22 @@ def generate(
     """
     request = GenerationRequest(
         model=model.spec, prompt=as_prompt(prompt), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-        seed=seed, form=Form.CHAT if chat else Form.PLAIN, k=k, interventions=as_interventions(interventions),
+        seed=seed, form=Form.CHAT if chat else Form.PLAIN, k=k, thinking=thinking, interventions=as_interventions(interventions),
     )  # fmt: skip
     return _generated(request, model, on_token, on_progress)
 
 
 def _prompt_ids(request: GenerationRequest, model: "infoflow.models.model.Model") -> tuple[int, ...]:
     prompt = request.prompt
-    if request.exactly(model).form != Form.CHAT:
+    if request.written:
+        return request.written
+    if request.form != Form.CHAT:
         return tuple(t.id for t in model.encode(prompt))
     if not isinstance(prompt, str):
         raise BadPrompt("A chat template is for text; token ids run as they are.")
     if not prompt.strip():
         raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
-    return model.chat([(USER, prompt)])
+    return model.chat([(USER, prompt)], thinking=request.thinking)
 
 
 def _generated(
@@ -215,7 +243,8 @@ def _generated(
     wrong = decoding.check_choices(temperature, top_p)
     if wrong:
         raise BadPrompt(wrong)
-    ids = _prompt_ids(request, model)
+    request = request.exactly(model)
+    ids, form = _prompt_ids(request, model), request.form
     n, longest = len(ids), model.longest
     if longest and n + max_new_tokens > longest:
         raise TooLarge(
@@ -228,28 +257,28 @@ def _generated(
     def tell(token_id: int) -> None:
         written.append(token_id)
         if on_token is not None:
-            on_token(text_of(model.encode(written)))
+            on_token(text_of(model.pieces(written)))
 
     new = model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
     pieces = model.encode((*ids, *new))
-    arguments = (n + len(new) - 1, n - 1, list(new), min(request.k, model.sizes().vocabulary), on_progress)
-    raw = model.run((*ids, *new)[:-1], teacher_forced, model.plan(), *arguments)
-    values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
+    values, dtype = _read_back((*ids, *new), n, min(request.k, model.sizes().vocabulary), model, on_progress)
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
-    off = np.abs(values["by_source"].sum(1) + bias - values["total"]) / np.maximum(1.0, np.abs(values["total"]))
+    off = np.maximum(np.abs(values["by_source"].sum(1) + bias - values["total"]), values["off"])
+    off = off / np.maximum(1.0, np.abs(values["total"]))
     how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
     if temperature and model.hosted:
         how += " (where the service keeps to it)"  # its sandbox draws in another process than the one that is seeded
-    form = request.exactly(model).form
     return Generation(
-        **of_tokens(pieces),
+        **of_tokens(pieces, () if form == Form.CHAT else model.notes(request.prompt, pieces[:n])),
         pieces=pieces,
         n_prompt=n,
-        stopped=Stopped.END if len(new) < max_new_tokens or new[-1] in model.ends else Stopped.LENGTH,
+        stopped=Stopped.END if new[-1] in model.ends else Stopped.LENGTH if len(new) == max_new_tokens else Stopped.SERVICE,
         pattern=values["pattern"],
         by_source=values["by_source"],
         bias=bias,
         total=values["total"],
+        logit=values["chosen"],
+        softcap=model.plan().softcap,
         token_ids=values["top"],
         logits=values["top_logits"],
         probs=np.exp(values["top_logits"] - values["log_sum"][:, None]),
@@ -260,6 +289,36 @@ def _generated(
         how=how,
         form=form,
         provenance=Provenance.of(
-            model, replace(request, form=form), raw["dtype"], how=f"{how}{', in the chat template' if form == Form.CHAT else ''}"
+            model, request, dtype, how=f"{how}{', in the chat template' if form == Form.CHAT else ''}", ids=tuple(ids)
         ),
     )
+
+
+def _read_back(
+    ids: tuple[int, ...],
+    n_prompt: int,
+    k: int,
+    model: "infoflow.models.model.Model",
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, np.ndarray], str]:
+    """What `teacher_forced` gives of every step, from one pass, or from one for each stretch of text that needs its own."""
+    found: list[dict[str, np.ndarray]] = []
+    stretches = model.alike(range(n_prompt, len(ids)))
+    dtype = ""
+    for number, (first, last) in enumerate(stretches):
+
+        def tell(done: int, total: int, number: int = number) -> None:
+            if on_progress is not None:
+                on_progress(number * total + done, len(stretches) * total)
+
+        arguments = (last, first - 1, list(ids[first : last + 1]), k, tell)
+        raw = model.run(ids[:last], teacher_forced, model.plan(), *arguments)
+        dtype = str(raw.pop("dtype"))
+        values = {name: value.numpy() for name, value in raw.items()}
+        for name in ("pattern", "by_source"):  # of what came later, a step saw nothing
+            room = [(0, 0)] * (values[name].ndim - 1) + [(0, len(ids) - 1 - last)]
+            values[name] = np.pad(values[name], room)
+        found.append(values)
+    if len(found) == 1:
+        return found[0], dtype
+    return {name: np.concatenate([v[name] for v in found], 2 if name == "pattern" else 0) for name in found[0]}, dtype

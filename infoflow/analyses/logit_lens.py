@@ -217,7 +217,7 @@ def _read(
     log_sum = values["log_sum"][..., None]
     occurring = {int(i) for name in ("ids", "answers") for i in np.unique(values[name])} | set(wanted)
     return Lens(
-        **of_tokens(tokens),
+        **of_tokens(tokens, model.notes(request.prompt, tokens)),
         prompt_ids=tuple(t.id for t in tokens),
         positions=read,
         rows=rows_of(model.n_layers, mids),
@@ -234,5 +234,5 @@ def _read(
         answer_probs=np.exp(values["answer_logits"] - log_sum),
         max_error=float(values["off"].max()),
         names={i: model.name_of(i) for i in occurring},
-        provenance=Provenance.of(model, replace(request, targets=tuple(wanted)), raw["dtype"]),
+        provenance=Provenance.of(model, replace(request, targets=tuple(wanted)), raw["dtype"], ids=tuple(t.id for t in tokens)),
     )

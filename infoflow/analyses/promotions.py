@@ -116,9 +116,9 @@ def _read(
     raw = model.run([t.id for t in tokens], moved_at, model.plan(), request.position, request.mids, most, on_progress)
     values: dict[str, Any] = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     return Promotions(
-        **{**of_tokens(tokens), **values},
+        **{**of_tokens(tokens, model.notes(asked.prompt, tokens)), **values},
         position=request.position,
         rows=rows_of(model.n_layers, request.mids),
         names={int(i): model.name_of(int(i)) for i in np.unique(values["token_ids"])},
-        provenance=Provenance.of(model, request, raw["dtype"]),
+        provenance=Provenance.of(model, request, raw["dtype"], ids=tuple(t.id for t in tokens)),
     )

@@ -1,13 +1,40 @@
 """What was run, kept with every result so that a number can be made again."""
 
-from dataclasses import dataclass, replace
+import warnings
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from infoflow import __version__
 from infoflow.analyses.request import Request, from_dict, text_of
+from infoflow.errors import InfoflowError
+from infoflow.models.architectures import FAMILIES
 
 if TYPE_CHECKING:
     from infoflow.models.model import Model
+
+
+_testing: ContextVar[bool] = ContextVar("testing", default=False)
+
+
+def _verdict(model: "Model") -> str:
+    """What the self-test says of a model. One of a family that is not in the table is tested now, once: nobody else has."""
+    from infoflow.analyses.selftest import Verdict, check  # which decomposes, and so has a provenance itself
+
+    if model.tested is None and model.family not in FAMILIES and not (model.hosted or _testing.get()):
+        token = _testing.set(True)
+        try:
+            found = check(model)
+        except InfoflowError:  # of memory or the limits, not of the model
+            return ""
+        finally:
+            _testing.reset(token)
+        if found.errors:
+            model.tested = found
+        if found.verdict == Verdict.UNSUPPORTED:
+            warnings.warn(f"Do not rely on the numbers of {model.name}. {found.reason}", stacklevel=2)
+        return str(found.verdict)
+    return str(model.tested.verdict) if model.tested else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +49,12 @@ class Provenance:
     """how the weights were stored, where they are held otherwise: "4-bit weights, dequantised\""""
     sources: str = ""
     """what was kept apart, for an analysis that splits by source"""
+    ids: tuple[int, ...] = ()
+    """the tokens that were run, of which a tokenizer or a chat template (which may hold today's date) made the prompt"""
     how: str = ""
     """how a text was written: greedy, or sampled with what, and whether in a chat template"""
+    verdict: str = field(default="", compare=False)
+    """of the model's self-test: exact, approximate, unsupported; '' where it has not been tested"""
     infoflow: str = __version__
     method: int = 1
     """of the analysis that made it"""
@@ -31,7 +62,8 @@ class Provenance:
     @staticmethod
     def of(model: "Model", request: Request[Any], dtype: str, **more: Any) -> "Provenance":
         """Of a run: `dtype` is what the model computed in, `more` further fields."""
-        return Provenance(request=replace(request, model=model.spec), dtype=dtype, weights=model.stored, **more)
+        verdict = _verdict(model)
+        return Provenance(request=replace(request, model=model.spec), dtype=dtype, weights=model.stored, verdict=verdict, **more)
 
     @property
     def model(self) -> str:
@@ -64,4 +96,4 @@ class Provenance:
             BadPrompt: a request that is none.
         """
         fields = {name: value for name, value in values.items() if name not in ("model", "revision", "prompt", "request")}
-        return Provenance(request=from_dict(values["request"]), **fields)
+        return Provenance(request=from_dict(values["request"]), **{**fields, "ids": tuple(fields.get("ids", ()))})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from infoflow.text.tokens import Token, label, unique
+from infoflow.text.tokens import BIAS, Token, label, unique
 
 _drawn: list[Callable[[Any], dict[str, Any]]] = []
 
@@ -32,13 +32,16 @@ class OfPrompt(Result):
     """the text of each token, with its leading space; a special token's name; they join to the prompt"""
     labels: tuple[str, ...]
     """how each position is called on the screen; not unique"""
+    notes: tuple[str, ...] = ()
+    """what is to be said of how the prompt became these tokens, a sentence each"""
 
     @cached_property
     def position_labels(self) -> tuple[str, ...]:
-        """How each position is called, numbered where a label repeats."""
-        return unique(self.labels)
+        """How each position is called, numbered where a label repeats; none as the weights' own source is."""
+        return unique(self.labels, [BIAS])
 
 
-def of_tokens(tokens: Sequence[Token]) -> dict[str, tuple[str, ...]]:
-    """The fields of `OfPrompt` from tokens."""
-    return {"tokens": tuple(t.name or ("" if t.part > 1 else t.text) for t in tokens), "labels": tuple(map(label, tokens))}
+def of_tokens(tokens: Sequence[Token], notes: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """The fields of `OfPrompt` from tokens, and from what `Model.notes` says of them."""
+    texts = tuple(t.name or ("" if t.part > 1 else t.text) for t in tokens)
+    return {"tokens": texts, "labels": tuple(map(label, tokens)), "notes": tuple(notes)}

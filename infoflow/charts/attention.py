@@ -10,7 +10,7 @@ from infoflow.charts.drawing import FIT, alone, either, layered
 from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp
 
-_KINDS = {"previous token": "P", "duplicate token": "D", "induction": "I", "diffuse": ""}
+_KINDS = {"previous token": "P", "duplicate token": "D", "induction": "I", "diffuse": "", "too few positions": ""}
 
 
 def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from infoflow.cli.shared import add_remote, host_of, perform, say
+from infoflow.cli.shared import add_remote, code_of, host_of, perform, say, standard_input
 
 HELP = "split the residual stream by source token"
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Run it and write the result.
 
     Raises:
@@ -41,15 +41,15 @@ def run(options: argparse.Namespace) -> None:
     from infoflow.pictures import flow as pictures
 
     if options.out:
-        formats.check_ending(options.out)  # before the work, not after it
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+        formats.check_place(options.out)  # before the work, not after it
+    prompt = standard_input() if options.prompt == "-" else options.prompt
     model = ModelSpec(name=options.model, revision=options.revision or "", host=host_of(options))
     flow: Flow = perform(FlowRequest(model=model, prompt=prompt, sources=options.sources), options.quiet)
     likeliest = flow.top[0]
     say(f"Worst error {flow.max_error:.1e}; next token {likeliest.token!r} ({likeliest.probability:.1%})", options.quiet)
     if not options.out:
         sys.stdout.write(formats.as_json(flow).decode() + "\n")
-        return
+        return code_of(flow.provenance)
     hidden = (0,) if flow.first_is_one_of_many() and not options.show_first else ()
 
     def picture() -> pictures.Grid:
@@ -57,3 +57,4 @@ def run(options: argparse.Namespace) -> None:
 
     formats.write(flow, options.out, picture, flow.to_frame(options.metric), options.dark)
     say(f"Written to {options.out}", options.quiet)
+    return code_of(flow.provenance)

@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it is done, 2 with a sentence on standard error when the input can't be used."""
+    """Run one command; 0 when it is done, 2 with a sentence on standard error when the input can't be used, 3 with one where
+    the self-test refused the model."""
     options = _parser().parse_args(arguments)
     try:
         code: int | None = options.run(options)

@@ -3,9 +3,13 @@
 import argparse
 import sys
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infoflow.analyses.request import Request
+from infoflow.errors import BadPrompt
+
+if TYPE_CHECKING:
+    from infoflow.analyses.provenance import Provenance
 
 
 def say(text: str, quiet: bool, end: str = "\n") -> None:
@@ -31,6 +35,30 @@ def host_of(options: argparse.Namespace) -> str:
     from infoflow.ndif.service import connection
 
     return connection(options.host).host
+
+
+EXIT_UNSUPPORTED = 3
+
+
+def code_of(made: "Provenance") -> int:
+    """3, with a sentence on standard error, where the self-test refused the model: what was written is not to be relied on."""
+    if made.verdict != "unsupported":
+        return 0
+    print(f"infoflow: do not rely on what was written: the self-test refused {made.model}.", file=sys.stderr)
+    return EXIT_UNSUPPORTED
+
+
+def standard_input() -> str:
+    """What is on standard input, without the line break that ends its last line: `echo` and `printf` ask the same.
+
+    Raises:
+        BadPrompt: it is no text in UTF-8.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadPrompt("What came on standard input is no text in UTF-8. Convert it first.") from None
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def perform(request: Request[Any], quiet: bool) -> Any:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from infoflow.analyses.flow import Flow, Prediction
 from infoflow.analyses.provenance import Provenance
 from infoflow.errors import BadPrompt, InfoflowError
+from infoflow.files import strict
 
 _ARRAYS = ("source_of", "embedding_norm", "error", "source_logits")
 
@@ -76,6 +77,7 @@ class _Header(BaseModel):
 
     tokens: tuple[str, ...]
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     token_ids: tuple[int, ...]
     word_labels: tuple[str, ...]
     source_labels: tuple[str, ...]
@@ -115,4 +117,4 @@ def as_dict(flow: Flow) -> dict[str, Any]:
 
 
 def as_json(flow: Flow) -> bytes:
-    return json.dumps(as_dict(flow), ensure_ascii=False, indent=1).encode()
+    return strict.as_json(as_dict(flow), indent=1)

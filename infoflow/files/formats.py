@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.provenance import Provenance
 from infoflow.errors import InfoflowError
-from infoflow.files import flows
+from infoflow.files import flows, strict
 from infoflow.pictures.picture import Picture, background
 from infoflow.pictures.rendering import chart_html, chart_png, chart_svg
 
@@ -28,9 +29,7 @@ def as_json(result: Any) -> bytes:
 def frame_json(frame: pd.DataFrame, provenance: Provenance) -> bytes:
     """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
     rows = json.loads(frame.to_json(orient="values", double_precision=8))
-    return json.dumps(
-        {"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows}, ensure_ascii=False
-    ).encode()
+    return strict.as_json({"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows})
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
@@ -54,6 +53,22 @@ def check_ending(path: str | Path) -> str:
         endings = ", ".join("." + f for f in FORMATS)
         raise InfoflowError(f"'{Path(path).name}' has no ending that can be written. Use one of: {endings}.")
     return kind
+
+
+def check_place(path: str | Path) -> None:
+    """That a file can be written there, before there is anything to write.
+
+    Raises:
+        InfoflowError: an ending that can't be written, no such folder, or one that can't be written to.
+    """
+    check_ending(path)
+    folder = Path(path).expanduser().parent
+    if not folder.is_dir():
+        raise InfoflowError(f"'{path}' can't be written: there is no folder '{folder}'. Make it, or choose another place with --out.")
+    if Path(path).expanduser().is_dir():
+        raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
+    if not os.access(folder, os.W_OK):
+        raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")
 
 
 def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: pd.DataFrame, dark: bool = False) -> None:

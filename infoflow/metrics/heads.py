@@ -1,8 +1,12 @@
 """What kind of head is it? Scores of attention patterns, by formulas that need nothing but the pattern and the token ids.
 
-    previous    mean over i >= 1 of A[i, i-1]
-    duplicate   for each i whose token occurred before, the largest A[i, j] over those j < i; the mean of these
-    induction   for each such i, the largest A[i, j+1]; the mean of these
+    previous    of each i, A[i, i-1]
+    duplicate   of each i whose token occurred at j < i, the largest A[i, j]
+    induction   of each such i, the largest A[i, j+1]
+
+Each is the mean over the positions at which it can be told from anything else: the first position is where sinks are, a token's
+weight on itself is no search, and a source that two kinds would look at (in `ha ha ha` all three look at the token before) speaks
+for neither. Where fewer than `NEEDED` positions are left, a score says nothing.
 
 Scores from one prompt say what heads did there; those from random tokens said twice (`attention.calibrate`) say what they
 do when nothing but repetition can be used.
@@ -20,6 +24,10 @@ KINDS = ("previous token", "duplicate token", "induction")
 DIFFUSE = "diffuse"
 THRESHOLD = 0.4
 """the largest score names a head if it is above this; adjustable wherever it is used"""
+NEEDED = 3
+"""positions, at the least, for a score to name a head"""
+UNKNOWN = "too few positions"
+"""for any of the scores"""
 
 PerHead = Float[np.ndarray, "layer head"]
 Pattern = Float[np.ndarray, "layer head dest src"]
@@ -27,7 +35,7 @@ Pattern = Float[np.ndarray, "layer head dest src"]
 
 @dataclass(frozen=True, kw_only=True)
 class HeadScores:
-    """Three scores of every head, 0 to 1; not a number where no position was eligible (no token occurs twice)."""
+    """Three scores of every head, 0 to 1; not a number where no position was eligible (as where no token occurs twice)."""
 
     scores: Float[np.ndarray, "kind layer head"]
     """in the order of `KINDS`"""
@@ -36,9 +44,17 @@ class HeadScores:
     basis: str
     """what was run: "this prompt", or "random tokens said twice" """
 
+    @property
+    def counted(self) -> Float[np.ndarray, "kind layer head"]:
+        """The scores of `NEEDED` positions or more; not a number elsewhere."""
+        return np.where((np.array(self.eligible) >= NEEDED)[:, None, None], self.scores, np.nan)
+
     def labels(self, threshold: float = THRESHOLD) -> np.ndarray:
-        """The kind of each head, [layer, head]: that of its largest score if it is above the threshold, else diffuse."""
-        known = np.where(np.isnan(self.scores), -1.0, self.scores)
+        """The kind of each head, [layer, head]: that of its largest score if it is above the threshold, else diffuse. Scores of
+        fewer than `NEEDED` positions don't count; where there are no others, the kind is not known."""
+        if max(self.eligible) < NEEDED:
+            return np.full(self.scores.shape[1:], UNKNOWN, dtype=object)
+        known = np.where(np.isnan(self.counted), -1.0, self.counted)
         best = known.argmax(0)
         names = np.array(KINDS, dtype=object)[best]
         return np.where(known.max(0) > threshold, names, DIFFUSE)
@@ -46,17 +62,27 @@ class HeadScores:
 
 def score(pattern: Pattern, ids: Sequence[int], basis: str = "this prompt") -> HeadScores:
     """The three scores of every head from its pattern on these tokens."""
-    n = len(ids)
     nothing = np.full(pattern.shape[:2], np.nan)
-    previous = np.diagonal(pattern, offset=-1, axis1=-2, axis2=-1).mean(-1) if n > 1 else nothing
-    earlier = {i: [j for j in range(i) if ids[j] == ids[i]] for i in range(n)}
-    again = [i for i in range(n) if earlier[i]]
-    duplicate = induction = nothing
-    if again:
-        duplicate = np.stack([pattern[:, :, i, earlier[i]].max(-1) for i in again]).mean(0)
-        induction = np.stack([pattern[:, :, i, [j + 1 for j in earlier[i]]].max(-1) for i in again]).mean(0)
-    scores = np.stack([previous, duplicate, induction]).astype(float)
-    return HeadScores(scores=scores, eligible=(max(0, n - 1), len(again), len(again)), basis=basis)
+    scores, eligible = [], []
+    for of_kind in evidence(ids):
+        seen = [pattern[:, :, i, sources].max(-1) for i, sources in enumerate(of_kind) if sources]
+        scores.append(np.stack(seen).mean(0) if seen else nothing)
+        eligible.append(len(seen))
+    previous, duplicate, induction = eligible
+    return HeadScores(scores=np.stack(scores).astype(float), eligible=(previous, duplicate, induction), basis=basis)
+
+
+def evidence(ids: Sequence[int]) -> tuple[list[list[int]], ...]:
+    """For each of `KINDS` and each position, the sources where a head of that kind, and of no other, would look."""
+    n = len(ids)
+    before: list[list[list[int]]] = [[], [], []]
+    for i in range(n):
+        same = [j for j in range(i) if ids[j] == ids[i]]
+        looks = {i - 1}, set(same), {j + 1 for j in same}
+        for kind, found in enumerate(looks):
+            others = set().union(*(looks[other] for other in range(3) if other != kind))
+            before[kind].append(sorted(found - others - {0, i, -1}))
+    return before[0], before[1], before[2]
 
 
 def entropy(pattern: Pattern) -> PerHead:

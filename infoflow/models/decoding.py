@@ -1,10 +1,11 @@
 """How a model continues: one token after another, greedy or sampled.
 
-The loop itself is transformers' `generate`. What a model's own generation settings would add (repetition penalties,
-top-k, temperatures) is switched off: what is sampled is the model's own distribution, at a temperature and within top-p.
+The loop itself is transformers' `generate`. What a model's own generation settings would add (penalties, suppressed or forced
+tokens, least lengths, guidance, top-k) is switched off: what is sampled is the model's own distribution, at a temperature and
+within top-p, and it ends with the ids that end a text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -56,11 +57,19 @@ def streamer(on_token: Callable[[int], None]) -> Any:
     return Listener()
 
 
-def options(max_new_tokens: int, pad: int) -> dict[str, Any]:
-    """Arguments of `generate` under which scores are the model's own logits."""
+def options(max_new_tokens: int, pad: int, ends: set[int], anew: bool = False) -> dict[str, Any]:
+    """Arguments of `generate` under which scores are the model's own logits, whatever its own settings are: each that would bend
+    them is said to do nothing. `anew` reads the whole text at each step."""
     return {
-        "max_new_tokens": max_new_tokens, "do_sample": False, "num_beams": 1, "repetition_penalty": 1.0,
-        "no_repeat_ngram_size": 0, "pad_token_id": pad, "output_scores": False, "return_dict_in_generate": False,
+        "max_new_tokens": max_new_tokens, "do_sample": False, "num_beams": 1, "num_return_sequences": 1,
+        "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
+        "bad_words_ids": None, "sequence_bias": None,
+        "suppress_tokens": None, "begin_suppress_tokens": None, "forced_bos_token_id": None, "forced_eos_token_id": None,
+        "min_length": 0, "min_new_tokens": None, "max_length": None, "exponential_decay_length_penalty": None, "max_time": None,
+        "stop_strings": None, "guidance_scale": None, "renormalize_logits": False, "remove_invalid_values": False,
+        "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "min_p": None,
+        "eos_token_id": sorted(ends) or None, "pad_token_id": pad, "use_cache": not anew,
+        "output_scores": False, "return_dict_in_generate": False,
     }  # fmt: skip
 
 
@@ -81,10 +90,52 @@ def continue_here(
     hf_model: Any, prompt: torch.Tensor, arguments: dict[str, Any], sampler: Sampler | None, on_token: Callable[[int], None]
 ) -> list[int]:
     """The new token ids; `on_token` is told each as it comes, and may raise to stop."""
+    from transformers import GenerationConfig
+
     more: dict[str, Any] = {"logits_processor": [sampler]} if sampler else {}
-    with torch.no_grad():
-        out = hf_model.generate(prompt, attention_mask=torch.ones_like(prompt), streamer=streamer(on_token), **arguments, **more)
+    its_own = hf_model.generation_config
+    # what is left open would be taken from it; ends stay, for who asks meanwhile
+    hf_model.generation_config = GenerationConfig(eos_token_id=arguments["eos_token_id"])
+    try:
+        with torch.no_grad():
+            out = hf_model.generate(
+                prompt, attention_mask=torch.ones_like(prompt), streamer=streamer(on_token),
+                generation_config=GenerationConfig(**arguments), **more,
+            )  # fmt: skip
+    finally:
+        hf_model.generation_config = its_own
     return [int(i) for i in out[0, prompt.shape[1] :]]
+
+
+def alike(config: Any, lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of consecutive lengths of text that the model reads with the same position factors, so that one pass over
+    the longest stands for all: all of them but where the length itself scales the rotary embedding (LongRoPE, dynamic NTK)."""
+    found: list[tuple[int, int]] = []
+    before: tuple[int, ...] | None = None
+    for length in lengths:
+        now = _factors_at(config, length)
+        if now == before:
+            found[-1] = (found[-1][0], length)
+        else:
+            found.append((length, length))
+        before = now
+    return found
+
+
+def _factors_at(config: Any, length: int) -> tuple[int, ...]:
+    """A number for each kind of layer: two lengths of the same are read with the same factors."""
+    given = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [given, *(v for v in given.values() if isinstance(v, dict))]
+    longest = getattr(config, "max_position_embeddings", 0) or 0
+    out = []
+    for kind in kinds:
+        how = str(kind.get("rope_type") or kind.get("type") or "")
+        if how in ("longrope", "su"):
+            own = getattr(config, "original_max_position_embeddings", None)
+            out.append(int(length > (kind.get("original_max_position_embeddings") or own or longest)))
+        elif "dynamic" in how:
+            out.append(length if length > longest else 0)
+    return tuple(out)
 
 
 def check_choices(temperature: float, top_p: float) -> str:

@@ -29,9 +29,9 @@ from infoflow.models.spec import ModelSpec
 from infoflow.ndif import run as hosted_run
 from infoflow.ndif.nnsight_names import name_there
 from infoflow.ndif.service import Connection
-from infoflow.text.conversations import Turn
-from infoflow.text.tokens import UNDECODABLE, Token, label
-from infoflow.text.vocabulary import Vocabulary
+from infoflow.text.conversations import Form, Turn
+from infoflow.text.tokens import Token, label
+from infoflow.text.vocabulary import Conversation, Vocabulary
 from infoflow.traced.frozen import NO_PATTERN, reconstruction_error
 
 
@@ -301,22 +301,46 @@ class Model:
         words = set(re.split(r"[^a-z]+", self.name.lower()))
         return self.has_chat_template and bool(words & {"instruct", "chat", "it", "assistant"})
 
-    def chat(self, turns: Sequence[Turn], answer_next: bool = True) -> tuple[int, ...]:
+    def chat(self, turns: Sequence[Turn], answer_next: bool = True, thinking: bool = False) -> tuple[int, ...]:
         """Token ids of a conversation in the model's own chat template; with `answer_next`, up to where its answer begins.
+        `thinking` lets a model think first whose template has a switch for that. Marks that are typed in a turn are text there.
 
         Raises:
             BadPrompt: no turn, no chat template, or a conversation that the template refuses.
         """
-        return self._vocabulary.chat(turns, answer_next)
+        return self._vocabulary.chat(turns, answer_next, thinking).ids
+
+    def conversation(self, turns: Sequence[Turn], form: Form, thinking: bool = False) -> Conversation:
+        """A conversation up to where the model's answer begins, in its chat template or as lines of plain text, with the turn of
+        each token.
+
+        Raises:
+            BadPrompt: as `chat`.
+        """
+        chat = form == Form.CHAT
+        return self._vocabulary.chat(turns, True, thinking) if chat else self._vocabulary.lines(turns, True)
+
+    @property
+    def can_think(self) -> bool:
+        """Whether its chat template has a switch for thinking before the answer."""
+        return bool(self._vocabulary.thinking_switch)
 
     def text_of(self, token_id: int) -> Token:
-        """One token of the vocabulary, as a prediction names it."""
+        """One token of the vocabulary, as it is in the middle of a text."""
         return self._vocabulary.tokens([int(token_id)])[0]
 
+    def pieces(self, ids: Sequence[int]) -> tuple[Token, ...]:
+        """Tokens in the middle of a text, such as what a model writes."""
+        return self._vocabulary.tokens(ids)
+
     def name_of(self, token_id: int) -> str:
-        """A token's text, with its leading space; a special token's label."""
+        """A token's text, with its leading space; the label of a special one, or of bytes that are no character."""
         token = self.text_of(token_id)
-        return label(token) if token.name else token.text or UNDECODABLE
+        return label(token) if token.name or token.raw else token.text
+
+    def notes(self, prompt: str | Sequence[int], tokens: Sequence[Token]) -> tuple[str, ...]:
+        """What a reader should know of how a prompt became these tokens, a sentence each."""
+        return self._vocabulary.notes(prompt, tokens)
 
     def token_id(self, token: str | int) -> int:
         """The id of a token: of a text that is one token, or an id as it is.
@@ -399,7 +423,8 @@ class Model:
         same tokens again on the same machine. `on_token` is told each id as it comes; a hosted model tells all at its end.
         """
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id or 0
-        arguments = decoding.options(max_new_tokens, pad)
+        apart = len(self.alike(range(len(ids), len(ids) + max_new_tokens))) > 1
+        arguments = decoding.options(max_new_tokens, pad, self.ends, anew=apart)
         told = on_token or (lambda token_id: None)
         if self.connection is not None:
             self._refuse_hosted_experts()  # before it writes what can't be read
@@ -412,6 +437,11 @@ class Model:
         prompt = torch.tensor([list(ids)], device=self.device)
         with memory.told_when_out(str(self.device)), self.lock, as_analysed(self._hf, self._shapes):
             return tuple(decoding.continue_here(self._hf, prompt, arguments, sampler, told))
+
+    def alike(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """First and last of consecutive lengths of text for which one pass over the longest stands, position by position: all of
+        them in most families (`decoding.alike`)."""
+        return decoding.alike(self._hf.config, lengths)
 
     @property
     def ends(self) -> set[int]:

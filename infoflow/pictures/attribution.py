@@ -14,5 +14,6 @@ def picture(found: Attribution, dark: bool = False) -> Picture:
     return Picture(
         chart=charts.columns(shown.rename(columns={"token": "label"}), title=what, dark=dark), frame=frame,
         title=f"What raises a {what} after “{short(made.prompt)}”, {made.whose}",
-        note=f"All {len(shown)} parts together give the {what}: {found.total:+.2f}; error {found.max_error:.0e}.",
+        note=f"All {len(shown)} parts together give the {what}: {found.total:+.2f}; error {found.max_error:.0e}."
+        + f" {found.note}" * bool(found.note),
     )  # fmt: skip

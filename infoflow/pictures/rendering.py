@@ -66,9 +66,11 @@ def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
 def in_notebook(result: Any) -> dict[str, Any]:
     """What a notebook shows of a result, by MIME type: the chart itself, and a PNG for viewers that draw none."""
     drawn = picture_of(result)
+    refused = getattr(getattr(result, "provenance", None), "verdict", "") == "unsupported"
+    note = f"The self-test refused this model: do not rely on it. {drawn.note}" if refused else drawn.note
     with alt.data_transformers.enable("default", max_rows=None):  # nobody else draws in a notebook's process
         chart = drawn.chart.properties(
-            title=alt.Title(drawn.title, subtitle=drawn.note, anchor="start", limit=900, subtitleFont="sans-serif")
+            title=alt.Title(drawn.title, subtitle=note, anchor="start", limit=900, subtitleFont="sans-serif")
         )
         shown: dict[str, Any] = {VEGALITE: chart.to_dict()}
         with contextlib.suppress(InfoflowError):  # the chart itself is there

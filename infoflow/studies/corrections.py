@@ -20,18 +20,19 @@ from jaxtyping import Int
 
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.cost import Estimate
-from infoflow.analyses.generation import Generation, GenerationRequest, text_of
+from infoflow.analyses.generation import THINKS, Generation, GenerationRequest, text_of
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
 from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
-from infoflow.text.conversations import ASSISTANT, USER, Form, Turn, as_lines
-from infoflow.text.tokens import BIAS, Token, printable, word_of
+from infoflow.text.conversations import ASSISTANT, USER, Form, Turn
+from infoflow.text.tokens import BIAS, Token, visible, word_of
+from infoflow.text.vocabulary import AFTER, AROUND
 
 if TYPE_CHECKING:
     import infoflow.models.model
 
-START, CUE = "start", "answer cue"
+START, TEMPLATE, CUE = "start", "template", "answer cue"
 FIRST = 4
 """tokens in which most first words are over; where one is not, the model writes on"""
 
@@ -50,6 +51,8 @@ class Answer(Result):
     """at its last position, followed: that token"""
     form: Form
     """chat, or plain text"""
+    turn_of: tuple[int, ...]
+    """the turn whose words each token of the prompt is of; `AROUND` for what is written around them, `AFTER` behind the last"""
 
     @property
     def token(self) -> int:
@@ -63,7 +66,7 @@ class Answer(Result):
         rows = []
         for row, name in enumerate(lens.rows):
             others = [
-                f"{printable(lens.names[i]).strip() or '␣'} {p:.1%}"
+                f"{visible(lens.names[i])} {p:.1%}"
                 for i, p in zip(lens.token_ids[row, last].tolist(), lens.probs[row, last].tolist(), strict=True)
                 if i != self.token
             ]
@@ -82,7 +85,7 @@ class Change(Result):
     lens: Lens
     """at the last position before the second answer, followed: the first tokens of the old and the new answer"""
     parts: tuple[str, ...]
-    """what the conversation is made of: its start, its turns, and the cue to answer"""
+    """what the conversation is made of: its start, what the template adds, its turns, and the cue to answer"""
     part_of: Int[np.ndarray, " source"]
     """the part that each token belongs to"""
     difference: Attribution | None
@@ -151,6 +154,8 @@ class CorrectionRequest(Study[Correction]):
     form: Form = Form.AUTO
     one_word: bool = True
     max_new_tokens: int = 12
+    written: tuple[int, ...] = ()
+    """what the form makes of the question; a chat template may put today's date before it"""
 
     def run(
         self, model: "infoflow.models.model.Model", on_progress: Report | None = None, run_part: RunPart | None = None
@@ -172,22 +177,16 @@ class CorrectionRequest(Study[Correction]):
         turns: list[Turn] = []
         for text in self.prompt:  # with something in each answer's place: many templates want the two to take turns
             turns += [(ASSISTANT, "…")] * bool(turns) + [(USER, text)]
-        ids = written_out(model, turns, self.exactly(model).form)
+        ids = model.conversation(turns, self.exactly(model).form).ids
         return GenerationRequest(prompt=ids, max_new_tokens=self.max_new_tokens).estimate(model)
 
     def exactly(self, model: "infoflow.models.model.Model") -> "CorrectionRequest":
         """Its form settled: the chat template where there is one."""
         auto = Form.CHAT if model.has_chat_template else Form.PLAIN
-        return replace(self, model=model.spec, form=auto if self.form == Form.AUTO else self.form)
-
-
-def written_out(
-    model: "infoflow.models.model.Model", turns: Sequence[Turn], form: Form, answer_next: bool = True
-) -> tuple[int, ...]:
-    """Token ids of a conversation, up to where the model's next answer begins."""
-    if form == Form.CHAT:
-        return model.chat(turns, answer_next)
-    return tuple(t.id for t in model.encode(as_lines(turns, answer_next)))
+        form = auto if self.form == Form.AUTO else self.form
+        asked = self.prompt and self.prompt[0].strip() and not self.written
+        written = model.conversation([(USER, self.prompt[0])], form).ids if asked else self.written
+        return replace(self, model=model.spec, form=form, written=written)
 
 
 @dataclass(frozen=True)
@@ -211,19 +210,25 @@ class _Asking:
     def answer(self, turns: tuple[Turn, ...], doing: str) -> Answer:
         if not turns or turns[-1][0] != USER:
             raise BadPrompt("The last turn of the conversation must be the user's, so that the model can answer.")
-        ids = written_out(self.model, turns, self.request.form)
+        written = self.model.conversation(turns, self.request.form)
+        ids = written.ids
         one_word, most = self.request.one_word, self.request.max_new_tokens
         for tokens in sorted({min(FIRST, most), most} if one_word else {most}):
             gen = self.run_part(self.of(GenerationRequest, ids, max_new_tokens=tokens), self.told(doing, 0))
             text, over = _said(self.model, gen, one_word)
             if over or len(gen.output_ids) < tokens:
                 break
+        if gen.thinks:
+            raise BadPrompt(
+                f"The model begins with thinking ({THINKS}), which is no answer, and its chat template has no switch for that. "
+                "Choose another model, or write the conversation as plain text."
+            )
         if not text:
             raise BadPrompt("The model gave no answer: it ended at once, or wrote nothing but marks. Ask it in other words.")
         lens = self.run_part(
             self.of(LensRequest, ids, targets=(gen.output_ids[0],), mids=False, positions=(len(ids) - 1,)), self.told(doing, 1)
         )
-        return Answer(turns=turns, text=text, generation=gen, lens=lens, form=self.request.form)
+        return Answer(turns=turns, text=text, generation=gen, lens=lens, form=self.request.form, turn_of=written.turn_of)
 
     def change(self, before: Answer, after: Answer, doing: str) -> Change:
         if after.turns[: len(before.turns) + 1] != (*before.turns, (ASSISTANT, before.text)) or before.form != after.form:
@@ -236,7 +241,7 @@ class _Asking:
         if before.token != after.token:
             asked = self.of(AttributionRequest, ids, target=after.token, against=before.token)
             difference = self.run_part(asked, self.told(doing, 1))
-        parts, part_of = parts_of(self.model, after)
+        parts, part_of = parts_of(after)
         return Change(before=before, after=after, lens=lens, parts=parts, part_of=np.array(part_of), difference=difference)
 
 
@@ -302,29 +307,21 @@ def change(
     return _asking(model, CorrectionRequest(prompt=(), form=after.form), on_progress).change(before, after, "")
 
 
-def parts_of(model: "infoflow.models.model.Model", found: Answer) -> tuple[tuple[str, ...], list[int]]:
-    """Names of the parts of a conversation, and the part of each token: the mark it starts with, every turn with the marks
-    around it, and the cue to answer.
-
-    A turn's tokens are those by which the conversation written out up to it is longer than up to the one before. Where a
-    template writes earlier turns anew, the tokens it changes count for the later turn.
-    """
+def parts_of(found: Answer) -> tuple[tuple[str, ...], list[int]]:
+    """Names of the parts of a conversation, and the part of each token: the mark it starts with, what the template writes around
+    the turns (who speaks, marks, a system message of its own), the words of every turn, and the cue to answer."""
     whole = found.generation.pieces[: found.generation.n_prompt]
-    ids = [t.id for t in whole]
-    ends: list[int] = []
-    for n in range(1, len(found.turns) + 1):
-        upto = written_out(model, found.turns[:n], found.form, answer_next=False)
-        same = next((i for i, (a, b) in enumerate(zip(upto, ids, strict=False)) if a != b), min(len(upto), len(ids)))
-        ends.append(max(same, ends[-1] if ends else 0))
-    start = 1 if whole[0].name and len(whole) > 1 else 0
     numbers = {USER: 0, ASSISTANT: 0}
-    names = [START]
+    names = [START, TEMPLATE]
     for role, text in found.turns:
         what = "answer" if role == ASSISTANT else "correction" if numbers[USER] else "question"
         numbers[role] += 1
         number = numbers[role] - (what == "correction")
         names.append(f"{what} {number}: {text.strip()}" if what != "question" else f"question: {text.strip()}")
-    part_of = [0 if i < start else 1 + sum(i >= end for end in ends) for i in range(len(ids))]
+    place = {AROUND: 1, AFTER: len(names)}
+    part_of = [place.get(turn, turn + 2) for turn in found.turn_of]
+    if whole[0].name and len(whole) > 1:
+        part_of[0] = 0
     return (*names, CUE), part_of
 
 

@@ -96,7 +96,7 @@ def head_map(attn: Attention, metric: str, scores: heads.HeadScores, threshold: 
     """Every head with a number and its kind: layer, head, value, kind, and the three scores."""
     n_layers, n_heads = attn.pattern.shape[:2]
     layer, head = (a.ravel() for a in np.indices((n_layers, n_heads)))
-    value = np.where(np.isnan(scores.scores), 0.0, scores.scores).max(0) if metric == "kind" else measure(attn, metric)
+    value = np.nan_to_num(scores.counted).max(0) if metric == "kind" else measure(attn, metric)
     table = pd.DataFrame(
         {"layer": layer, "head": head, "value": value.ravel().astype(float), "kind": scores.labels(threshold).ravel()}
     )
@@ -109,12 +109,20 @@ def inspector(attn: Attention, layer: int, head: int, scores: heads.HeadScores, 
     """One head in numbers: measure, value."""
     rows: list[tuple[str, str]] = [("kind", str(scores.labels(threshold)[layer, head]))]
     for kind, of, n in zip(heads.KINDS, scores.scores, scores.eligible, strict=True):
-        none = "no token occurs twice" if kind != heads.KINDS[0] else "–"
-        rows.append((kind, f"{of[layer, head]:.2f} (mean of {n})" if n else none))
+        few = "" if n >= heads.NEEDED else ", too few to tell"
+        rows.append((kind, f"{of[layer, head]:.2f} (mean of {n} position{'s' * (n != 1)}{few})" if n else "no position tells"))
     for metric in list(HEAD_METRICS)[1:]:
         value = measure(attn, metric, slice(layer, layer + 1), slice(head, head + 1))
         rows.append((metric, f"{float(value[0, 0]):.2f}"))
     return pd.DataFrame(rows, columns=["measure", "value"])
+
+
+def evidence(scores: heads.HeadScores) -> str:
+    """How many positions each kind's score is a mean over, and what that is too few for."""
+    counts = ", ".join(f"{n} for {kind}" for kind, n in zip(heads.KINDS, scores.eligible, strict=True))
+    few = [kind for kind, n in zip(heads.KINDS, scores.eligible, strict=True) if n < heads.NEEDED]
+    said = f" Fewer than {heads.NEEDED} name no head: random tokens say more." if few else ""
+    return f"Positions that can tell: {counts}.{said}"
 
 
 def pairs(weights: Float[np.ndarray, "dest src"], tokens: Sequence[str], most: int = 6) -> pd.DataFrame:

@@ -7,7 +7,9 @@ import pandas as pd
 
 from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.flow import Flow
-from infoflow.text.tokens import BIAS, printable
+from infoflow.text.amounts import before_cap
+from infoflow.text.characters import printable
+from infoflow.text.tokens import BIAS
 
 LONGEST_PIECE = 24
 """characters of coloured text that are kept on one line"""
@@ -18,6 +20,17 @@ def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataF
     parts = flow.logits(target, against)
     table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
+
+
+def cap_note(flow: Flow, target: int, against: int | None = None) -> str:
+    """What is to be said of `logit_parts` where the family caps its logits; '' of any other."""
+    of = {t.id: t for t in flow.targets}
+    both = [of[target], *([of[against]] if against is not None else [])]
+    if both[0].before_cap is None:
+        return ""
+    signs = (1, -1)
+    total = sum(sign * (t.before_cap or 0.0) for sign, t in zip(signs, both, strict=False))
+    return before_cap(total, sum(sign * t.logit for sign, t in zip(signs, both, strict=False)))
 
 
 def attributed(flow: Flow, found: Attribution) -> pd.DataFrame:

@@ -60,7 +60,8 @@ def turns(change: Change) -> pd.DataFrame:
     """`Change.to_frame` for a picture: label (short, unique), logit, said (in full)."""
     table = change.to_frame()
     short = [part if len(part) <= 34 else part[:33] + "…" for part in table["part"]]
-    return pd.DataFrame({"label": unique(short), "logit": table["logit"], "said": table["part"]})
+    n = len(change.parts)
+    return pd.DataFrame({"label": [*unique(short[:n], [BIAS]), *short[n:]], "logit": table["logit"], "said": table["part"]})
 
 
 def words(change: Change) -> pd.DataFrame:
@@ -69,7 +70,8 @@ def words(change: Change) -> pd.DataFrame:
     if found is None:
         return pd.DataFrame({"label": [], "logit": [], "part": []})
     table = pd.DataFrame({
-        "label": list(found.tokens), "logit": found.by_source.astype(float), "part": [change.parts[i] for i in change.part_of],
+        "label": list(found.position_labels), "logit": found.by_source.astype(float),
+        "part": [change.parts[i] for i in change.part_of],
     })  # fmt: skip
     if found.bias:
         table.loc[len(table)] = [BIAS, found.bias, BIAS]
@@ -82,7 +84,7 @@ def said(change: Change) -> str:
     if change.difference is None:
         same = "The answer did not change" if old == new else "Both answers begin with the same token"
         return f"{same}: there is no lead of one over the other to split."
-    lead = f"The output's logit of “{new}” is {change.difference.total:.2f} above that of “{old}”."
+    lead = f"The output's logit of “{new}” is {change.difference.model_total:.2f} above that of “{old}”."
     rows = change.lens.rows
     if change.flips_at is None:
         return f"{lead} Read layer by layer, the two are level at the output: neither is ahead for good."

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from infoflow.analyses.generation import Generation, Stopped
 from infoflow.tables.attention import Level
+from infoflow.text.amounts import before_cap
 from infoflow.text.tokens import BIAS, clean, visible
 
 
@@ -146,6 +147,11 @@ def raised(gen: Generation, step: int, most: int = 60) -> pd.DataFrame:
     return table
 
 
+def cap_note(gen: Generation, step: int) -> str:
+    """What is to be said of `raised` where the family caps its logits; '' of any other."""
+    return before_cap(float(gen.total[step]), float(gen.logit[step])) if gen.softcap else ""
+
+
 def said(gen: Generation) -> Sequence[str]:
     """What a reader should know of how it was written, a sentence each."""
     lines = []
@@ -153,6 +159,10 @@ def said(gen: Generation) -> Sequence[str]:
         lines.append("The model ended at once: the only token it wrote is the one that ends a text. Try another prompt, or chat.")
     elif gen.stopped == Stopped.END:
         lines.append(f"The model ended its text by itself after {gen.n_steps} tokens.")
+    elif gen.stopped == Stopped.SERVICE:
+        lines.append(f"The service ended the text after {gen.n_steps} tokens, before its length and at no end of the model's.")
+    if gen.thinks:
+        lines.append("It begins with thinking (<think>): the answer comes after that, and may need more tokens.")
     likely = int((gen.rank == 0).sum())
     lines.append(f"{gen.how.capitalize()}. The likeliest token was written at {likely} of {gen.n_steps} steps.")
     return lines

@@ -1,4 +1,4 @@
-"""Amounts as a reader says them: bytes and seconds."""
+"""Amounts as a reader says them: bytes and seconds, logits."""
 
 import humanize
 
@@ -13,3 +13,8 @@ def duration(seconds: float) -> str:
     if seconds < 1.5:  # finer than humanize's "a moment"
         return "less than a second" if seconds < 0.8 else "about a second"
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def before_cap(total: float, after: float) -> str:
+    """What is to be said of contributions that sum to a logit (or a difference) before a soft cap, which is not linear."""
+    return f"Before the model's soft cap: contributions sum to {total:+.2f}, of which the cap makes {after:+.2f}."

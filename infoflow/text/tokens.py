@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import regex  # knows scripts, which re does not
 
 from infoflow.errors import BadPrompt
+from infoflow.text.characters import UNDECODABLE, printable, shortened, spelled
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_VISIBLE = str.maketrans({"\n": "⏎", "\t": "⇥", "\r": "␍"})
-UNDECODABLE = "\ufffd"
-"""what a tokenizer gives for bytes that are no whole character"""
+BEGINNING = "bos"
 BIAS = "bias"
 """the extra source that holds what the weights add by themselves"""
 
@@ -36,37 +35,42 @@ class Token:
     """a special token's name, such as <|begin_of_text|>"""
     part: int = 0
     """1, 2, ... when several tokens together make one character: their place in it"""
-
-
-def printable(text: str) -> str:
-    """Text that any renderer takes: line breaks and tabs drawn, other control characters as dots."""
-    return "".join(c if c.isprintable() else "·" for c in text.translate(_VISIBLE))
+    role: str = ""
+    """"bos" of the mark that this tokenizer puts before a text"""
+    raw: bytes = b""
+    """what it stands for, where that is no text: some bytes of a character"""
 
 
 def visible(text: str) -> str:
-    """A predicted token with its whitespace visible: a leading space is dropped, line breaks are drawn."""
-    if text and not text.strip(UNDECODABLE):
-        return "⟨byte⟩"
-    shown = printable(text)
-    return shown.strip() or "␣" * max(1, len(shown))
+    """A predicted token's text with its whitespace visible, as `label` has it, in full."""
+    return spelled(text) or "⟨empty⟩"
 
 
 def label(token: Token, limit: int = 16) -> str:
-    """Short name for the screen: whitespace visible, special tokens in angle brackets, parts of a character numbered."""
+    """Short name for the screen: whitespace visible, special tokens in angle brackets, parts of a character numbered, bytes that
+    are no character by their value."""
     if token.name:
-        inner = token.name.strip("<>|/[]").replace("_", " ")
-        return {"begin of text": "⟨bos⟩", "s": "⟨bos⟩", "bos": "⟨bos⟩"}.get(inner, f"⟨{inner}⟩")
-    if token.text and not token.text.strip(UNDECODABLE):
-        return "⟨byte⟩" + str(token.part or "").translate(_SUBSCRIPTS)
-    text = printable(token.text)
-    if not text:
-        return "⟨empty⟩"
-    if text.isspace():
-        return "␣" * len(text)
-    text = text.strip()
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    return text + str(token.part).translate(_SUBSCRIPTS) if token.part else text
+        return _mark(token)
+    shown = _spelled_bytes(token.raw) if token.raw else shortened(spelled(token.text), limit) or "⟨empty⟩"
+    return shown + str(token.part).translate(_SUBSCRIPTS) if token.part else shown
+
+
+def _mark(token: Token) -> str:
+    if token.role == BEGINNING:
+        return f"⟨{BEGINNING}⟩"
+    inner = re.sub(r"^[<\[{|｜]+|[>\]}|｜]+$", "", token.name)
+    return f"⟨{re.sub('[_▁]', ' ', inner).strip() or token.name}⟩"
+
+
+def _spelled_bytes(raw: bytes) -> str:
+    """Bytes of which some are no character: what is text as it is, the others as ⟨E4⟩."""
+    text = raw.decode("utf-8", "surrogateescape")
+    parts = re.split("([\udc80-\udcff]+)", text)
+    shown = [
+        f"⟨{part.encode('utf-8', 'surrogateescape').hex(' ').upper()}⟩" if number % 2 else printable(part)
+        for number, part in enumerate(parts)
+    ]
+    return "".join(shown).strip()
 
 
 _CLEAN = {
@@ -86,18 +90,28 @@ def clean_label(piece: str) -> str:
 
 def clean(token: Token) -> str:
     """The same of a token: its special name or its text; a piece of a character keeps its number."""
-    if token.part or UNDECODABLE in token.text:
+    if token.role == BEGINNING:
+        return "[BOS]"
+    if token.part or token.raw or UNDECODABLE in token.text:
         return label(token)
     return printable(clean_label(token.name or token.text))
 
 
-def unique(labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels with repeated ones numbered (`the`, `the·2`), so that each names one thing."""
+def unique(labels: Sequence[str], taken: Sequence[str] = ()) -> tuple[str, ...]:
+    """Labels with repeated ones numbered (`the`, `the·2`), so that each names one thing; none is one of `taken`."""
+    given = set(labels)
     seen: dict[str, int] = {}
+    used = set(taken)
     out = []
     for name in labels:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name}·{seen[name]}")
+        number = seen.get(name, 0) + 1
+        new = name if number == 1 else f"{name}·{number}"
+        while new in used or (new != name and new in given):  # a made-up name that is somebody's own
+            number += 1
+            new = f"{name}·{number}"
+        seen[name] = number
+        used.add(new)
+        out.append(new)
     return tuple(out)
 
 
@@ -159,7 +173,7 @@ def groups_of(kind: str, tokens: Sequence[Token]) -> tuple[str, ...]:
         BadPrompt: an unknown grouping.
     """
     if kind == "tokens":
-        return unique([label(t) for t in tokens])
+        return unique([label(t) for t in tokens], [BIAS])
     spans = re.fullmatch(r"([1-9][0-9]{0,5}) spans?", kind)
     if kind == "words":
         index = word_of(tokens)
@@ -177,8 +191,8 @@ def groups_of(kind: str, tokens: Sequence[Token]) -> tuple[str, ...]:
         members = [t for t, i in zip(tokens, index, strict=True) if i == group]
         parts = [t for t in members if t.part <= 1]
         text = "".join(t.text or t.name for t in parts) if len(parts) > 1 or members[0].part else ""
-        names.append(label(Token(-1, text)) if text.strip() else label(members[0]))
-    names = list(unique(names))
+        names.append(label(Token(-1, text)) if text.strip() and not members[0].raw else label(members[0]))
+    names = list(unique(names, [BIAS]))
     return tuple(names[i] for i in index)
 
 
@@ -218,14 +232,18 @@ def check_labels(labels: Sequence[str], n: int, what: str = "token") -> tuple[st
     return names
 
 
+def not_bias(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of groups of tokens, none of which is that of the weights' own source."""
+    other = next(new for new in (f"{BIAS}·{n}" for n in range(2, len(names) + 3)) if new not in names)
+    return tuple(other if name == BIAS else name for name in names)
+
+
 def sources_of(tokens: Sequence[Token], sources: Labels) -> tuple[list[str], list[int]]:
     """The sources' names, in order of their first token, and the number of each token's source.
 
     Raises:
         BadPrompt: unequal or unknown grouping.
     """
-    given = groups_of(sources, tokens) if isinstance(sources, str) else check_labels(sources, len(tokens))
-    # the name is taken by the weights' own source
-    given = tuple(f"{name}·token" if name == BIAS else name for name in given)
+    given = groups_of(sources, tokens) if isinstance(sources, str) else not_bias(check_labels(sources, len(tokens)))
     numbers = {name: i for i, name in enumerate(dict.fromkeys(given))}
     return list(numbers), [numbers[name] for name in given]

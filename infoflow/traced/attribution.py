@@ -5,7 +5,18 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.traced.frozen import attention_writes, capture, final_norm, mix, mlp_writes, normed, pairs_of, unembed, values_of
+from infoflow.traced.frozen import (
+    attention_writes,
+    capped,
+    capture,
+    final_norm,
+    mix,
+    mlp_writes,
+    normed,
+    pairs_of,
+    unembed,
+    values_of,
+)
 
 
 def frozen_stream(nn, plan, n, collect, report, steps):
@@ -57,11 +68,14 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
     norm = final_norm(nn, plan, pairs)
     head = nn.get(plan.unembed)
     dtype, logits = head.input.dtype, head.output[0, position].float()
+    answer = tracer.result.logits[0, position].float()
     mean = 1 / len(logits) if centred and len(ids) == 1 else 0.0  # a difference of two is free of it anyway
     weight = torch.zeros_like(logits) - mean  # of each logit in what is attributed
     weight[ids[0]] += 1
     if len(ids) > 1:
         weight[ids[1]] -= 1
+    own = float(answer @ weight)
+    weight = plan.logit_scale * weight
     with torch.enable_grad():
         end = rows[here]
         logit = (unembed(head, normed(end, norm, here, pairs), dtype, here, pairs) @ weight).sum()
@@ -83,6 +97,8 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
         "direct_bias": of_biases,
         "dtype": str(dtype).removeprefix("torch."),
         "total": float(logits @ weight),
+        "model_total": own,
+        "off": float((capped(logits * plan.logit_scale, plan) - answer).abs().max()),
         "direct_total": float(logits @ weight) if folded else float(end.sum(0) @ direction),
     }
 

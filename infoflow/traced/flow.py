@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.traced.frozen import add_attention, add_mlp, capture, final_norm, in_full, normed, pairs_of, unembed
+from infoflow.traced.frozen import add_attention, add_mlp, capped, capture, final_norm, in_full, normed, pairs_of, unembed
 
 
 def split(nn, tracer, plan, source_of, wanted, top_k, report):
@@ -39,7 +39,7 @@ def split(nn, tracer, plan, source_of, wanted, top_k, report):
     answer = tracer.result.logits[0, -1].float()
     with torch.autocast(rows.device.type, enabled=False):
         parts = unembed(head, normed(rows[last], norm, last, pairs), dtype, last, pairs)
-        out = _final(parts, logits, answer, wanted, top_k)
+        out = _final(parts * plan.logit_scale, logits * plan.logit_scale, answer, wanted, top_k, plan)
     if plan.hosted:  # symmetric, and zero for later sources: one entry in six travels
         p, s, t = packed_entries(source_of, plan.biased)
         gram = gram[:, :, p, s, t]
@@ -95,11 +95,11 @@ def _fill(rows, x, pairs, gram, error):
         p = last
 
 
-def _final(parts, logits, answer, wanted, top_k):
+def _final(parts, logits, answer, wanted, top_k, plan):
     """What each source adds to the logits of the targets, and whether all of them together give the model's.
 
-    `logits` are those of the unembedding, which is linear; `answer` are the model's own, after a soft cap or a
-    multiplier where it has one: its probabilities are the model's.
+    `logits` are those of the unembedding times the family's scale, which is linear; `answer` are the model's own, after a soft
+    cap where it has one: its probabilities are the model's.
     """
     summed = parts.sum(0)
     probability = torch.softmax(answer, -1)
@@ -108,11 +108,14 @@ def _final(parts, logits, answer, wanted, top_k):
     ours = summed.topk(eight).indices
     top = [int(i) for i in order[:top_k]]
     ids = list(dict.fromkeys([*wanted, *top]))
-    row = {i: (i, float(probability[i]), float(logits[i])) for i in ids}
+    row = {i: (i, float(probability[i]), float(answer[i]), float(logits[i])) for i in ids}
+    off = (capped(summed, plan) - answer).abs().max() / answer.abs().max().clamp_min(1e-30)
     return {
         "top": [row[i] for i in top],
         "targets": [row[i] for i in ids],
         "source_logits": parts[:, ids].cpu(),
-        "logit_error": float((summed - logits).abs().max() / logits.abs().max().clamp_min(1e-30)),
-        "top_agrees": bool(ours[0] == order[0]) and set(ours.tolist()) == set(order[:eight].tolist()),
+        "logit_error": float(off),
+        "top_agrees": bool(off.isfinite())  # what is no number would count as the largest
+        and bool(ours[0] == order[0])
+        and set(ours.tolist()) == set(order[:eight].tolist()),
     }

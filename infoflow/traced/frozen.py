@@ -60,17 +60,17 @@ def capture(layer, given, index, plan, pairs):
     """
     x, dtype = given[0].float(), given.dtype
     attention = look_inside(layer.get(plan.attention), plan)
-    read = _norm_of(layer, plan.attention_norm, pairs)
+    read = norm_of(layer, plan.attention_norm, pairs)
     pattern = None if plan.eager else pattern_given(attention)
     out = attention.output
     pattern = pattern_returned(out) if pattern is None else pattern
     written = out[0][0].float()
-    add = _norm_of(layer, plan.attention_post_norm, pairs)
+    add = norm_of(layer, plan.attention_post_norm, pairs)
     if plan.parallel:  # the MLP reads what attention read; in between is what attention alone has added
         mid = x + plan.residual_multiplier * written
-        mlp_read = _norm_of(layer, plan.mlp_norm, pairs) or read
+        mlp_read = norm_of(layer, plan.mlp_norm, pairs) or read
     elif plan.mlp_norm:
-        mlp_read = _norm_of(layer, plan.mlp_norm, pairs)
+        mlp_read = norm_of(layer, plan.mlp_norm, pairs)
         mid = mlp_read["input"]
     else:
         mid, mlp_read = layer.get(plan.mlp).input[0].float(), None
@@ -81,7 +81,7 @@ def capture(layer, given, index, plan, pairs):
         seen["experts"] = freeze_experts(layer.get(plan.experts)._module, normed_input, routed[1], routed[2])
     else:
         seen["gate"] = _gate_of(layer, plan, len(x))
-    seen["mlp_add"] = _norm_of(layer, plan.mlp_post_norm, pairs)
+    seen["mlp_add"] = norm_of(layer, plan.mlp_post_norm, pairs)
     after = layer.output
     seen["post"] = (after[0] if isinstance(after, tuple) else after)[0].float()
     width = plan.n_heads * plan.d_head
@@ -205,7 +205,7 @@ def _matrix(module, first, last, width, dtype, pairs):
     return (out - module(-units).float()) / (2 * scale) if pairs["biased"] else out
 
 
-def _norm_of(owner, path, pairs):
+def norm_of(owner, path, pairs):
     """A norm as a linear map with its scale frozen: y = scale[p] * gain * (x - mean) + bias; None where there is none.
 
     Gain and bias are read off probes: a norm of zero is its bias; equal entries vanish in a LayerNorm and give the gain
@@ -346,9 +346,14 @@ def reconstruction_error(nn, tracer, plan, n):
     return worst
 
 
+def capped(logits, plan):
+    """What a family that bends its logits by a soft cap makes of them."""
+    return plan.softcap * torch.tanh(logits / plan.softcap) if plan.softcap else logits
+
+
 def final_norm(nn, plan, pairs):
     """The norm before the unembedding, frozen."""
-    return _norm_of(nn, plan.final_norm, pairs)
+    return norm_of(nn, plan.final_norm, pairs)
 
 
 def _gate_of(layer, plan, n):

@@ -6,7 +6,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 import torch
 
 from infoflow.traced.attribution import frozen_stream, rows_at
-from infoflow.traced.frozen import final_norm, normed, unembed
+from infoflow.traced.frozen import capped, final_norm, normed, unembed
 
 
 def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
@@ -21,13 +21,13 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, n_layers + 1)
     norm = final_norm(nn, plan, pairs)
     head = nn.get(plan.unembed)
-    dtype, raw = head.input.dtype, head.output[0, first : first + n_steps].float()
+    dtype, raw = head.input.dtype, plan.logit_scale * head.output[0, first : first + n_steps].float()
     logits = tracer.result.logits[0, first : first + n_steps].float()  # the model's own: after a scale or soft cap
     ids = torch.tensor(chosen, device=logits.device)[:, None]
     here = slice(pairs["start"][first], rows_at(pairs, first + n_steps - 1).stop)
     step = pairs["position"][here] - first
     with torch.enable_grad():
-        out = unembed(head, normed(rows[here], norm, here, pairs), dtype, here, pairs)
+        out = plan.logit_scale * unembed(head, normed(rows[here], norm, here, pairs), dtype, here, pairs)
         scored = out.new_zeros(n_steps).index_add(0, step, out.gather(1, ids[step])[:, 0])
         by_source = _gradients(scored, embeddings, plan.chunk_bytes)
     by_source = (by_source * embeddings.detach()).sum(-1)
@@ -46,6 +46,7 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
         "by_source": by_source.cpu(),
         "parts": scored.detach().cpu(),
         "total": total.cpu(),
+        "off": (capped(raw, plan) - logits).abs().amax(-1).cpu(),
         "dtype": str(dtype).removeprefix("torch."),
     }
 

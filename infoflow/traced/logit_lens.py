@@ -5,6 +5,8 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
+from infoflow.traced.frozen import capped
+
 PRODUCT_ROWS = 256
 """residuals that go through the unembedding together at most: from so many on it no longer counts that each product reads it"""
 PIECE_BYTES = 4_000_000
@@ -86,7 +88,7 @@ def own_logits(x, norm, head, plan):
     where the family does that."""
     out = head(norm(x.reshape(1, -1, x.shape[-1])))[0].float().view(*x.shape[:-1], -1)
     out = out if plan.logit_scale == 1 else out * plan.logit_scale
-    return plan.softcap * torch.tanh(out / plan.softcap) if plan.softcap else out
+    return capped(out, plan)
 
 
 def blocks_of(n_positions, n_rows, at_once):

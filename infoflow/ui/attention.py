@@ -22,8 +22,9 @@ value projections; |W_O v| sends each head's values alone through the output pro
 numbers:"""
 ONE = """This prompt is a single token: it has no earlier one to look at, so every head looks at the token itself. Add a few
 words."""
-KINDS = """previous: mean of A[i, i−1]. duplicate: where a token occurred before, the largest A[i, j] on such a j.
-induction: the largest A[i, j+1] there, on what came after it. Means over the positions where they apply."""
+KINDS = """previous: A[i, i−1]. duplicate: where a token occurred before, the largest A[i, j] on such a j. induction: the largest
+A[i, j+1] there, on what came after it. Means over the positions where no other kind would look at the same: not the first
+position, where sinks are, and not the token itself."""
 SMALL = """Each map is coloured from its own largest weight; weights below one hundredth of it are left out, and of many
 heads at most the last 32 tokens are shown."""
 LEVEL = """A single head, the mean over a layer's heads, or over all heads. Means hide what single heads do."""

@@ -50,14 +50,15 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
         )
     likeliest = flow.top[0].id
     target = likeliest if target is None else target
-    table, found = None, None
+    table, found, capped = None, None, ""
     with blocks.reporting_errors():
         kept = all(t is None or t in titles for t in (target, against))
         if writers or not kept or (centred and against is None):
             found = _attribution(asked, target, against, centred, direct or Direct.FOLDED, scope)
-            table = tables.attributed(flow, found)
+            table, capped = tables.attributed(flow, found), found.note
         else:
-            table = tables.logit_parts(flow, int(target), None if against is None else int(against))
+            both = int(target), None if against is None else int(against)
+            table, capped = tables.logit_parts(flow, *both), tables.cap_note(flow, *both)
     if table is None:  # the message above says why
         return tables.logit_parts(flow, likeliest)
     shown = table[~table["source"].isin(list(hidden))].sort_values("source")
@@ -73,7 +74,7 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
         )
     total, aside = table["logit"].sum(), table.loc[table["source"].isin(list(hidden)), "logit"].sum()
     note = f" Hidden sources give {aside:+.2f} of it." if len(hidden) else ""
-    st.caption(f"All {len(table)} sources together give the {what}: {total:+.2f}.{note}")
+    st.caption(f"All {len(table)} sources together give the {what}: {total:+.2f}.{note} {capped}")
     if writers and found is not None:
         _writers(found, what, dark)
     return table

@@ -9,8 +9,8 @@ from infoflow.analyses.perform import Performed
 from infoflow.pictures.generation import LEAST
 from infoflow.tables import generation as tables
 from infoflow.tables.attention import Level
+from infoflow.text.characters import printable
 from infoflow.text.conversations import Form
-from infoflow.text.tokens import printable
 from infoflow.ui import blocks
 from infoflow.ui.controls import choice, hide_first, layer_and_head
 

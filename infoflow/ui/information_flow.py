@@ -203,8 +203,6 @@ def badge(run: Performed[Flow]) -> None:
         if flow.provenance.weights:
             st.badge(flow.provenance.weights, color="gray", help=WEIGHTS)
         st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
-    if found.verdict == "unsupported":
-        st.warning(plain(f"Do not rely on what is shown for this model. {found.reason}"), icon=":material/error:")
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ def clicked(selection: Any) -> Clicked:
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
     """Four numbers under the picture: worst error, logits, cancellation, and what is hidden or the first token's share."""
     trust = tables.trust(flow, hidden)
-    bad, high = trust.max_error > WARN_ERROR, trust.max_cancellation > HIGH_CANCELLATION
+    bad, high = not trust.max_error <= WARN_ERROR, not trust.max_cancellation <= HIGH_CANCELLATION  # also where it is no number
     kappa = f"median {trust.median_cancellation:.2f}, largest {trust.max_cancellation:.2f}"
     names = ", ".join(flow.source_labels[i] for i in hidden) or flow.source_labels[0]
     items = (

@@ -12,6 +12,7 @@ import streamlit as st
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
+from infoflow.analyses.selftest import Verdict
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge, without_frames
 from infoflow.pictures.picture import short
 from infoflow.ui import asking, blocks, cache, jobs
@@ -96,6 +97,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
         try:
             found = _performed(request, key, page, cancel, keep=request, title=title)
             st.session_state[shown] = request
+            _tell_refused(found)
             return request, found
         except Cancelled:  # from elsewhere: the Models page lists what runs
             cancel()
@@ -109,8 +111,16 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
         return None
     st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
     with blocks.reporting_errors():
-        return last, _performed(last, key, "last", cancel)
+        kept = _performed(last, key, "last", cancel)
+        _tell_refused(kept)
+        return last, kept
     return None
+
+
+def _tell_refused(found: Performed[Any]) -> None:
+    """What the self-test said of a model that it refused."""
+    if found.verdict.verdict == Verdict.UNSUPPORTED:
+        st.warning(blocks.plain(f"Do not rely on what is shown for this model. {found.verdict.reason}"), icon=":material/error:")
 
 
 def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:

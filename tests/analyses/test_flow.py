@@ -34,7 +34,7 @@ def test_parts_sum_to_the_residual_at_every_layer_stage_and_position(flow: Flow)
 
 
 def test_summed_parts_give_the_models_logits(flow: Flow, family: infoflow.Model) -> None:
-    """The unembedding's logits: the model's own before a soft cap (Gemma 2) or a multiplier (Granite, Cohere)."""
+    """The model's own, with a multiplier (Granite, Cohere); the unembedding's where there is a soft cap (Gemma 2)."""
     unembedded: list[torch.Tensor] = []
     hook = family._hf.lm_head.register_forward_hook(lambda m, args, out: unembedded.append(out[0, -1]))
     with torch.no_grad():
@@ -45,8 +45,12 @@ def test_summed_parts_give_the_models_logits(flow: Flow, family: infoflow.Model)
     assert flow.top_agrees
     assert [t.id for t in flow.top] == logits.topk(8).indices.tolist() == answer.topk(8).indices.tolist()
     for column, target in enumerate(flow.targets):
-        assert target.logit == pytest.approx(float(logits[target.id]), rel=1e-5, abs=1e-5)
-        assert float(flow.source_logits[:, column].sum()) == pytest.approx(float(logits[target.id]), rel=1e-4, abs=1e-4)
+        own = float(answer[target.id])
+        assert target.logit == pytest.approx(own, rel=1e-5, abs=1e-5)
+        capped = family._hf.config.model_type == "gemma2"
+        summed = float(logits[target.id]) if capped else own
+        assert target.before_cap == (pytest.approx(summed, rel=1e-5, abs=1e-5) if capped else None)
+        assert float(flow.source_logits[:, column].sum()) == pytest.approx(summed, rel=1e-4, abs=1e-4)
     assert flow.top[0].probability == pytest.approx(float(torch.softmax(answer, -1).max()), rel=1e-5)
 
 
@@ -99,7 +103,11 @@ def test_parts_are_those_of_the_network_run_with_everything_frozen(family: infof
     size = torch.tensor(flow.residual_norm() ** 2)[:, :, None, None]
     assert ((torch.tensor(flow.gram[:, 1]) - expected).abs() / size).max() < 1e-4
     ids = [t.id for t in flow.targets]
-    np.testing.assert_allclose(flow.source_logits, torch.stack(of_logits)[:, ids].numpy(), atol=2e-4 * float(logits.abs().max()))
+    scale = {"cohere": "logit_scale", "granite": "logits_scaling"}.get(family._hf.config.model_type, "")
+    scale = getattr(family._hf.config, scale, 1.0) ** (-1 if scale == "logits_scaling" else 1)
+    np.testing.assert_allclose(
+        flow.source_logits, (scale * torch.stack(of_logits))[:, ids].numpy(), atol=2e-4 * float(logits.abs().max())
+    )
 
 
 @pytest.mark.parametrize("metric", sorted(metrics.METRICS))

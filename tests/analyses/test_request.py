@@ -37,7 +37,7 @@ REQUESTS: list[Request[Any]] = [
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
-    GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2),
+    GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
 ]
 FUNCTIONS = {
@@ -64,7 +64,7 @@ OTHER: dict[str, Any] = {
     "model": ModelSpec(name="other"), "prompt": "else", "sources": "sentences", "targets": (1,), "top_k": 4, "target": 9,
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
-    "top_p": 0.5, "form": Form.PLAIN, "one_word": True,
+    "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
 }  # fmt: skip
 
 
@@ -96,9 +96,9 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
     if isinstance(request_, CalibrationRequest):
         held -= {"prompt", "interventions"}
     if isinstance(request_, GenerationRequest):
-        held = held - {"form"} | {"chat"}
+        held = held - {"form", "written"} | {"chat"}
     if isinstance(request_, CorrectionRequest):
-        held = held - {"prompt"} | {"question", "correction"}
+        held = held - {"prompt", "written"} | {"question", "correction"}
     assert taken == held
 
 

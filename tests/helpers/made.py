@@ -18,6 +18,7 @@ from infoflow.studies.corrections import Answer, Change
 from infoflow.text.conversations import Form
 from infoflow.text.rows import rows_of
 from infoflow.text.tokens import Token, label
+from infoflow.text.vocabulary import AFTER, AROUND
 
 SPEC = ModelSpec(name="by-hand", revision="r1")
 PROMPT = "a bb c"
@@ -74,6 +75,7 @@ def attention(pattern: np.ndarray, **more: Any) -> Attention:
         "pattern": pattern.astype(np.float32),
         "value_norm": lengths.copy(),
         "write_norm": 10 * lengths,
+        "write_scale": np.ones((n_layers, n), np.float32),
         "scores": heads.score(pattern, range(n)),
         "provenance": _of(AttentionRequest(model=SPEC, prompt=PROMPT)),
     }
@@ -99,6 +101,8 @@ def generation(weights: list[list[float]] | np.ndarray, n_prompt: int, **more: A
         "by_source": values,
         "bias": np.zeros(steps, np.float32),
         "total": values.sum(1),
+        "logit": values.sum(1),
+        "softcap": 0.0,
         "token_ids": likely,
         "logits": np.tile(np.array([3.0, 1.0], np.float32), (steps, 1)),
         "probs": np.tile(np.array([0.7, 0.1], np.float32), (steps, 1)),
@@ -178,6 +182,8 @@ def attribution(by_source: list[float], bias: float = 0.0, **more: Any) -> Attri
         "embedding": 0.5,
         "direct_bias": 0.25,
         "total": total,
+        "model_total": total,
+        "softcap": 0.0,
         "direct": "folded",
         "direct_total": total,
         "centred": False,
@@ -219,6 +225,7 @@ def answer(text: str = "b", **more: Any) -> Answer:
         "turns": (("user", "q"),),
         "text": text,
         "form": Form.PLAIN,
+        "turn_of": (AROUND, 0, AFTER),
         "generation": generation([[0.5, 0.3, 0.2]], 3),
         "lens": lens([[5, 5, 5], [5, 5, 2], [5, 5, 1]], mids=False, targets=(1,)),
     }

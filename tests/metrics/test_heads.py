@@ -21,45 +21,61 @@ PREVIOUS = pattern([[1], [1], [0, 1], [0, 0, 1], [0, 0, 0, 1]])
 def test_a_previous_token_head() -> None:
     found = heads.score(PREVIOUS, [5, 6, 7, 8, 9])
     assert found.scores[0, 0, 0] == 1.0 and np.isnan(found.scores[1:]).all()
-    assert found.eligible == (4, 0, 0) and found.labels()[0, 0] == "previous token"
+    assert found.eligible == (3, 0, 0) and found.labels()[0, 0] == "previous token"  # position 1 could look at the sink alone
 
 
 def test_a_duplicate_token_head_and_an_induction_head_on_the_same_tokens() -> None:
-    ids = [5, 6, 7, 5, 6]  # 5 at 3 was at 0, 6 at 4 was at 1
-    duplicate = heads.score(pattern([[1], [1], [1], [0.9, 0.1], [0.2, 0.7, 0.1]]), ids)
-    assert duplicate.scores[1, 0, 0] == pytest.approx(0.8) and duplicate.scores[2, 0, 0] == pytest.approx(0.1)
-    assert duplicate.labels()[0, 0] == "duplicate token" and duplicate.eligible == (4, 2, 2)
-    induction = heads.score(pattern([[1], [1], [1], [0.1, 0.9], [0.3, 0, 0.7]]), ids)
+    ids = [1, 5, 6, 7, 8, 5, 6, 7]  # after a mark: 5 at 5 was at 1, 6 at 6 at 2, 7 at 7 at 3
+    one = [[1], [1], [1], [1], [1]]
+    duplicate = heads.score(pattern([*one, [0, 0.9, 0.1], [0.2, 0, 0.7, 0.1], [0.2, 0, 0, 0.8]]), ids)
+    assert duplicate.scores[1, 0, 0] == pytest.approx(0.8) and duplicate.scores[2, 0, 0] == pytest.approx(0.2 / 3)
+    assert duplicate.labels()[0, 0] == "duplicate token" and duplicate.eligible == (6, 3, 3)
+    induction = heads.score(pattern([*one, [0.1, 0, 0.9], [0.3, 0, 0, 0.7], [0, 0, 0, 0, 0.8, 0, 0.2]]), ids)
     assert induction.scores[2, 0, 0] == pytest.approx(0.8) and induction.labels()[0, 0] == "induction"
-    assert induction.scores[0, 0, 0] == pytest.approx((1 + 0 + 0 + 0) / 4)
+    assert induction.scores[0, 0, 0] == pytest.approx(0.2 / 6)
 
 
 def test_the_largest_over_earlier_occurrences_counts() -> None:
-    ids = [5, 6, 5, 7, 5]  # the last 5 was at 0 and at 2
-    found = heads.score(pattern([[1], [1], [1], [1], [0.1, 0.2, 0.3, 0.4]]), ids)
-    assert found.scores[1, 0, 0] == pytest.approx((1.0 + 0.3) / 2)
-    assert found.scores[2, 0, 0] == pytest.approx((0.0 + 0.4) / 2)  # position 2: after 0 comes 1; position 4: 1 or 3
+    ids = [1, 5, 6, 5, 7, 8, 5]  # the last 5 was at 1 and at 3
+    found = heads.score(pattern([[1], [1], [1], [0, 0.6], [1], [1], [0.1, 0.2, 0.15, 0.3, 0.25]]), ids)
+    assert found.scores[1, 0, 0] == pytest.approx((0.6 + 0.3) / 2)
+    # position 3 would look at 2, which is the token before it as well; position 6 at 2 or 4
+    assert found.scores[2, 0, 0] == pytest.approx(0.25) and found.eligible == (4, 2, 1)
 
 
-def test_a_token_said_twice_running_may_look_at_itself() -> None:
-    found = heads.score(pattern([[1], [0.25, 0.75]]), [5, 5])
-    assert found.scores[:, 0, 0].tolist() == pytest.approx([0.25, 0.25, 0.75])
+def test_what_fits_two_kinds_and_what_is_no_search_is_no_evidence() -> None:
+    own = np.zeros((1, 1, 4, 4))
+    own[0, 0, np.arange(4), np.arange(4)] = 1
+    laughing = heads.score(own, [1, 5, 5, 5])  # ha ha ha, each on itself
+    assert laughing.labels()[0, 0] == heads.UNKNOWN and max(laughing.eligible) < heads.NEEDED
+    assert heads.score(own[..., :2, :2], [1, 5]).eligible == (0, 0, 0)  # two tokens make no previous token head
+    sink = pattern([[1]] * 8)
+    assert heads.score(sink, [5, 6, 7, 5, 8, 5, 9, 5]).labels()[0, 0] == "diffuse"  # on the first token, which is the same
+    many = heads.score(pattern([[1], *([[0] * i + [1] for i in range(7)])]), [1, *[5] * 7])
+    assert many.labels()[0, 0] != "previous token" and many.eligible[0] == 0  # the token before is the same one
+
+
+def test_evidence_by_hand() -> None:
+    previous, duplicate, induction = heads.evidence([1, 5, 6, 7, 5, 6])
+    assert previous == [[], [], [1], [2], [3], [4]]
+    assert duplicate == [[], [], [], [], [1], [2]]
+    assert induction == [[], [], [], [], [2], [3]]
 
 
 def test_nothing_above_the_threshold_is_diffuse_and_the_threshold_can_be_moved() -> None:
-    even = pattern([[1], [0.5, 0.5], [1 / 3] * 3, [0.25] * 4])
-    found = heads.score(even, [5, 6, 7, 8])
-    assert found.scores[0, 0, 0] == pytest.approx((0.5 + 1 / 3 + 0.25) / 3)
-    assert found.labels(0.4)[0, 0] == "diffuse" and found.labels(0.3)[0, 0] == "previous token"
+    even = pattern([[1], [0.5, 0.5], [1 / 3] * 3, [0.25] * 4, [0.2] * 5])
+    found = heads.score(even, [5, 6, 7, 8, 9])
+    assert found.scores[0, 0, 0] == pytest.approx((1 / 3 + 0.25 + 0.2) / 3)
+    assert found.labels(0.4)[0, 0] == "diffuse" and found.labels(0.25)[0, 0] == "previous token"
 
 
 def test_ties_go_to_the_first_kind_and_one_token_has_no_label() -> None:
-    tie = heads.score(pattern([[1], [1], [0.5, 0.5]]), [5, 6, 5])  # previous 0.75, duplicate 0.5, induction 0.5
-    assert tie.labels(0.5)[0, 0] == "previous token"
-    both = heads.HeadScores(scores=np.full((3, 1, 1), 0.7), eligible=(1, 1, 1), basis="this prompt")
+    both = heads.HeadScores(scores=np.full((3, 1, 1), 0.7), eligible=(3, 3, 3), basis="this prompt")
     assert both.labels()[0, 0] == "previous token"
+    few = heads.HeadScores(scores=np.full((3, 1, 1), 0.7), eligible=(2, 2, 3), basis="this prompt")
+    assert few.labels()[0, 0] == "induction" and np.isnan(few.counted[:2]).all()  # scores of two positions don't count
     alone = heads.score(pattern([[1]]), [5])
-    assert np.isnan(alone.scores).all() and alone.labels()[0, 0] == "diffuse" and alone.eligible == (0, 0, 0)
+    assert np.isnan(alone.scores).all() and alone.labels()[0, 0] == heads.UNKNOWN and alone.eligible == (0, 0, 0)
 
 
 def test_entropy_concentration_and_sink_share_by_hand() -> None:
@@ -95,20 +111,20 @@ def test_every_head_is_measured_by_itself() -> None:
     draw = np.random.default_rng(0)
     some = np.tril(draw.random((2, 3, 5, 5)))
     some /= some.sum(-1, keepdims=True)
-    ids = [5, 6, 5, 6, 7]
+    ids = [5, 6, 7, 6, 8]
     for measure in (heads.entropy, heads.concentration, heads.sink_share):
         found = measure(some)
         for layer, head in np.ndindex(2, 3):
             assert found[layer, head] == pytest.approx(measure(some[layer : layer + 1, head : head + 1])[0, 0])
     scores, alone = heads.score(some, ids).scores, heads.score(some[1:, 2:], ids).scores
-    assert scores.shape == (3, 2, 3) and scores[:, 1, 2] == pytest.approx(alone[:, 0, 0])
-    assert scores[0, 1, 2] == pytest.approx(np.mean([some[1, 2, i, i - 1] for i in range(1, 5)]))
+    assert scores.shape == (3, 2, 3) and scores[:, 1, 2] == pytest.approx(alone[:, 0, 0], nan_ok=True)
+    assert scores[0, 1, 2] == pytest.approx(np.mean([some[1, 2, i, i - 1] for i in (2, 3, 4)]))
     assert heads.sink_share(pattern([[1], [0.25, 0.75]]))[0, 0] == pytest.approx(0.25)
     assert heads.sink_share(np.ones((2, 3, 1, 1))).tolist() == [[1, 1, 1]] * 2
 
 
 def test_a_threshold_is_passed_by_what_is_above_it() -> None:
-    level = heads.HeadScores(scores=np.array([0.4, 0.3, 0.2]).reshape(3, 1, 1), eligible=(1, 1, 1), basis="this prompt")
+    level = heads.HeadScores(scores=np.array([0.4, 0.3, 0.2]).reshape(3, 1, 1), eligible=(3, 3, 3), basis="this prompt")
     assert level.labels()[0, 0] == "diffuse" and level.labels(0.39)[0, 0] == "previous token"
 
 

@@ -48,12 +48,12 @@ def test_without_the_correction_the_old_answer_is_back(demo: "infoflow.Model", p
 def test_each_token_belongs_to_its_turn(demo: "infoflow.Model", paris: "infoflow.Correction") -> None:
     (change,) = paris.changes
     pieces = change.after.generation.pieces[: change.after.generation.n_prompt]
-    texts = ["".join(t.text or t.name for t, p in zip(pieces, change.part_of, strict=True) if p == n) for n in range(5)]
+    texts = ["".join(t.text or t.name for t, p in zip(pieces, change.part_of, strict=True) if p == n) for n in range(6)]
     assert texts == [
-        "<|begin_of_text|>", f"<|user|> {QUESTION}<|end|>", "<|assistant|> Paris<|end|>", f"<|user|> {WRONG}<|end|>",
-        "<|assistant|>",
+        "<|begin_of_text|>", "<|user|><|end|><|assistant|><|end|><|user|>", f" {QUESTION}", " Paris", f" {WRONG}",
+        "<|end|><|assistant|>",
     ]  # fmt: skip
-    assert len(change.parts) == 5
+    assert len(change.parts) == 6
 
 
 def test_a_template_that_writes_earlier_turns_anew_still_sums(demo: "infoflow.Model") -> None:
@@ -65,10 +65,20 @@ def test_a_template_that_writes_earlier_turns_anew_still_sums(demo: "infoflow.Mo
     ids = model.chat(turns)
     gen = infoflow.generate(model, ids, 2)
     fake = corrections.Answer(
-        turns=turns, text="x", generation=gen, lens=infoflow.logit_lens(model, ids, targets=[5]), form=Form.CHAT
+        turns=turns, text="x", generation=gen, lens=infoflow.logit_lens(model, ids, targets=[5]), form=Form.CHAT,
+        turn_of=model.conversation(turns, Form.CHAT).turn_of,
+    )  # fmt: skip
+    names, part_of = corrections.parts_of(fake)
+    written = "".join(t.text for t in model.encode(ids))
+    assert written == "ab\nc\nLAST d\n" and names == (
+        "start",
+        "template",
+        "question: ab",
+        "answer 1: c",
+        "correction 1: d",
+        "answer cue",
     )
-    names, part_of = corrections.parts_of(model, fake)
-    assert len(part_of) == len(ids) and part_of == sorted(part_of) and max(part_of) < len(names)
+    assert part_of == [2, 2, 1, 3, 1, *[1] * 5, 4, 5]
 
 
 def test_the_flip_by_hand(paris: "infoflow.Correction") -> None:
@@ -175,13 +185,23 @@ def test_an_answer_is_its_first_word_or_its_first_line(
 
 def test_parts_of_a_conversation_are_named_in_order(demo: "infoflow.Model") -> None:
     turns = (("user", "a "), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e"))
-    ids = corrections.written_out(demo, turns, Form.PLAIN)
+    written = demo.conversation(turns, Form.PLAIN)
+    ids = written.ids
     gen = replace(made.generation([[1.0]], 1), pieces=demo.encode((*ids, 5)), n_prompt=len(ids))
-    names, part_of = corrections.parts_of(demo, made.answer(turns=turns, generation=gen))
-    assert names == ("start", "question: a", "answer 1: b", "correction 1: c", "answer 2: d", "correction 2: e", "answer cue")
-    assert part_of[0] == 0 and part_of == sorted(part_of) and set(part_of) == set(range(7))
+    names, part_of = corrections.parts_of(made.answer(turns=turns, generation=gen, turn_of=written.turn_of))
+    assert names == (
+        "start",
+        "template",
+        "question: a",
+        "answer 1: b",
+        "correction 1: c",
+        "answer 2: d",
+        "correction 2: e",
+        "answer cue",
+    )
+    assert part_of[0] == 0 and set(part_of) == set(range(8))
     whole = [t.text for t in gen.pieces[: len(ids)]]
-    for number, letter in enumerate("abcde", 1):
+    for number, letter in enumerate("abcde", 2):
         assert letter in "".join(t for t, p in zip(whole, part_of, strict=True) if p == number)
 
 

@@ -65,7 +65,7 @@ def test_heads_in_numbers() -> None:
 
 def scores() -> heads.HeadScores:
     numbers = np.array([[[0.9, 0.1], [0.2, 0.3]], [[0.5, 0.6], [np.nan, 0.1]], [[0.1, 0.2], [0.1, 0.45]]])
-    return heads.HeadScores(scores=numbers, eligible=(2, 5, 0), basis="this prompt")
+    return heads.HeadScores(scores=numbers, eligible=(3, 5, 3), basis="this prompt")
 
 
 def test_the_map_of_all_heads_names_their_kind() -> None:
@@ -86,13 +86,22 @@ def test_heads_whose_scores_are_not_known_have_no_number() -> None:
 def test_one_head_in_words() -> None:
     rows = dict(tables.inspector(made.attention(PATTERN), 0, 1, scores(), 0.5).itertuples(index=False))
     assert rows == {
-        "kind": "duplicate token", "previous token": "0.10 (mean of 2)", "duplicate token": "0.60 (mean of 5)",
-        "induction": "no token occurs twice", "entropy": rows["entropy"], "concentration": "0.53", "value norm": "1.30",
+        "kind": "duplicate token", "previous token": "0.10 (mean of 3 positions)",
+        "duplicate token": "0.60 (mean of 5 positions)", "induction": "0.20 (mean of 3 positions)",
+        "entropy": rows["entropy"], "concentration": "0.53", "value norm": "1.30",
         "sink share": "0.15",
     }  # fmt: skip
     none = heads.HeadScores(scores=np.full((3, 2, 2), np.nan), eligible=(0, 0, 0), basis="this prompt")
     alone = dict(tables.inspector(made.attention(PATTERN), 1, 0, none, 0.5).itertuples(index=False))
-    assert alone["previous token"] == "–" and alone["kind"] == "diffuse"
+    assert alone["previous token"] == "no position tells" and alone["kind"] == "too few positions"
+    few = heads.HeadScores(scores=scores().scores, eligible=(3, 1, 0), basis="this prompt")
+    assert tables.head_map(made.attention(PATTERN), "kind", few, 0.1)["value"].tolist() == [0.9, 0.1, 0.2, 0.3]
+    of_few = dict(tables.inspector(made.attention(PATTERN), 0, 1, few, 0.5).itertuples(index=False))
+    assert of_few["duplicate token"] == "0.60 (mean of 1 position, too few to tell)"
+    assert tables.evidence(few).startswith(
+        "Positions that can tell: 3 for previous token, 1 for duplicate token, 0 for induction. Fewer"
+    )
+    assert "Fewer" not in tables.evidence(scores())
 
 
 def test_the_largest_pairs_are_named_from_source_to_destination() -> None:

@@ -24,17 +24,43 @@ def tokens(*texts: str) -> list[Token]:
         (Token(0, " "), "␣"),
         (Token(0, "  "), "␣␣"),
         (Token(0, ""), "⟨empty⟩"),
-        (Token(0, "", name="<|begin_of_text|>"), "⟨bos⟩"),
-        (Token(0, "", name="<s>"), "⟨bos⟩"),
+        (Token(0, "", name="<|begin_of_text|>", role="bos"), "⟨bos⟩"),
+        (Token(0, "", name="<|begin_of_text|>"), "⟨begin of text⟩"),
+        (Token(0, "", name="</s>", role="bos"), "⟨bos⟩"),
+        (Token(0, "", name="</s>"), "⟨/s⟩"),
+        (Token(0, "", name="[INST]"), "⟨INST⟩"),
+        (Token(0, "", name="[/INST]"), "⟨/INST⟩"),
+        (Token(0, "", name="<｜end▁of▁sentence｜>"), "⟨end of sentence⟩"),
+        (Token(0, "", name="<id 300>"), "⟨id 300⟩"),
+        (Token(0, "", name="<>"), "⟨<>⟩"),
         (Token(0, "", name="<|user|>"), "⟨user⟩"),
         (Token(0, "😀", part=2), "😀₂"),
         (Token(0, "日本"), "日本"),
         (Token(0, "a" * 30), "a" * 15 + "…"),
-        (Token(0, "\x00"), "·"),
-        (Token(0, " \x0e"), "·"),
-        (Token(0, "\ufffd"), "⟨byte⟩"),
-        (Token(0, "\ufffd", part=3), "⟨byte⟩₃"),
-        (Token(0, "\ufffd\ufffd\ufffd", part=1), "⟨byte⟩₁"),
+        (Token(0, "\x00"), "␀"),
+        (Token(0, " \x0e"), "␎"),
+        (Token(0, "\ufffd"), "\ufffd"),
+        (Token(0, "\ufffd", part=3), "\ufffd₃"),
+        (Token(0, "\ufffd", raw=b"\xe4"), "⟨E4⟩"),
+        (Token(0, "", raw=b"\xe4\xb8"), "⟨E4 B8⟩"),
+        (Token(0, " a\ufffd", raw=b" a\xe4"), "a⟨E4⟩"),
+        (Token(0, " " * 40), "␣×40"),
+        (Token(0, "\n" * 5 + "  "), "⏎×5␣␣"),
+        (Token(0, "    x"), "␣×4x"),
+        (Token(0, "x "), "x␣"),
+        (Token(0, "\xa0"), "⍽"),
+        (Token(0, "a\xa0b"), "a⍽b"),
+        (Token(0, "\u2003"), "⟨U+2003⟩"),
+        (Token(0, "\u200b"), "⟨ZWSP⟩"),
+        (Token(0, "\u200d"), "⟨ZWJ⟩"),
+        (Token(0, "\ufeffa"), "⟨BOM⟩a"),
+        (Token(0, "\u202ea"), "⟨RLO⟩a"),
+        (Token(0, "\ufe0f"), "⟨VS16⟩"),
+        (Token(0, "\u0301"), "◌\u0301"),
+        (Token(0, "e\u0301"), "e\u0301"),
+        (Token(0, "👨\u200d👩\u200d👧"), "👨\u200d👩\u200d👧"),
+        (Token(0, "\u0645\u06cc\u200c\u062e"), "\u0645\u06cc\u200c\u062e"),
+        (Token(0, "👨\u200d👩\u200d👧" * 17), "👨\u200d👩\u200d👧" * 15 + "…"),
         (Token(0, "<b>"), "<b>"),
     ],
 )
@@ -79,12 +105,14 @@ def test_pieces_of_one_character_stay_together() -> None:
 def test_bytes_that_are_no_text_are_shown_and_not_lost() -> None:
     model = tiny.model()
     broken = [t.id for t in model.encode("😀")][:3]  # the mark before a text, and two of the character's four bytes
-    assert groups_of("tokens", model.encode(broken)) == ("⟨bos⟩", "⟨byte⟩₁", "⟨byte⟩₂")
+    assert groups_of("tokens", model.encode(broken)) == ("⟨bos⟩", "⟨F0⟩", "⟨9F⟩")
 
 
 def test_labels_of_groups_are_unique_and_name_the_word() -> None:
     assert groups_of("words", tokens("the", " c", "at", " the")) == ("the", "cat", "cat", "the·2")
     assert unique(["a", "a", "b"]) == ("a", "a·2", "b")
+    assert unique(["a", "a", "a·2", "a·2", "a"]) == ("a", "a·3", "a·2", "a·2·2", "a·4")  # a made-up name is nobody's own
+    assert unique(["bias", "b", "bias"], ["bias"]) == ("bias·2", "b", "bias·3")
 
 
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=12))
@@ -110,7 +138,7 @@ def test_custom_groups_need_one_name_for_each_token() -> None:
 
 
 def test_sentences_and_equal_spans() -> None:
-    pieces = [Token(0, "", name="<s>"), *tokens("The", " cat", " sat", ".", " It", " slept", "!\n", "Yes")]
+    pieces = [Token(0, "", name="<s>", role="bos"), *tokens("The", " cat", " sat", ".", " It", " slept", "!\n", "Yes")]
     assert groups_of("sentences", pieces) == ("⟨bos⟩", *["The cat sat."] * 4, *["It slept!⏎"] * 3, "Yes")
     spans = groups_of("4 spans", pieces)
     assert [spans.index(name) for name in spans] == [0, 1, 1, 1, 4, 4, 4, 7, 7]
@@ -153,8 +181,9 @@ def test_clean_labels_of_tokens() -> None:
         Token(0, "", name="<|begin_of_text|>"),
         Token(1, " Paris"),
         Token(2, "😀", part=2),
-        Token(3, "\ufffd", part=1),
+        Token(3, "\ufffd", raw=b"\xe4"),
         Token(4, "\t"),
     ]
-    assert [clean(t) for t in found] == ["[BOS]", "Paris", "😀₂", "⟨byte⟩₁", "[EMPTY]"]
-    assert clean(Token(0, "", name="</s>")) == "[EOS]" and clean(Token(0, "a\x00b")) == "a·b"
+    assert [clean(t) for t in found] == ["[BOS]", "Paris", "😀₂", "⟨E4⟩", "[EMPTY]"]
+    assert clean(Token(0, "", name="</s>")) == "[EOS]" and clean(Token(0, "a\x00b")) == "a␀b"
+    assert clean(Token(0, "", name="</s>", role="bos")) == "[BOS]"

@@ -121,14 +121,14 @@ def test_a_norm_is_read_off_probes() -> None:
         for module, of, centred in ((layer, pairs, True), (rms, plain, False)):
             seen = Seen(module, module(x))
             seen.input = x  # type: ignore[attr-defined]
-            norm = frozen._norm_of(SimpleNamespace(get={"n": seen}.__getitem__), "n", of)
+            norm = frozen.norm_of(SimpleNamespace(get={"n": seen}.__getitem__), "n", of)
             assert norm is not None and norm["centred"] == centred
             torch.testing.assert_close(norm["gain"], module.weight, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(frozen.normed(x[0], norm, slice(None), of), module(x)[0], rtol=1e-4, atol=1e-4)
             twice = frozen.normed(2 * x[0], norm, slice(None), of)  # linear now: the scale stays
             bias = norm["bias"] if centred else 0.0
             torch.testing.assert_close(twice - bias, 2 * (module(x)[0] - bias), rtol=1e-4, atol=1e-4)
-    assert frozen._norm_of(None, None, pairs) is None and frozen._norm_of(None, "", pairs) is None
+    assert frozen.norm_of(None, None, pairs) is None and frozen.norm_of(None, "", pairs) is None
 
 
 def test_values_are_found_in_what_a_projection_gives() -> None:
@@ -159,18 +159,37 @@ def test_the_parts_agree_where_they_put_the_same_first_and_the_same_eight_on_top
     parts = torch.stack([logits / 2, logits / 2])
     for token, more in change.items():
         parts[0, token] += more
-    found = traced_flow._final(parts, logits, 2 * logits, [3, 11], top_k)
+    found = traced_flow._final(parts, logits, logits, [3, 11], top_k, PLAIN)
     assert found["top_agrees"] is agrees
     assert [i for i, *_ in found["top"]] == list(range(top_k)) and [i for i, *_ in found["targets"]][:2] == [3, 11]
     assert len(found["targets"]) == len({3, 11, *range(top_k)}) and found["source_logits"].shape == (2, len(found["targets"]))
-    p = torch.softmax(2 * logits, -1)
-    assert found["top"][0] == (0, pytest.approx(float(p[0])), 12.0)
+    p = torch.softmax(logits, -1)
+    assert found["top"][0] == (0, pytest.approx(float(p[0])), 12.0, 12.0)
     assert found["logit_error"] == pytest.approx(max(map(abs, change.values()), default=0.0) / 12, abs=1e-6)
+
+
+PLAIN = SimpleNamespace(softcap=0.0)
+
+
+def test_a_capped_logit_is_told_before_and_after_the_cap() -> None:
+    logits = torch.tensor([50.0, 20.0, 3.0])
+    answer = 30 * torch.tanh(logits / 30)
+    found = traced_flow._final(logits[None] / 1, logits, answer, [2], 2, SimpleNamespace(softcap=30.0))
+    assert found["top"][0] == (0, pytest.approx(float(torch.softmax(answer, -1)[0])), pytest.approx(float(answer[0])), 50.0)
+    assert found["source_logits"][0].tolist() == [3.0, 50.0, 20.0] and found["logit_error"] < 1e-6
+    wrong = traced_flow._final(logits[None], logits, answer, [], 2, PLAIN)
+    assert wrong["logit_error"] > 0.5 and wrong["top_agrees"]
+
+
+def test_numbers_that_are_none_agree_with_nothing() -> None:
+    logits = torch.tensor([float("nan"), 2.0, 1.0])
+    found = traced_flow._final(logits[None], logits, logits, [], 2, PLAIN)
+    assert found["top_agrees"] is False and found["logit_error"] != found["logit_error"]
 
 
 def test_a_vocabulary_of_fewer_than_eight_is_all_on_top() -> None:
     logits = torch.tensor([3.0, 2.0, 1.0])
-    found = traced_flow._final(logits[None], logits, logits, [], 8)
+    found = traced_flow._final(logits[None], logits, logits, [], 8, PLAIN)
     assert found["top_agrees"] and [i for i, *_ in found["top"]] == [0, 1, 2]
 
 
