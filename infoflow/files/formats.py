@@ -64,7 +64,9 @@ def check_place(path: str | Path) -> None:
     check_ending(path)
     folder = Path(path).expanduser().parent
     if not folder.is_dir():
-        raise InfoflowError(f"'{path}' can't be written: there is no folder '{folder}'. Make it, or choose another place with --out.")
+        raise InfoflowError(
+            f"'{path}' can't be written: there is no folder '{folder}'. Make it, or choose another place with --out."
+        )
     if Path(path).expanduser().is_dir():
         raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
     if not os.access(folder, os.W_OK):

@@ -62,12 +62,12 @@ def options(max_new_tokens: int, pad: int, ends: set[int], anew: bool = False) -
     them is said to do nothing. `anew` reads the whole text at each step."""
     return {
         "max_new_tokens": max_new_tokens, "do_sample": False, "num_beams": 1, "num_return_sequences": 1,
-        "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
-        "bad_words_ids": None, "sequence_bias": None,
+        "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+        "encoder_no_repeat_ngram_size": 0, "bad_words_ids": None, "sequence_bias": None,
         "suppress_tokens": None, "begin_suppress_tokens": None, "forced_bos_token_id": None, "forced_eos_token_id": None,
         "min_length": 0, "min_new_tokens": None, "max_length": None, "exponential_decay_length_penalty": None, "max_time": None,
-        "stop_strings": None, "guidance_scale": None, "renormalize_logits": False, "remove_invalid_values": False,
-        "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "min_p": None,
+        "stop_strings": None, "guidance_scale": None, "watermarking_config": None, "renormalize_logits": False,
+        "remove_invalid_values": False, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "min_p": None,
         "eos_token_id": sorted(ends) or None, "pad_token_id": pad, "use_cache": not anew,
         "output_scores": False, "return_dict_in_generate": False,
     }  # fmt: skip

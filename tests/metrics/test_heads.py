@@ -118,7 +118,7 @@ def test_every_head_is_measured_by_itself() -> None:
             assert found[layer, head] == pytest.approx(measure(some[layer : layer + 1, head : head + 1])[0, 0])
     scores, alone = heads.score(some, ids).scores, heads.score(some[1:, 2:], ids).scores
     assert scores.shape == (3, 2, 3) and scores[:, 1, 2] == pytest.approx(alone[:, 0, 0], nan_ok=True)
-    assert scores[0, 1, 2] == pytest.approx(np.mean([some[1, 2, i, i - 1] for i in (2, 3, 4)]))
+    assert scores[0, 1, 2] == pytest.approx(np.mean([some[1, 2, i, i - 1] for i in (2, 4)]))
     assert heads.sink_share(pattern([[1], [0.25, 0.75]]))[0, 0] == pytest.approx(0.25)
     assert heads.sink_share(np.ones((2, 3, 1, 1))).tolist() == [[1, 1, 1]] * 2
 
