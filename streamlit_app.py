@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from infoflow.ui import frame
+
 PAGES = [
     st.Page("pages/information_flow.py", title="Information flow", default=True),
     st.Page("pages/attention.py", title="Attention"),
@@ -11,3 +13,4 @@ PAGES = [
     st.Page("pages/models.py", title="Models"),
 ]
 st.navigation(PAGES).run()
+frame.settle()

@@ -20,7 +20,7 @@ asked, how = asking.question(below=ui.writing)
 assert how is not None
 request = GenerationRequest(
     model=asked.model, prompt=asked.prompt, max_new_tokens=how.new_tokens, temperature=how.temperature, top_p=how.top_p,
-    seed=how.seed, form=how.form,
+    seed=how.seed, form=how.form, thinking=how.thinking,
 )  # fmt: skip
 result = results.last_good(NAME, request, asked.key)
 

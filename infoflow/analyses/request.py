@@ -7,7 +7,7 @@ runs. A field that is added to it is in all of them; a result carries its reques
 import json
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -19,6 +19,7 @@ from infoflow.analyses.cost import Estimate
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Intervention
 from infoflow.models.spec import ModelSpec
+from infoflow.text.tokens import as_id
 
 if TYPE_CHECKING:
     import infoflow.models.model  # heavy: a stored run is shown before it loads
@@ -135,9 +136,17 @@ def _below(kind: type[Any]) -> list[type[Request[Any]]]:
     return [found for child in kind.__subclasses__() for found in (child, *_below(child))]
 
 
-def as_prompt(prompt: str | Sequence[int]) -> str | tuple[int, ...]:
-    """A prompt as a request keeps it."""
-    return prompt if isinstance(prompt, str) else tuple(int(i) for i in prompt)
+def as_prompt(prompt: Any) -> str | tuple[int, ...]:
+    """A prompt as a request keeps it: a text, or token ids.
+
+    Raises:
+        BadPrompt: anything else; nothing is rounded, read out of a text, or taken for a number that is none.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, bytes) or not isinstance(prompt, Iterable):
+        raise BadPrompt(f"A prompt is a text or token ids; this is {type(prompt).__name__}.")
+    return tuple(as_id(token, f" at place {place}") for place, token in enumerate(prompt))
 
 
 def as_interventions(given: Sequence[Any]) -> tuple[Intervention, ...]:

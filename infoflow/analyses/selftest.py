@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from infoflow.analyses.flow import Flow, decompose
+from infoflow.analyses.provenance import UNSUPPORTED as REFUSED
+from infoflow.analyses.provenance import judge_with
 from infoflow.errors import InfoflowError
 from infoflow.models import memory
 from infoflow.settings import settings
@@ -24,7 +26,7 @@ class Verdict(StrEnum):
 
     EXACT = "exact"
     APPROXIMATE = "approximate"
-    UNSUPPORTED = "unsupported"
+    UNSUPPORTED = REFUSED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +77,6 @@ def judge(flow: Flow) -> Check:
         return Check(verdict=Verdict.APPROXIMATE, reason=reason, errors=errors)
     reason = f"Every error is below {EXACT:.0e}; the largest is {worst:.1e} ({which})."
     return Check(verdict=Verdict.EXACT, reason=reason, errors=errors)
+
+
+judge_with(check)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from infoflow.charts.drawing import alone, either, layered
 from infoflow.charts.palette import ink, signed_ramp, signs
+from infoflow.text.characters import width as wide
 
 _LINE, _GLYPH = 26, 8.2
 
@@ -35,12 +36,12 @@ def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bo
 def coloured_text(table: pd.DataFrame, value: str = "logit", width: int = 100, dark: bool = False) -> alt.LayerChart:
     """The prompt as running text, each piece on a ground of its value's colour. Columns: text, and `value`.
 
-    Lines break after about `width` characters; a piece is never broken.
+    Lines break after about `width` characters; a piece is never broken. An ideograph, a syllable or an emoji is two wide.
     """
     page = ink(dark)
     placed, column, line = [], 0.0, 0
     for text in table["text"]:
-        size = max(1, len(text)) + 1.0
+        size = max(1, wide(text)) + 1.0
         if column and column + size > width:
             column, line = 0.0, line + 1
         placed.append((column, column + size, line))

@@ -5,6 +5,7 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.analyses.request import Request
 from infoflow.errors import BadPrompt
 
@@ -42,7 +43,7 @@ EXIT_UNSUPPORTED = 3
 
 def code_of(made: "Provenance") -> int:
     """3, with a sentence on standard error, where the self-test refused the model: what was written is not to be relied on."""
-    if made.verdict != "unsupported":
+    if made.verdict != UNSUPPORTED:
         return 0
     print(f"infoflow: do not rely on what was written: the self-test refused {made.model}.", file=sys.stderr)
     return EXIT_UNSUPPORTED

@@ -4,6 +4,7 @@ from infoflow.analyses.logit_lens import Lens
 from infoflow.charts import logit_lens as charts
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import logit_lens as tables
+from infoflow.text.tokens import visible
 
 
 def picture(lens: Lens, dark: bool = False) -> Picture:
@@ -14,7 +15,7 @@ def picture(lens: Lens, dark: bool = False) -> Picture:
 def table(lens: Lens, colour: str = "probability", mids: bool = True, dark: bool = False) -> Picture:
     """Rows of the stream by position."""
     cells = tables.grid(lens, colour, 0, mids)
-    names = [lens.names[t] for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
+    names = [visible(lens.names[t]) for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
     first, last = lens.positions[0], lens.positions[-1]
     part = "" if len(lens.positions) == len(lens.tokens) else f" Positions {first} to {last} of {len(lens.tokens)}."
     whose = f" of {' over '.join(names)}" if names else ""

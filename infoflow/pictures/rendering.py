@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.errors import InfoflowError
 from infoflow.pictures.picture import background, picture_of
 
@@ -66,7 +67,7 @@ def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
 def in_notebook(result: Any) -> dict[str, Any]:
     """What a notebook shows of a result, by MIME type: the chart itself, and a PNG for viewers that draw none."""
     drawn = picture_of(result)
-    refused = getattr(getattr(result, "provenance", None), "verdict", "") == "unsupported"
+    refused = getattr(getattr(result, "provenance", None), "verdict", "") == UNSUPPORTED
     note = f"The self-test refused this model: do not rely on it. {drawn.note}" if refused else drawn.note
     with alt.data_transformers.enable("default", max_rows=None):  # nobody else draws in a notebook's process
         chart = drawn.chart.properties(

@@ -8,11 +8,13 @@ import pandas as pd
 from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.flow import Flow
 from infoflow.text.amounts import before_cap
-from infoflow.text.characters import printable
+from infoflow.text.characters import printable, shortened, spaces, width
 from infoflow.text.tokens import BIAS
 
 LONGEST_PIECE = 24
-"""characters of coloured text that are kept on one line"""
+"""how wide a piece of coloured text may become by joining tokens"""
+LONGEST_SHOWN = 44
+"""characters of a single token"""
 
 
 def logit_parts(flow: Flow, target: int, against: int | None = None) -> pd.DataFrame:
@@ -48,14 +50,15 @@ def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> p
     value = dict(zip(parts["source"], parts["logit"], strict=True))
     pieces: list[tuple[str, int]] = []  # as in the prompt, and of which source
     for p, source in enumerate(flow.source_of.tolist()):
-        special = flow.labels[p].startswith("⟨")
+        special = flow.labels[p].startswith("⟨") or not flow.tokens[p]  # a mark, bytes, a later piece of a character
         text = flow.labels[p] if special else flow.tokens[p]
         before = pieces[-1][0] if p and pieces[-1][1] == source else None
-        long = before is not None and len(before) + len(text) > LONGEST_PIECE  # scripts without spaces
+        long = before is not None and width(before) + width(text) > LONGEST_PIECE  # scripts without spaces
         if before is not None and not special and not long and not (text[:1].isspace() and before.strip()):
             text = pieces.pop()[0] + text
         pieces.append((text, source))
-    rows = [(printable(t).strip() or "␣", 0.0 if s in hidden else float(value[s])) for t, s in pieces]
+    shown = [shortened(printable(t).strip() or spaces(t) or "␣", LONGEST_SHOWN) for t, _ in pieces]
+    rows = [(t, 0.0 if s in hidden else float(value[s])) for t, (_, s) in zip(shown, pieces, strict=True)]
     return pd.DataFrame(rows, columns=["text", "logit"])
 
 

@@ -101,7 +101,7 @@ def shortened(text: str, most: int) -> str:
     return text if len(found) <= most else "".join(found[: most - 1]) + "…"
 
 
-def width(text: str) -> float:
+def width(text: str) -> int:
     """How wide a text is, in letters: ideographs, syllables and emoji take two, marks and joiners none."""
     return sum(_width(char) for char in characters(text)) if not text.isascii() else len(text)
 

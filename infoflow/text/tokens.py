@@ -1,9 +1,11 @@
 """What a token is called on the screen, and how tokens make words and groups."""
 
+import operator
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import regex  # knows scripts, which re does not
 
@@ -39,6 +41,21 @@ class Token:
     """"bos" of the mark that this tokenizer puts before a text"""
     raw: bytes = b""
     """what it stands for, where that is no text: some bytes of a character"""
+
+
+def as_id(given: Any, where: str = "") -> int:
+    """A token's id, of any kind of whole number.
+
+    Raises:
+        BadPrompt: something else.
+    """
+    try:
+        if isinstance(given, bool):
+            raise TypeError
+        return operator.index(given)
+    except (TypeError, ValueError, RuntimeError):
+        said = printable(str(given))[:40]
+        raise BadPrompt(f"Token ids are whole numbers{where and ';'}{where} stands “{said}” ({type(given).__name__}).") from None
 
 
 def visible(text: str) -> str:

@@ -13,7 +13,7 @@ import jinja2.meta
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.text.characters import printable, shortened
 from infoflow.text.conversations import Span, Turn, Written, as_lines, check_turns, in_template
-from infoflow.text.tokens import BEGINNING, Token, label
+from infoflow.text.tokens import BEGINNING, Token, as_id, label
 
 _PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _BYTE_OF = {chr(b): b for b in _PRINTED} | {chr(0x100 + n): b for n, b in enumerate(b for b in range(256) if b not in _PRINTED)}
@@ -87,7 +87,7 @@ class Vocabulary:
             check_text(prompt)
             ids = self._ids(prompt)
         else:
-            ids = [int(i) for i in prompt]
+            ids = [as_id(i) for i in prompt]
         self.check_ids(ids)
         if not ids:
             raise BadPrompt("The prompt has no tokens. Type a few words.")
@@ -211,8 +211,8 @@ class Vocabulary:
             BadPrompt: the text is several tokens, which it names, or there is no such id.
         """
         if not isinstance(token, str):
-            self.check_ids([int(token)])
-            return int(token)
+            self.check_ids([as_id(token)])
+            return as_id(token)
         text = token
         check_text(text)
         ids = self._ids(text, add_special_tokens=False)

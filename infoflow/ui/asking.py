@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeVar
+from urllib.parse import quote_plus
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
@@ -13,11 +14,13 @@ from infoflow.models.catalog import MODELS
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.examples import PRESETS, Preset
-from infoflow.ui import cache
+from infoflow.ui import blocks, cache, frame
 from infoflow.ui.controls import choice
 
 T = TypeVar("T")
 MAX_CHARACTERS = 20_000
+IN_A_LINK = 8_000
+"""bytes of a prompt, as an address spells it: servers and proxies refuse addresses that are much longer"""
 
 
 class Where(StrEnum):
@@ -30,6 +33,8 @@ class Where(StrEnum):
 DTYPES = ("float32", "bfloat16", "float16")
 
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
+TOO_LONG = """:material/link_off: This prompt is too long for a link: it is kept in this session, and not in the address."""
+TOO_LONG_HELP = """A reload of the page, or somebody whom you send its address, gets another prompt. Keep the text itself."""
 MODEL = """The bundled model, a Hugging Face name (with @branch or @commit for a revision), or a local folder: type it and press
 Enter."""
 WHERE_HELP = """**here**: on the machine that serves this page. **on NDIF**: on the hosted service of the National Deep Inference
@@ -66,6 +71,11 @@ class Asked:
     key: str = field(default="", repr=False, compare=False)
 
 
+def fits_in_a_link(prompt: str) -> bool:
+    """Whether a prompt can be part of an address."""
+    return len(quote_plus(prompt, errors="replace")) <= IN_A_LINK
+
+
 def preset_of(prompt: str) -> Preset | None:
     """The example that a prompt is."""
     return next((p for p in PRESETS if p.prompt == prompt.strip()), None)
@@ -93,11 +103,12 @@ def question(beside: Callable[[], T] | None = None, below: Callable[[], T] | Non
         titles = [p.title for p in PRESETS]
         st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
         more = None
+        fits = fits_in_a_link(str(st.session_state["prompt"]))
         with st.form("ask", border=False):
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 prompt = st.text_area(
-                    "Prompt", key="prompt", height=68, max_chars=MAX_CHARACTERS, bind="query-params",
-                    placeholder="Type a prompt …", help=PROMPT, width="stretch",
+                    "Prompt", key="prompt", height=68, max_chars=MAX_CHARACTERS, bind="query-params" if fits else None,
+                    placeholder="Type a prompt …", help=PROMPT, width="stretch", persist_state="session",
                 )  # fmt: skip
                 name = model_name(width=220)
                 if beside is not None:
@@ -108,7 +119,10 @@ def question(beside: Callable[[], T] | None = None, below: Callable[[], T] | Non
                 more = below()
         if current is not None:
             st.caption(f"**Expected:** {current.expected}")
+        if not fits:
+            st.caption(TOO_LONG, help=TOO_LONG_HELP)
         there = place()
+        frame.settle()
         return Asked(there.spec(name), prompt, there.key), more
 
 
@@ -134,7 +148,7 @@ def place() -> Place:
         ).strip()  # fmt: skip
         host, owners = settings().host, _owners_key()
         whose = "your key, for this session" if typed else "the key of whoever runs this app" if owners else "no key yet"
-        st.caption(f"Runs go to {host} with {whose}. Type the model's name as it is on the hub.")
+        st.caption(f"Runs go to {blocks.plain(host)} with {whose}. Type the model's name as it is on the hub.")
         return Place(host, typed or owners)
 
 

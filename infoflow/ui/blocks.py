@@ -1,7 +1,10 @@
 """Pieces that several pages have: errors in one place, warnings, downloads, how it is computed."""
 
+import html
 import inspect
-from collections.abc import Callable, Iterator
+import re
+import string
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -55,9 +58,29 @@ def failed(error: InfoflowError) -> None:
             st.code(error.details, language=None, wrap_lines=True, height=240)
 
 
+_SIGNS = re.compile(r"(?<!\S)(?=(?:<->|->|<-|--|>=|<=|~=)(?!\S))|(?<=:)(?=streamlit:)")
+"""before what Streamlit draws as another sign where it stands alone, whatever is escaped"""
+_SPACES = re.compile(r"(?<=[ \n]) |^ ")
+
+
 def plain(text: str) -> str:
-    """Text as Markdown that shows it as it is: token text is data, never markup."""
-    return "".join("\\" + c if c in r"\`*_{}[]<>()#+-.!|~$:&" else c for c in text)
+    """Text as Markdown that shows it as it is: token text is data, never markup. Its lines stay lines, its spaces spaces, and
+    what looks like an arrow stays what was typed. For running text there is `verbatim`."""
+    kept = _SPACES.sub("\xa0", _SIGNS.sub("\u2060", text))
+    return "".join("\\" + c if c in string.punctuation else "\\\n" if c == "\n" else c for c in kept)
+
+
+def verbatim(text: str, marked: str = "") -> None:
+    """Text as it is, never as markup, with its lines and spaces; `marked` follows it on a ground of its own."""
+    ground = "background: rgba(255, 165, 0, 0.25); border-radius: 3px; padding: 0 2px; font-weight: 600"
+    after = f'<span style="{ground}">{html.escape(marked)}</span>' if marked else ""
+    st.html(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{html.escape(text)}{after}</div>')
+
+
+def told(notes: Sequence[str]) -> None:
+    """What a reader should know of how the prompt became tokens."""
+    for note in notes:
+        st.caption(f":material/info: {plain(note)}")
 
 
 def warn_if_off(error: float, made: Provenance, what: str) -> None:

@@ -149,7 +149,7 @@ def which_change(titles: Sequence[str], scope: str) -> int:
     if len(titles) < 2:
         return 0
     chosen = st.segmented_control(
-        "Correction", range(len(titles)), format_func=titles.__getitem__, default=len(titles) - 1, required=True,
+        "Correction", range(len(titles)), format_func=lambda n: blocks.plain(titles[n]), default=len(titles) - 1, required=True,
         key=f"talk_change_{scope}", persist_state="session",
     )  # fmt: skip
     return len(titles) - 1 if chosen is None else int(chosen)
@@ -160,7 +160,7 @@ def conversation(answers: Sequence[Answer], said: Sequence[str]) -> None:
     for number, text in enumerate(said):
         asked, answered = st.columns([1.4, 1], gap="small")
         with asked, st.chat_message("user"):
-            st.markdown(blocks.plain(text))
+            st.text(text)
         if number < len(answers):
             found = answers[number]
             with answered, st.chat_message("assistant"):

@@ -9,7 +9,6 @@ from infoflow.analyses.perform import Performed
 from infoflow.pictures.generation import LEAST
 from infoflow.tables import generation as tables
 from infoflow.tables.attention import Level
-from infoflow.text.characters import printable
 from infoflow.text.conversations import Form
 from infoflow.ui import blocks
 from infoflow.ui.controls import choice, hide_first, layer_and_head
@@ -35,6 +34,8 @@ TOP_P = """Sample only among the likeliest tokens that together reach this proba
 SEED = """The same seed gives the same text again, on the same machine."""
 FORM = """**chat** puts the prompt into the model's own chat template, as what a user said. **plain text** continues it as it
 is. **auto**: chat for models made for it (by their name), plain text for base models."""
+THINKING = """Lets a model think before it answers (<think>) whose chat template has a switch for that. Off, the template tells
+it to answer at once."""
 LEVEL = """Whose attention: the mean over all heads, over one layer's, or a single head."""
 NORMALISED = """**raw**: as the softmax gave it. **joint**: each step's weights shown divided by their sum. **separate**:
 inputs and outputs each by their own sum. Only raw weights are attention probabilities. Their sums are stated beside."""
@@ -55,6 +56,7 @@ class Writing:
     top_p: float
     seed: int
     form: Form
+    thinking: bool
 
 
 def writing() -> Writing:
@@ -80,7 +82,8 @@ def writing() -> Writing:
         )  # fmt: skip
         number = st.number_input("Seed", 0, 2**31 - 1, 0, 1, key="gen_seed", help=SEED, width=110, persist_state="session")
         chosen = choice("Prompt as", list(Form), Form.AUTO, "gen_form", FORM)
-    return Writing(int(n), float(temperature), float(top_p), int(number or 0), Form(chosen))
+        thinking = st.toggle("May think", key="gen_thinking", help=THINKING, persist_state="session")
+    return Writing(int(n), float(temperature), float(top_p), int(number or 0), Form(chosen), thinking)
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,8 @@ def text(written: Performed[Generation]) -> None:
     gen, chat = written.result, written.result.form == Form.CHAT
     prompt = gen.pieces[: gen.n_prompt]
     marked = "".join(t.text or t.name for t in prompt if t.part <= 1)
-    before = blocks.plain(printable(marked if chat else text_of(prompt)))
-    after = blocks.plain(printable(gen.text)) or "(nothing but the end)"
     with st.container(border=True):
-        st.markdown(f"{before} **:orange-background[{after}]**")
+        blocks.verbatim(marked if chat else text_of(prompt), gen.text or "(nothing but the end)")
     form = "In the model's chat template." if chat else ""
     template = "" if chat else TEMPLATE if written.has_template else NO_TEMPLATE
     st.caption(" ".join(filter(None, [*map(blocks.plain, tables.said(gen)), form, template])))

@@ -199,7 +199,7 @@ def badge(run: Performed[Flow]) -> None:
     size = f"{n} tokens in {sources} sources" if sources != n else f"{n} tokens, each a source"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         what = BADGE if cost else BADGE_STORED
-        st.badge(found.verdict, icon=icon, color=colour, help=f"{what} {found.reason}")
+        st.badge(found.verdict, icon=icon, color=colour, help=plain(f"{what} {found.reason}"))
         if flow.provenance.weights:
             st.badge(flow.provenance.weights, color="gray", help=WEIGHTS)
         st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")

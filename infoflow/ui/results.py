@@ -97,7 +97,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
         try:
             found = _performed(request, key, page, cancel, keep=request, title=title)
             st.session_state[shown] = request
-            _tell_refused(found)
+            _tell_beside(found)
             return request, found
         except Cancelled:  # from elsewhere: the Models page lists what runs
             cancel()
@@ -112,13 +112,14 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
     st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
     with blocks.reporting_errors():
         kept = _performed(last, key, "last", cancel)
-        _tell_refused(kept)
+        _tell_beside(kept)
         return last, kept
     return None
 
 
-def _tell_refused(found: Performed[Any]) -> None:
-    """What the self-test said of a model that it refused."""
+def _tell_beside(found: Performed[Any]) -> None:
+    """What the self-test said of a model that it refused, and what is to be said of the prompt."""
+    blocks.told(getattr(found.result, "notes", ()))
     if found.verdict.verdict == Verdict.UNSUPPORTED:
         st.warning(blocks.plain(f"Do not rely on what is shown for this model. {found.verdict.reason}"), icon=":material/error:")
 

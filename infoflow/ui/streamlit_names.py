@@ -3,7 +3,7 @@
 `tests/ui/test_adapter.py` fails when an upgrade moves any of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Thread
 
 from streamlit import runtime
@@ -20,6 +20,23 @@ def skips_the_router() -> bool:
 def use_the_router() -> None:
     """From now on every page opens through it."""
     PagesManager.uses_pages_directory = False
+
+
+def this_page() -> str:
+    """What tells this page from the others; '' outside an app."""
+    context = get_script_run_ctx()
+    return context.page_script_hash if context is not None else ""
+
+
+def write_into_address(values: Mapping[str, str]) -> None:
+    """Parameters of widgets on this page that its address lacks; Streamlit lets no page write them itself."""
+    context = get_script_run_ctx()
+    if context is None:
+        return
+    with context.session_state.query_params() as address:
+        for key, value in values.items():
+            if address.is_bound(key) and not address.has_param(key):
+                address.set_corrected_value(key, value, "string_value")
 
 
 def is_here() -> Callable[[], bool]:

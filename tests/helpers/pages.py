@@ -1,5 +1,7 @@
 """Pages without a browser: opening them, asking, and reading what they show."""
 
+import html
+import re
 from pathlib import Path
 
 from streamlit import dataframe_util
@@ -15,7 +17,7 @@ def opened(path: str = FLOW) -> AppTest:
 
 def errors(app: AppTest) -> list[str]:
     assert not app.exception, app.exception
-    return [e.value.replace("\\", "") for e in app.error]
+    return [unescaped(e.value) for e in app.error]
 
 
 def grid_spec(app: AppTest) -> str:
@@ -45,7 +47,17 @@ def rows_of(app: AppTest, alt: str) -> list[dict]:
 
 
 def captions(app: AppTest) -> str:
-    return " ".join(c.value.replace("\\", "") for c in app.caption)
+    return " ".join(unescaped(c.value) for c in app.caption)
+
+
+def unescaped(text: str) -> str:
+    """What a reader sees of text that `blocks.plain` wrote."""
+    return text.replace("\\", "").replace("\u2060", "").replace("\xa0", " ")
+
+
+def running_text(app: AppTest) -> str:
+    """What stands on the page as it was written."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", h.proto.body)) for h in app.get("html"))
 
 
 def choose(app: AppTest, label: str, value: str) -> AppTest:

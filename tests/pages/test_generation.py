@@ -15,7 +15,7 @@ from infoflow.text.conversations import Form
 from infoflow.ui import cache, jobs
 from tests.helpers import tiny
 from tests.helpers.drawn import drawing
-from tests.helpers.pages import ROOT, ask, button, captions, choose, data_of, errors, opened, rows_of
+from tests.helpers.pages import ROOT, ask, button, captions, choose, data_of, errors, opened, rows_of, running_text
 
 PAGE = str(ROOT / "pages/generation.py")
 STORY = "The old wizard walked through the forest"
@@ -23,7 +23,7 @@ EDGES = "Connections from the prompt"
 
 
 def texts(app: AppTest) -> str:
-    return " ".join(m.value for m in app.markdown)
+    return " ".join([*(m.value for m in app.markdown), running_text(app)])
 
 
 def slider(app: AppTest, label: str, value: float) -> AppTest:
@@ -95,7 +95,7 @@ def test_a_chat_ends_by_itself_and_a_base_model_says_it_has_none(folders, monkey
     assert (
         "In the model's chat template" in captions(app)
         and "<|assistant|>" in str(drawn(app))
-        and "<|user|> What is" in texts(app).replace("\\", "")
+        and "<|user|> What is" in running_text(app)
     )
     request = GenerationRequest(model=ModelSpec(name=str(folders["llama"])), prompt="ab", max_new_tokens=2, form=Form.AUTO)
     bare = cache.results(request, "", jobs.Job().say)

@@ -118,7 +118,7 @@ def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> No
 def test_one_token_s_lead_over_another_colours_the_lens() -> None:
     app = follow(ask(opened(LENS), "The capital of France is"), "Paris", "Rome")
     next(g for g in app.button_group if g.label == "Colour").set_value("lead").run()
-    assert errors(app) == [] and not app.info and "of  Paris over  Rome" in captions(app)
+    assert errors(app) == [] and not app.info and "of Paris over Rome" in captions(app)
     last = next(c for c in lens_cells(app) if c["position"] == 5 and c["order"] == 12)
     assert last["value"] > 3 and 0 < last["strength"] <= 1
     app = follow(app, "Paris")
