@@ -15,7 +15,7 @@ from infoflow.errors import InfoflowError, TooLarge, UnsupportedModel
 from infoflow.models import devices, gguf, hub, memory, progress, reading, smollm2
 from infoflow.models.account import ACCOUNT
 from infoflow.models.catalog import DEMO, SMOLLM2
-from infoflow.models.fingerprint import fingerprint
+from infoflow.models.fingerprint import fingerprint, of_module
 from infoflow.models.layouts import rows_that_fit
 from infoflow.models.model import Model
 from infoflow.models.spec import ModelSpec
@@ -33,7 +33,7 @@ def wrap_model(hf_model: Any, tokenizer: Any, name: str = "", revision: str = ""
         UnsupportedModel: a family without a row in `architectures.py`.
     """
     name = name or name_of(hf_model.config) or type(hf_model).__name__
-    return Model(hf_model, tokenizer, name, revision or "in memory")
+    return Model(hf_model, tokenizer, name, revision or f"in memory {of_module(hf_model)}".strip())
 
 
 def load_model(
@@ -167,6 +167,8 @@ def _asked(name: str, revision: str | None, folders: bool) -> _Asked:
         return _Asked(name, file=local)
     repository, colon, in_it = name.partition(":")
     hub_name, in_name = hub.split_revision(repository)
+    if revision and in_name and revision != in_name and hub.is_name(hub_name):
+        raise UnsupportedModel(f"'{name}' names revision {in_name}, and {revision} is asked for as well. Give one of them.")
     if hub.is_name(hub_name) and colon and in_it.endswith(".gguf"):
         return _Asked(name, gguf=(hub_name, in_it), revision=revision or in_name)
     if not hub.is_name(hub_name) or colon:

@@ -76,7 +76,7 @@ class Shelf:
         with self._lock:
             users = 0
             for place in self._places:
-                if place.model.name == name:
+                if name in (place.model.name, f"{place.model.name}@{place.model.revision}"):
                     place.leaving = True
                     users += place.users
             gone = self._drop(lambda: [p for p in self._places if p.leaving and not p.users])

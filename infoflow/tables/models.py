@@ -1,7 +1,7 @@
 """Which models there are: the catalogue, what is in memory, on the hosted service and on the hub, as tables for a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,6 +27,7 @@ class Held:
     device: str
     bytes: int
     verdict: str
+    revision: str = ""
 
 
 def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per_parameter: int = 4) -> pd.DataFrame:
@@ -38,6 +39,7 @@ def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per
     """
     rows: list[tuple[Any, ...]] = []
     states = {d.name: _level(d) for d in up or ()}
+    held = _told_apart(held)
     others = {h.name: Entry(h.name, h.name, h.family, h.parameters, "") for h in held if h.name not in _CATALOGUE}
     entries = [*MODELS, *others.values()]
     for entry in entries:
@@ -51,6 +53,12 @@ def models(held: Sequence[Held], up: Sequence[Deployment] | None, free: int, per
         ))  # fmt: skip
     columns = ["name", "family", "parameters", "needs", "fits here", "in memory", "on NDIF", "self-test"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _told_apart(held: Sequence[Held]) -> list[Held]:
+    """Models of one name and several revisions, each by its own: owner/model@0123abc."""
+    revisions = {name: {h.revision for h in held if h.name == name} for name in {h.name for h in held}}
+    return [replace(h, name=f"{h.name}@{h.revision}") if len(revisions[h.name]) > 1 else h for h in held]
 
 
 _CATALOGUE = {entry.name for entry in MODELS}

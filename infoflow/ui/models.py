@@ -93,7 +93,14 @@ def held() -> list[tables.Held]:
     """The models in memory now."""
     return [
         tables.Held(
-            m.name, m.family, m.parameters, m.dtype, str(m.device), m.bytes, m.tested.verdict if m.tested else "not tested"
+            m.name,
+            m.family,
+            m.parameters,
+            m.dtype,
+            str(m.device),
+            m.bytes,
+            m.tested.verdict if m.tested else "not tested",
+            m.revision,
         )
         for m, _ in cache.in_memory()
     ]
@@ -126,7 +133,9 @@ def actions(name: str, place: Place) -> None:
         with blocks.reporting_errors():
             found = jobs.run(lambda job: _loaded(place, name, job), on_cancel=lambda: None, name="load")
             st.success(blocks.plain(f"{name} is in memory. {found.verdict}: {found.reason}"))
-    in_memory = any(m.name == name for m, _ in cache.in_memory())  # after the loading, which changes it
+    in_memory = any(
+        name in (m.name, f"{m.name}@{m.revision}") for m, _ in cache.in_memory()
+    )  # after the loading, which changes it
     may = cache.unloading_allowed()
     unload.button(
         "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",

@@ -156,6 +156,15 @@ def test_the_catalogue_says_what_fits_and_where_it_is() -> None:
     assert small["on NDIF"].tolist() == ["", "", *["unknown"] * (len(MODELS) - 1)] and small.loc["demo", "needs"] == "10 MB"
 
 
+def test_a_model_that_is_held_twice_is_told_apart() -> None:
+    one, two = (
+        models.Held("me/mine", "gpt2", 70, "float32", "cpu", 140_000_000, "exact", revision) for revision in ("abc", "def")
+    )
+    names = models.models([one, two], None, 10**9)["name"].tolist()
+    assert names[-2:] == ["me/mine@abc", "me/mine@def"]
+    assert models.models([one, replace(two, revision="abc")], None, 10**9)["name"].tolist().count("me/mine") == 1
+
+
 def test_lists_of_the_service_and_of_the_hub() -> None:
     listed = models.deployed([Deployment("a/b", "main", "WARM", "Deploying")])
     assert listed.to_dict("records") == [{"model": "a/b", "revision": "main", "state": "deploying", "level": "warm"}]
