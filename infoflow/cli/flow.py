@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit of a model on the hub")
     add_remote(parser)
     parser.add_argument(
-        "--out", help="file to write: .json, .csv, .parquet, .html, .png or .svg (default: JSON on standard output)"
+        "--out", help="file to write: .json, .csv, .parquet, .html, .png, .svg or .pdf (default: JSON on standard output)"
     )
     parser.add_argument("--sources", default="tokens", help="what a source is: tokens, words, sentences, or e.g. '32 spans'")
     parser.add_argument(
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from infoflow.files import formats
     from infoflow.models.spec import ModelSpec
     from infoflow.pictures import flow as pictures
+    from infoflow.pictures import glyphs
 
     if options.out:
         formats.check_place(options.out)  # before the work, not after it
@@ -55,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
     def picture() -> pictures.Grid:
         return pictures.grid(flow, options.metric, hidden, dark=options.dark)
 
+    missing = glyphs.lacking(flow.labels)
+    if missing and options.out.lower().endswith((".png", ".svg", ".pdf")):
+        say(glyphs.sentence(missing), options.quiet)
     formats.write(flow, options.out, picture, flow.to_frame(options.metric), options.dark)
     say(f"Written to {options.out}", options.quiet)
     return code_of(flow.provenance)

@@ -1,4 +1,4 @@
-"""A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG. Everything works offline."""
+"""A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG, PDF. Everything works offline."""
 
 import io
 import json
@@ -14,9 +14,9 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.errors import InfoflowError
 from infoflow.files import flows, strict
 from infoflow.pictures.picture import Picture, background
-from infoflow.pictures.rendering import chart_html, chart_png, chart_svg
+from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg
 
-FORMATS = ("json", "csv", "parquet", "html", "png", "svg")
+FORMATS = ("json", "csv", "parquet", "html", "png", "svg", "pdf")
 
 
 def as_json(result: Any) -> bytes:
@@ -87,6 +87,7 @@ def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: 
         "html": lambda: chart_html(picture().chart, paper),
         "png": lambda: chart_png(picture().chart, paper),
         "svg": lambda: chart_svg(picture().chart, paper),
+        "pdf": lambda: chart_pdf(picture().chart, paper),
     }
     data = makers[check_ending(path)]()
     try:

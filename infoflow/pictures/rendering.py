@@ -11,6 +11,7 @@ import altair as alt
 
 from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.errors import InfoflowError
+from infoflow.pictures import glyphs
 from infoflow.pictures.picture import background, picture_of
 
 VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
@@ -19,11 +20,17 @@ VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
 
 def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
     """The chart as a picture, for a page of `background`."""
-    return _converted(chart, background, f"vl_convert.vegalite_to_png(spec, scale={scale:g})")
+    return _converted(chart, background, f"vl_convert.svg_to_png(glyphs.with_font({_SVG}), scale={scale:g})")
 
 
 def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
-    return _converted(chart, background, "vl_convert.vegalite_to_svg(spec).encode()")
+    """The same as lines and text; what glyphs a viewer may lack are in it."""
+    return _converted(chart, background, f"glyphs.embedded(glyphs.with_font({_SVG})).encode()")
+
+
+def chart_pdf(chart: alt.TopLevelMixin, background: str) -> bytes:
+    """The same for a paper."""
+    return _converted(chart, background, f"vl_convert.svg_to_pdf(glyphs.with_font({_SVG}))")
 
 
 def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
@@ -36,6 +43,7 @@ def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
     return page.replace(_STAND_IN, "\\u003c").encode()
 
 
+_SVG = "vl_convert.vegalite_to_svg(spec)"
 _STAND_IN = "\ue0f0"
 
 
@@ -45,12 +53,25 @@ def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: 
     Raises:
         InfoflowError: it could not draw the chart.
     """
-    program = f"import json, sys, vl_convert; spec = json.load(sys.stdin.buffer); sys.stdout.buffer.write({call})"
+    program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER), call=call)
     spec = json.dumps(_sized(chart, background), ensure_ascii=False).replace("<", less_than).encode("utf-8", "replace")
     done = subprocess.run([sys.executable, "-c", program], input=spec, capture_output=True, timeout=300, check=False)
     if done.returncode != 0:
         raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
     return done.stdout
+
+
+_PROGRAM = """
+import importlib.util, json, sys
+import vl_convert
+found = importlib.util.spec_from_file_location("glyphs", {glyphs!r})
+glyphs = importlib.util.module_from_spec(found)
+found.loader.exec_module(glyphs)
+vl_convert.register_font_directory({fonts!r})
+spec = json.load(sys.stdin.buffer)
+sys.stdout.buffer.write({call})
+"""
+"""what the process runs; the module alone, whose package would load all that it has"""
 
 
 def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:

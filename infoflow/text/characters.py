@@ -10,12 +10,16 @@ import regex  # knows graphemes and scripts, which re does not
 UNDECODABLE = "\ufffd"
 """what a tokenizer gives for bytes that are no whole character"""
 
-_DRAWN = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\xa0": "⍽"}
+_DRAWN = {"\n": "⏎", "\t": "⇥", "\xa0": "⍽"}
 _NAMED = {
-    "\xad": "SHY", "\u200b": "ZWSP", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u200e": "LRM", "\u200f": "RLM", "\u2060": "WJ",
+    "\x7f": "DEL", "\xad": "SHY", "\u200b": "ZWSP", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u200e": "LRM", "\u200f": "RLM",
+    "\u2060": "WJ",
     "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO", "\u2066": "LRI", "\u2067": "RLI",
     "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM", "\ufe0e": "VS15", "\ufe0f": "VS16",
 }  # fmt: skip
+_CONTROLS = (
+    "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
+).split()
 _JOINERS = "\u200c\u200d"
 _JOINED = regex.compile(r"[\p{L}\p{M}\p{Extended_Pictographic}]")
 _INVISIBLE = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
@@ -32,9 +36,8 @@ def characters(text: str) -> list[str]:
 def named(char: str) -> str:
     """An invisible character by its common short name, else by its number."""
     code = ord(char)
-    if code < 0x20 or code == 0x7F:
-        return chr(0x2400 + code) if code < 0x20 else "␡"
-    return f"⟨{_NAMED.get(char, f'U+{code:04X}')}⟩"
+    name = _CONTROLS[code] if code < len(_CONTROLS) else _NAMED.get(char, f"U+{code:04X}")
+    return f"⟨{name}⟩"
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from infoflow.analyses.provenance import Provenance
@@ -16,7 +17,7 @@ from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.charts.drawing import unchecked
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import formats
-from infoflow.pictures import rendering
+from infoflow.pictures import glyphs, rendering
 from infoflow.pictures.picture import Picture, background
 
 WARN_ERROR = 1e-3
@@ -96,13 +97,23 @@ def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool) -> Non
         st.markdown("**Download**", width="content")
         _button("PNG", "image/png", lambda: rendering.chart_png(chart, paper))
         _button("SVG", "image/svg+xml", lambda: rendering.chart_svg(chart, paper))
+        _button("PDF", "application/pdf", lambda: rendering.chart_pdf(chart, paper))
         _button("HTML", "text/html", lambda: rendering.chart_html(chart, paper))
         _button("CSV", "text/csv", lambda: formats.as_csv(frame))
         _button("JSON", "application/json", as_json)
+    missing = glyphs.lacking(_words_of(frame))
+    if missing:
+        st.caption(plain(glyphs.sentence(missing)))
     with st.expander(f"Table ({len(frame):,} rows)"):
         st.dataframe(frame.head(TABLE_ROWS), hide_index=True, height=320)
         if len(frame) > TABLE_ROWS:
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
+
+
+def _words_of(frame: pd.DataFrame) -> set[str]:
+    """Every text that occurs in a table."""
+    texts = frame.select_dtypes(["object", "string"])
+    return {str(text) for name in texts for text in texts[name].unique()}
 
 
 def _button(kind: str, mime: str, make: Callable[[], bytes]) -> None:

@@ -156,7 +156,7 @@ def test_a_lens_has_the_positions_that_were_asked_for() -> None:
     assert [name for _, name in drawn.axes["bottom"]] == ["B", "C"] and rows(drawn) == ["embed", "L0 MLP"]
     assert part.note.startswith("Colour: lead of n1 over n2, logit of") and part.note.endswith(" Positions 1 to 2 of 3.")
     assert "Positions" not in whole.note
-    assert logit_lens.table(lens, "rank").note.startswith("Colour: rank of  n1, of the followed")
+    assert logit_lens.table(lens, "rank").note.startswith("Colour: rank of n1, of the followed")
 
 
 def test_what_raises_a_logit_is_said_with_its_total() -> None:

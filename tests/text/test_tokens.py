@@ -37,8 +37,9 @@ def tokens(*texts: str) -> list[Token]:
         (Token(0, "😀", part=2), "😀₂"),
         (Token(0, "日本"), "日本"),
         (Token(0, "a" * 30), "a" * 15 + "…"),
-        (Token(0, "\x00"), "␀"),
-        (Token(0, " \x0e"), "␎"),
+        (Token(0, "\x00"), "⟨NUL⟩"),
+        (Token(0, " \x0e"), "⟨SO⟩"),
+        (Token(0, "\r"), "⟨CR⟩"),
         (Token(0, "\ufffd"), "\ufffd"),
         (Token(0, "\ufffd", part=3), "\ufffd₃"),
         (Token(0, "\ufffd", raw=b"\xe4"), "⟨E4⟩"),
@@ -185,5 +186,5 @@ def test_clean_labels_of_tokens() -> None:
         Token(4, "\t"),
     ]
     assert [clean(t) for t in found] == ["[BOS]", "Paris", "😀₂", "⟨E4⟩", "[EMPTY]"]
-    assert clean(Token(0, "", name="</s>")) == "[EOS]" and clean(Token(0, "a\x00b")) == "a␀b"
+    assert clean(Token(0, "", name="</s>")) == "[EOS]" and clean(Token(0, "a\x00b")) == "a⟨NUL⟩b"
     assert clean(Token(0, "", name="</s>", role="bos")) == "[BOS]"
