@@ -194,6 +194,8 @@ class Vocabulary:
         ends = of.eos_token_id is not None and of.eos_token_id != first and str(of.eos_token) not in chat
         if ends and of.eos_token_id in ids[1:-1]:
             said.append(f"The mark that ends a text, {label(self.tokens([of.eos_token_id])[0])}, stands in the middle of it.")
+        if first is not None and first in ids[2:] and str(self.tokenizer.convert_ids_to_tokens(first)) not in chat:
+            said.append(f"The mark with which texts begin, {label(self.tokens([first])[0])}, stands in the middle of this one.")
         if isinstance(prompt, str):
             body = joined(tokens[1:] if tokens[0].role == BEGINNING and not prompt.startswith(tokens[0].name) else tokens)
             if of.eos_token_id is not None and tokens[-1].id == of.eos_token_id and not prompt.endswith(str(of.eos_token)):
