@@ -4,12 +4,15 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import infoflow
+from infoflow.analyses import selftest
 from infoflow.cli import main as cli
 from tests.helpers.loopback import KEY
 
@@ -89,3 +92,43 @@ def test_a_run_on_the_service(service, hosted, folders, monkeypatch, capsys) -> 
     monkeypatch.setenv("NDIF_HOST", service.host)
     assert cli.main([*asked, "--remote"]) == 0 and cli.main(asked) == 0
     assert cli.main([*asked, "--host", "nowhere"]) == 2 and "is no address of a service" in capsys.readouterr().err
+
+
+class _Bytes:
+    """Standard input of these bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+
+def test_one_final_line_break_of_standard_input_is_no_part_of_the_prompt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`echo` and `printf` ask the same; a second line break is the reader's own."""
+    tokens = []
+    for data in (b"The sky is", b"The sky is\n", b"The sky is\r\n", b"The sky is\n\n"):
+        monkeypatch.setattr("sys.stdin", _Bytes(data))
+        assert cli.main(["flow", "-", "--quiet"]) == 0
+        tokens.append(json.loads(capsys.readouterr().out)["tokens"])
+    assert tokens[0] == tokens[1] == tokens[2] and tokens[3] == [*tokens[0], "\n"]
+    monkeypatch.setattr("sys.stdin", _Bytes(b"\xff\xfe"))
+    assert cli.main(["flow", "-", "--quiet"]) == 2 and "no text in UTF-8" in capsys.readouterr().err
+
+
+def test_a_refused_model_ends_with_a_code_and_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged = selftest.judge
+    wrong = lambda flow: replace(judged(flow), verdict=selftest.Verdict.UNSUPPORTED)  # noqa: E731
+    monkeypatch.setattr(selftest, "judge", wrong)
+    monkeypatch.setattr("infoflow.models.loading.load", lambda spec, on_progress=None: infoflow.load_model("demo"))
+    assert cli.main(["flow", PROMPT, "--quiet", "--out", str(tmp_path / "flow.json")]) == 3
+    assert "the self-test refused demo" in capsys.readouterr().err
+    assert json.loads((tmp_path / "flow.json").read_text())["provenance"]["verdict"] == "unsupported"
+
+
+def test_characters_without_a_glyph_are_named_where_a_picture_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["flow", "ไทย", "--out", str(tmp_path / "flow.pdf")]) == 0
+    assert "No font here has" in capsys.readouterr().err and (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")
