@@ -197,13 +197,12 @@ class Vocabulary:
         if first is not None and first in ids[2:] and str(self.tokenizer.convert_ids_to_tokens(first)) not in chat:
             said.append(f"The mark with which texts begin, {label(self.tokens([first])[0])}, stands in the middle of this one.")
         if isinstance(prompt, str):
-            body = joined(tokens[1:] if tokens[0].role == BEGINNING and not prompt.startswith(tokens[0].name) else tokens)
-            if of.eos_token_id is not None and tokens[-1].id == of.eos_token_id and not prompt.endswith(str(of.eos_token)):
-                body = body.removesuffix(str(of.eos_token))  # some tokenizers end a text by themselves
-            if body != prompt:
-                said.append(
-                    f"This tokenizer changed the text{_how(body, prompt)}: the model reads “{_where_other(body, prompt)}”."
-                )
+            bodies = [joined(tokens[1:]), joined(tokens)] if tokens[0].role == BEGINNING else [joined(tokens)]
+            if of.eos_token_id is not None and tokens[-1].id == of.eos_token_id:  # some tokenizers end a text by themselves
+                bodies += [body.removesuffix(str(of.eos_token)) for body in bodies]
+            if prompt not in bodies:
+                how, reads = _how(bodies[0], prompt), _where_other(bodies[0], prompt)
+                said.append(f"This tokenizer changed the text{how}: the model reads “{reads}”.")
         return tuple(said)
 
     def token_id(self, token: str | int) -> int:

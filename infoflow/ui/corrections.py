@@ -35,7 +35,8 @@ fixed, and one pass backward from logit(new) − logit(old) give every token's c
 LINES = """The old and the new answer's first token through the layers, at the position that the new answer is read off
 (solid), beside other likely ones (dashed)."""
 TURNS = """With patterns, gates and norm scales fixed, logit(new) − logit(old) is a sum over the tokens of the conversation,
-here summed by turn. *start* is the mark that every text begins with, *answer cue* the marks after the last turn."""
+here summed by turn. *start* is the mark that every text begins with, *template* what is written around the turns (who speaks,
+marks, a system message of its own), *answer cue* what comes after the last turn."""
 LAYERS = """What each layer would answer if it were the last (logit lens): the probability of the answer's first token,
 and the three likeliest others."""
 FORM = """**chat**: the model's own chat template, its marks for who speaks included. **plain text**: lines that begin

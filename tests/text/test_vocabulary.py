@@ -149,6 +149,7 @@ def test_marks_in_unusual_places_are_told(kind: str) -> None:
     vocabulary = Vocabulary(tokenizer_kinds.made(kind), 10_000, None)
     begin, end, pad = (vocabulary.tokenizer.convert_tokens_to_ids(t) for t in ("<s>", "</s>", "<pad>"))
     some = [t.id for t in vocabulary.encode("the cat")][1:]
+    assert kind != "bytes" or "changed" not in told(kind, "<s>the cat")  # the others put a space after each mark
     assert "begins twice" in told(kind, "<s>the cat") and "begins twice" in told(kind, [begin, begin, *some])
     assert "ends a text, ⟨/s⟩, stands in the middle" in told(kind, [begin, *some, end, *some])
     assert "1 of the tokens is a pad" in told(kind, [begin, *some, pad]) and "2 of the tokens are pads" in told(
