@@ -18,10 +18,11 @@ def picture(found: Correction | Change | Answer, dark: bool = False) -> Picture:
 def turns(change: Change, dark: bool = False) -> Picture:
     """What each turn contributed to the lead of the new answer over the old one."""
     table = tables.turns(change)
+    capped = change.difference.note if change.difference is not None else ""
     return Picture(
         chart=charts.ranking(table.rename(columns={"label": "name"}), "logit", "+.2f", dark), frame=change.to_frame(),
         title=f"From “{change.before.text}” to “{change.after.text}”, {change.after.generation.provenance.whose}",
-        note=f"Logits: what each turn added to the lead of “{change.after.text}” over the old answer.",
+        note=f"Logits: what each turn added to the lead of “{change.after.text}” over the old answer. {capped}".strip(),
     )  # fmt: skip
 
 

@@ -75,9 +75,8 @@ HIDDEN = """The share, by norm with nothing hidden, of the sources left out; the
 Each bar's own is the thin grey line under it. The others are scaled to 100 %."""
 FIRST = """In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is
 hidden now."""
-LOGIT_COLUMN = (
-    """What each source adds to the logit asked about below. These parts of the last residual are what it is made of."""
-)
+LOGIT_COLUMN = """What each source adds to the logit asked about below (before a soft cap, where the family has one).
+These parts of the last residual are what it is made of."""
 BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
 BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 
