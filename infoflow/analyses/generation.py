@@ -97,8 +97,9 @@ class Generation(OfPrompt):
 
     @property
     def thinks(self) -> bool:
-        """Whether the model began with a mark of thinking, which is no answer yet."""
-        return joined(self.pieces[self.n_prompt :]).lstrip().startswith(THINKS)
+        """Whether the model began with a mark of thinking, or its template did for it: that is no answer yet."""
+        before, after = joined(self.pieces[: self.n_prompt]), joined(self.pieces[self.n_prompt :])
+        return after.lstrip().startswith(THINKS) or before.rstrip().endswith(THINKS)
 
     @property
     def n_steps(self) -> int:

@@ -196,6 +196,15 @@ def test_a_model_that_thinks_without_a_switch_is_told(demo: "infoflow.Model", mo
         corrections.answer(demo, [("user", "What is the capital of France?")])
 
 
+def test_a_template_that_begins_the_thinking_itself_is_told_too() -> None:
+    model = with_template(
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}"
+    )
+    assert infoflow.generate(model, "a", 1, chat=True).thinks and not infoflow.generate(model, "a", 1).thinks
+    with pytest.raises(BadPrompt, match="begins with thinking"):
+        corrections.answer(model, [("user", "a")])
+
+
 def test_what_a_template_made_is_kept_with_the_result_and_its_key() -> None:
     """A template may write today's date: another day is another text, though the same was typed."""
     model = with_template("day {{ day }}. {% for m in messages %}{{ m['content'] }}{% endfor %}")
