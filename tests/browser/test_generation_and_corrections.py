@@ -58,8 +58,7 @@ def test_an_answer_is_corrected_saved_and_reopened(scheme: str, visitor: Callabl
     for said, shown in (("What color is the sky?", "Answer: “blue”"), ("No, it is green.", "After: “green”")):
         box.fill(said)
         box.press("Enter")
-        me.settle()
-        assert shown in me.text()
+        me.sees(shown)
     assert "Where the answer flips" in me.text() and "All parts sum to" in me.text()
     with me.page.expect_download() as download:
         me.page.get_by_role("button", name="Save the conversation").click()
@@ -70,5 +69,4 @@ def test_an_answer_is_corrected_saved_and_reopened(scheme: str, visitor: Callabl
     assert "After: “green”" not in me.text()
     me.page.get_by_text("Reopen a saved conversation").click()
     me.page.locator('input[type="file"]').set_input_files(kept)
-    me.settle()
-    assert "After: “green”" in me.text()
+    me.sees("After: “green”")

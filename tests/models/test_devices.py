@@ -50,7 +50,10 @@ def test_half_precision_weights_give_the_same_numbers_in_float32_arithmetic() ->
 
 def test_what_is_held_is_counted_and_what_is_free_is_what_the_machine_has() -> None:
     before = memory.used()
-    held = torch.ones(25_000_000)
-    assert 0.9 * held.nbytes < memory.used() - before < 1.5 * held.nbytes
-    assert held.nbytes < memory.free() <= psutil.virtual_memory().total
+    held = [torch.ones(25_000_000) for _ in range(6)]
+    size = sum(part.nbytes for part in held)
+    assert (
+        0.5 * size < memory.used() - before < 1.3 * size
+    )  # some of it may be what an earlier test gave back and the process kept
+    assert size < memory.free() <= psutil.virtual_memory().total
     assert devices.title("cpu") == f"CPU ({os.cpu_count()} cores)" and devices.title("mps") == "Apple GPU (mps)"
