@@ -50,7 +50,9 @@ def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> p
     value = dict(zip(parts["source"], parts["logit"], strict=True))
     pieces: list[tuple[str, int]] = []  # as in the prompt, and of which source
     for p, source in enumerate(flow.source_of.tolist()):
-        special = flow.labels[p].startswith("⟨") or not flow.tokens[p]  # a mark, bytes, a later piece of a character
+        if not flow.tokens[p] and pieces and pieces[-1][1] == source:
+            continue  # a later piece of a character
+        special = flow.labels[p].startswith("⟨") or not flow.tokens[p]  # a mark, bytes, such a piece by itself
         text = flow.labels[p] if special else flow.tokens[p]
         before = pieces[-1][0] if p and pieces[-1][1] == source else None
         long = before is not None and width(before) + width(text) > LONGEST_PIECE  # scripts without spaces

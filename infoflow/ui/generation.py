@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from infoflow.analyses.generation import Generation, text_of
+from infoflow.analyses.generation import Generation
 from infoflow.analyses.perform import Performed
 from infoflow.pictures.generation import LEAST
 from infoflow.tables import generation as tables
 from infoflow.tables.attention import Level
 from infoflow.text.conversations import Form
+from infoflow.text.tokens import BEGINNING
+from infoflow.text.vocabulary import joined
 from infoflow.ui import blocks
 from infoflow.ui.controls import choice, hide_first, layer_and_head
 
@@ -171,9 +173,9 @@ def text(written: Performed[Generation]) -> None:
     """Prompt and output as running text, and what is to be said of them."""
     gen, chat = written.result, written.result.form == Form.CHAT
     prompt = gen.pieces[: gen.n_prompt]
-    marked = "".join(t.text or t.name for t in prompt if t.part <= 1)
+    asked = prompt if chat or prompt[0].role != BEGINNING else prompt[1:]  # what was typed, with marks that are typed in it
     with st.container(border=True):
-        blocks.verbatim(marked if chat else text_of(prompt), gen.text or "(nothing but the end)")
+        blocks.verbatim(joined(asked), gen.text or "(nothing but the end)")
     form = "In the model's chat template." if chat else ""
     template = "" if chat else TEMPLATE if written.has_template else NO_TEMPLATE
     st.caption(" ".join(filter(None, [*map(blocks.plain, tables.said(gen)), form, template])))

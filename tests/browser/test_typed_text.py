@@ -68,10 +68,12 @@ def test_what_is_said_in_a_conversation_is_shown_as_it_was_typed(visitor: New) -
 def test_a_prompt_is_shown_as_it_was_typed_and_as_wide(visitor: New, text: str) -> None:
     me = visitor().open("/generation")
     me.run(text)
+    assert text.splitlines()[0] in unquote_plus(me.page.url)
     shown = me.page.get_by_test_id("stHtml").first.inner_text()
     assert shown.startswith(text)
     assert me.page.get_by_test_id("stHtml").first.locator("i").count() == 0
-    assert text.splitlines()[0] in unquote_plus(me.page.url)
+    me.run("a <|end|> b")  # a mark of this model, typed
+    assert me.page.get_by_test_id("stHtml").first.inner_text().startswith("a <|end|> b")
 
 
 def test_a_message_keeps_the_signs_of_what_it_quotes(visitor: New) -> None:

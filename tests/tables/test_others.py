@@ -43,6 +43,9 @@ def test_coloured_pieces_are_words_as_they_stand_in_the_prompt() -> None:
     assert pieces(["<s>", "x", " y", "\n"], ["⟨bos⟩", "x", "y", "⏎"], [0, 0, 0, 0]) == ["⟨bos⟩x", "y", "⏎"]
     assert pieces(["a", "b", "</s>", "c"], ["a", "b", "⟨eos⟩", "c"], [0, 0, 0, 1]) == ["ab", "⟨eos⟩", "c"]
     assert pieces([" ", "a", "b", " "], ["␣", "a", "b", "␣"], [0, 0, 1, 1]) == ["a", "b", "␣"]
+    assert pieces(["日", "", "", "x"], ["日₁", "日₂", "日₃", "x"], [0, 0, 0, 1]) == ["日", "x"]  # one character, one piece
+    assert pieces(["日", "", "", "x"], ["日₁", "日₂", "日₃", "x"], [0, 1, 2, 2]) == ["日", "日₂", "日₃x"]
+    assert pieces([" " * 9, "x", "-" * 99, "y"], ["␣×9", "x", "-", "y"], [0, 1, 2, 2]) == ["␣×9", "x", "-" * 43 + "…", "y"]
     assert pieces(["x" * 12, "y" * 12, "z", "w"], ["x", "y", "z", "w"], [0] * 4) == ["x" * 12 + "y" * 12, "zw"]
 
 
