@@ -9,6 +9,10 @@ from infoflow.text.tokens import Token, check_labels, clean, clean_label, groups
 from tests.helpers import tiny
 
 
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+"""a flag, spelled with tags that have no shape of their own"""
+
+
 def tokens(*texts: str) -> list[Token]:
     return [Token(i, t) for i, t in enumerate(texts)]
 
@@ -59,6 +63,8 @@ def tokens(*texts: str) -> list[Token]:
         (Token(0, "\ufe0f"), "⟨VS16⟩"),
         (Token(0, "\u0301"), "◌\u0301"),
         (Token(0, "e\u0301"), "e\u0301"),
+        (Token(0, ENGLAND), ENGLAND),
+        (Token(0, "\U000e0067"), "⟨U+E0067⟩"),
         (Token(0, "👨\u200d👩\u200d👧"), "👨\u200d👩\u200d👧"),
         (Token(0, "\u0645\u06cc\u200c\u062e"), "\u0645\u06cc\u200c\u062e"),
         (Token(0, "👨\u200d👩\u200d👧" * 17), "👨\u200d👩\u200d👧" * 15 + "…"),
