@@ -1,6 +1,6 @@
 """The font that exported pictures need beside the usual one: letters, signs and scripts of DejaVu Sans, common ideographs and
 Hangul of Droid Sans Fallback, emoji of Noto Emoji, cut down, joined and renamed (as their licences
-ask). Run once; the result ships.
+ask). Run once (woff2 needs brotli); the result ships.
 
     python scripts/make_font.py DejaVuSans.ttf DroidSansFallback.ttf noto-emoji-*-400-normal.woff2
 """

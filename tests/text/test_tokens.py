@@ -8,7 +8,6 @@ from infoflow.errors import BadPrompt
 from infoflow.text.tokens import Token, check_labels, clean, clean_label, groups_of, label, unique, word_of
 from tests.helpers import tiny
 
-
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 """a flag, spelled with tags that have no shape of their own"""
 
