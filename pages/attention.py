@@ -49,7 +49,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
         every = charts.overview(tables.head_map(attn, metric, scores, threshold), metric, (view.layer, view.head), dark)
         key = f"attn_heads_{scope}"
         blocks.chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
-        st.caption(f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {tables.evidence(scores)}")
+        st.caption(f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
     st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")

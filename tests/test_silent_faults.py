@@ -230,6 +230,7 @@ TABLE: list[tuple[str, str, Callable[[], Any]]] = [
         (EDGES, f"{given!r} among ids", lambda given=given: says(lambda: as_prompt([1, given]), "whole numbers"))
         for given in ("a", 2.5, None, True)
     ),
+    (EDGES, "a float as a target", lambda: says(lambda: as_id(2.5), "Token ids are whole numbers; “2.5” is none")),
     (EDGES, "a number as a prompt", lambda: says(lambda: as_prompt(5), "text or token ids")),
     (
         EDGES,

@@ -65,6 +65,8 @@ class Attention(OfPrompt):
     @property
     def writes(self) -> Float[np.ndarray, "layer head dest src"]:
         """What a weight of 1 on each source writes at each destination, |W_O^h v_j| through the destination's own norm."""
+        if (self.write_scale == 1).all():  # no norm: the same wherever it is written
+            return np.broadcast_to(self.write_norm[:, :, None], self.pattern.shape)
         scale = self.write_scale.astype(np.float64)
         relative = np.divide(
             scale[:, :, None], scale[:, None], out=np.ones((*scale.shape, scale.shape[1])), where=scale[:, None] > 0

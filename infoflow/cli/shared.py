@@ -3,14 +3,11 @@
 import argparse
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from infoflow.analyses.provenance import UNSUPPORTED
+from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.request import Request
 from infoflow.errors import BadPrompt
-
-if TYPE_CHECKING:
-    from infoflow.analyses.provenance import Provenance
 
 
 def say(text: str, quiet: bool, end: str = "\n") -> None:
@@ -41,7 +38,7 @@ def host_of(options: argparse.Namespace) -> str:
 EXIT_UNSUPPORTED = 3
 
 
-def code_of(made: "Provenance") -> int:
+def code_of(made: Provenance) -> int:
     """3, with a sentence on standard error, where the self-test refused the model: what was written is not to be relied on."""
     if made.verdict != UNSUPPORTED:
         return 0

@@ -55,7 +55,7 @@ def as_id(given: Any, where: str = "") -> int:
         return operator.index(given)
     except (TypeError, ValueError, RuntimeError):
         said = printable(str(given))[:40]
-        raise BadPrompt(f"Token ids are whole numbers{where and ';'}{where} stands “{said}” ({type(given).__name__}).") from None
+        raise BadPrompt(f"Token ids are whole numbers; “{said}”{where} is none ({type(given).__name__}).") from None
 
 
 def visible(text: str) -> str:

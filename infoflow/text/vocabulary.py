@@ -142,7 +142,10 @@ class Vocabulary:
         """How many of these tokens make one text, and the bytes of several, or of one that is no text: 1 and nothing for most."""
         raw = b""
         for n, token_id in enumerate(ids, 1):
-            raw += self._bytes(token_id)
+            more = self._bytes(token_id)
+            if n > 1 and not more:  # text, which completes no character
+                break
+            raw += more
             try:
                 raw.decode("utf-8")
             except UnicodeDecodeError as error:

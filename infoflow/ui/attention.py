@@ -32,6 +32,7 @@ WEIGHTS = """**pattern**: the softmaxed weights A. **value-weighted**: A·|v|, w
 A·|W_O v|, what that writes into the residual stream."""
 SINKS = """Many heads park their attention on the first token. **shown**: as it is. **masked**: its column is
 emptied. **renormalised**: emptied, and each row scaled to what it summed to before. Its share is stated either way."""
+LETTERS = """P previous token, D duplicate token, I induction."""
 METRIC = """What the map of all heads is coloured by. Letters: P previous token, D duplicate token, I induction."""
 BASIS = """**this prompt**: what heads did here; scores need repeated tokens. **random tokens**: what they do on
 random tokens said twice, where nothing but the repetition helps: the usual calibration. It runs the model."""

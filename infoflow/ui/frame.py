@@ -48,7 +48,7 @@ def _bring_along() -> None:
 
 
 def settle() -> None:
-    """At a page's end: what was brought along is in its address too, so that a reload shows the same."""
+    """Once a page's question stands, and at its end: its address has what was brought along, so that a reload shows the same."""
     chosen = {key: st.session_state.get(key) for key in IN_ADDRESS}
     streamlit_names.write_into_address({
         key: str(value) for key, value in chosen.items() if value is not None and value != IN_ADDRESS[key]

@@ -89,6 +89,16 @@ def test_bytes_that_are_no_character_have_a_name_by_their_value() -> None:
         assert label(vocabulary.tokens([vocabulary.tokenizer.convert_tokens_to_ids("<0x41>")])[0]) == "A"
 
 
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_bytes_apart_from_each_other_make_no_character(kind: str) -> None:
+    """E4, a letter, B8 AD: the letter is not swallowed by what 中 would be without it."""
+    vocabulary = Vocabulary(tokenizer_kinds.made(kind), 10_000, None)
+    written = vocabulary._ids("中", add_special_tokens=False)[-3:]
+    letter = vocabulary._ids("x", add_special_tokens=False)[-1]
+    apart = vocabulary.tokens([written[0], letter, *written[1:]])
+    assert [label(t) for t in apart] == ["⟨E4⟩", "x", "⟨B8⟩", "⟨AD⟩"]
+
+
 def test_a_real_replacement_character_is_itself_and_leaves_its_neighbours_alone() -> None:
     for kind in LOSSLESS:
         vocabulary = Vocabulary(tokenizer_kinds.made(kind), 10_000, None)
