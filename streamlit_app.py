@@ -1,16 +1,19 @@
-"""The router: titles and order of the pages. No widgets, no state; every page also stands alone."""
+"""The router: titles and order of the pages, in sections on top. No widgets, no state; every page also stands alone."""
 
 import streamlit as st
 
 from infoflow.ui import frame
 
-PAGES = [
-    st.Page("pages/information_flow.py", title="Information flow", default=True),
-    st.Page("pages/attention.py", title="Attention"),
-    st.Page("pages/logit_lens.py", title="Logit lens"),
-    st.Page("pages/generation.py", title="Generation"),
-    st.Page("pages/corrections.py", title="Corrections"),
-    st.Page("pages/models.py", title="Models"),
-]
-st.navigation(PAGES).run()
+PAGES = {
+    "Look": [
+        st.Page("pages/start.py", title="Start"),
+        st.Page("pages/information_flow.py", title="Information flow", default=True),
+        st.Page("pages/attention.py", title="Attention"),
+        st.Page("pages/logit_lens.py", title="Logit lens"),
+        st.Page("pages/generation.py", title="Generation"),
+    ],
+    "Change": [st.Page("pages/corrections.py", title="Corrections")],
+    "Models": [st.Page("pages/models.py", title="Models")],
+}
+st.navigation(PAGES, position="top").run()
 frame.settle()

@@ -54,4 +54,9 @@ def _picture(result: Any) -> dict[str, Any]:
     return found
 
 
+def _summary(result: Any) -> str:
+    return " ".join(found.text for found in import_module("infoflow.summaries.sentence").sentences_of(result))
+
+
 import_module("infoflow.analyses.result").draw_with(_picture)
+import_module("infoflow.analyses.result").say_with(_summary)

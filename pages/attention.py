@@ -10,13 +10,14 @@ from infoflow.files import formats
 from infoflow.metrics import heads
 from infoflow.pictures.attention import attention_map
 from infoflow.pictures.picture import identity
+from infoflow.summaries.attention import sentences
 from infoflow.tables import attention as tables
 from infoflow.traced.attention import patterns
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import attention as ui
 
 NAME = "Attention"
-frame.page(NAME, ui.INTRO)
+head = frame.page(NAME, ui.INTRO, ui.USE, ("head", "layer", "logit", "attention sink"))
 asked, _ = asking.question()
 result = results.last_good(NAME, AttentionRequest(model=asked.model, prompt=asked.prompt), asked.key)
 
@@ -26,20 +27,21 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
     """The map, all heads, and what follows from the chosen one: reruns alone."""
     dark, scope = frame.dark(), identity(attn.provenance, attn.prompt_ids)
     n_layers, n_heads, n, _ = attn.pattern.shape
-    view = ui.map_view(n_layers, n_heads)
+    view = ui.map_view(attn, scope)
     if n == 1:
         st.info(ui.ONE)
-    first, last = controls.tokens_shown(n, ui.MAP_WINDOW, "attn_tokens")
+    first, last = view.tokens
+    blocks.says(sentences(attn), ui.go)
     found = tables.view(attn, view.level, view.layer, view.head, view.weighting, view.sinks)
     part, tokens = found.weights[first : last + 1, first : last + 1], attn.position_labels[first : last + 1]
     left, right = st.columns([1.5, 1], gap="large")
     with left:
-        st.markdown(f"**{found.title}**, {view.weighting}")
         drawn = attention_map(attn, found, view.weighting, (first, last), view.sinks, dark)
         says = f"Attention, {found.title}: weights by destination and source"
         blocks.chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
-        st.caption(f"{blocks.plain(drawn.note)} {ui.USE}")
+        st.caption(f"**{found.title}**, {view.weighting}. {blocks.plain(drawn.note)} {controls.part_shown(n, view.tokens)}")
     with right:
+        overview = st.container()  # above its own controls
         metric, basis, threshold = ui.scores_view(tables.HEAD_METRICS)
         scores = attn.scores
         if basis != "this prompt":
@@ -48,8 +50,10 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
                 scores = results.of(asked_of, asked.key, "calibrate", lambda: st.session_state.update(attn_basis="this prompt"))
         every = charts.overview(tables.head_map(attn, metric, scores, threshold), metric, (view.layer, view.head), dark)
         key = f"attn_heads_{scope}"
-        blocks.chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
-        st.caption(f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}")
+        with overview:
+            blocks.chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
+            said = f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}"
+            st.caption(f"**All heads by {metric}.** {said}")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
     st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
@@ -87,6 +91,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
 
 
 if result is not None:
+    frame.shown(head, *result)
     picture(result[0], result[1].result)
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)

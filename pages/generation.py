@@ -1,5 +1,7 @@
 """What does the model write, and what does each token of it rest on?"""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.generation import Generation, GenerationRequest
@@ -9,14 +11,15 @@ from infoflow.files import formats
 from infoflow.models.decoding import continue_here
 from infoflow.pictures.generation import Drawn, connections
 from infoflow.pictures.picture import identity
+from infoflow.summaries.generation import sentences
 from infoflow.tables import generation as tables
 from infoflow.traced.generation import teacher_forced
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import generation as ui
 
 NAME = "Generation"
-frame.page(NAME, ui.INTRO)
-asked, how = asking.question(below=ui.writing)
+head = frame.page(NAME, ui.INTRO, ui.USE, ("token", "head", "logit", "attention sink"))
+asked, how = asking.question(ui.writing)
 assert how is not None
 request = GenerationRequest(
     model=asked.model, prompt=asked.prompt, max_new_tokens=how.new_tokens, temperature=how.temperature, top_p=how.top_p,
@@ -30,17 +33,12 @@ def picture(written: Performed[Generation]) -> None:
     """The text, its connections, and one step of it: reruns alone."""
     gen, dark = written.result, frame.dark()
     scope = identity(gen.provenance, gen.prompt_ids, gen.output_ids)
-    ui.text(written)
-    n_layers, n_heads = gen.pattern.shape[:2]
-    view = ui.view(n_layers, n_heads)
-    at = ui.steps(gen.n_steps, scope)
-    hide_first = at.hide_first and gen.n_prompt > 1  # else nothing would be left
-    window = controls.tokens_shown(gen.n_prompt, ui.INPUT_WINDOW, "gen_inputs")
-    found = tables.connections(gen, view.level, view.layer, view.head, view.normalisation, hide_first)
+    at = ui.view(gen, scope)
+    blocks.says(sentences(gen, at.step), partial(ui.go, scope))
+    found = tables.connections(gen, at.level, at.layer, at.head, at.normalisation, at.hide_first)
     left, right = st.columns([2, 1], gap="large")
     with left:
-        st.markdown(f"**{found.title}**, {view.normalisation}")
-        which = Drawn(None if at.every else at.step, at.chosen, at.least, hide_first, window)
+        which = Drawn(None if at.every else at.step, at.chosen, at.least, at.hide_first, at.window)
         drawn = connections(gen, found, which, dark)
         blocks.chart(
             drawn.chart, key=at.chart, on_select=lambda: ui.pick_token(at.chart, scope), selection_mode="token",
@@ -48,9 +46,10 @@ def picture(written: Performed[Generation]) -> None:
         )  # fmt: skip
         if tables.shown(tables.edges(found, gen, at.least), which.step, at.chosen).empty:
             st.info("No connection here reaches the threshold: lower it, or choose another step or token.")
-        st.caption(ui.USE)
+        st.caption(f"**{found.title}**, {at.normalisation}. {controls.part_shown(gen.n_prompt, at.window)}")
     with right:
-        ui.step(gen, at.step, found, hide_first)
+        ui.step(gen, at.step, found, at.hide_first)
+    ui.text(written)
     st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=ui.RAISED)
     table = tables.raised(gen, at.step)
     blocks.chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt="What raised the token written")
@@ -63,6 +62,7 @@ def picture(written: Performed[Generation]) -> None:
 
 
 if result is not None:
+    frame.shown(head, *result)
     picture(result[1])
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)

@@ -1,65 +1,70 @@
 """Which earlier tokens is each position made of, layer by layer?"""
 
+from dataclasses import replace
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.flow import Flow, FlowRequest
+from infoflow.analyses.perform import Performed
 from infoflow.charts.flow import error_by_layer
 from infoflow.files import formats
 from infoflow.pictures import flow as pictures
+from infoflow.pictures.picture import identity
+from infoflow.summaries.flow import sentences
 from infoflow.tables import attribution as attribution_tables
 from infoflow.tables import flow as tables
 from infoflow.traced.flow import split
-from infoflow.ui import asking, attribution, blocks, carriers, frame, groups, results
+from infoflow.ui import address, asking, attribution, blocks, carriers, frame, results
 from infoflow.ui import information_flow as ui
 
 NAME = "Information flow"
-frame.page(NAME, ui.INTRO)
-asked, sources = asking.question(beside=ui.run_by)
+head = frame.page(NAME, ui.INTRO, ui.USE, ("residual stream", "source", "layer", "MLP", "attention sink"))
+asked, sources = asking.question(ui.run_by)
 request = FlowRequest(model=asked.model, prompt=asked.prompt, sources=sources or ui.RUN_BY[0])
 result = results.last_good(NAME, request, asked.key)
 
 
 @st.fragment
-def picture(shown: FlowRequest, flow: Flow, view: ui.View) -> None:
+def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
     """The grid with its controls, the chosen cell and questions about it: reruns alone."""
     dark, of_run = frame.dark(), asking.Asked(shown.model, shown.prompt, asked.key)
-    grouped = flow.grouped(groups.editor(flow) if view.grouping == "custom" else view.grouping)
-    labels, scope = grouped.source_labels, ui.scope_of(grouped)
-    hide_first = view.hide_first and grouped.first_is_one_of_many()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        hide = ui.hide_also(labels[1:] if hide_first else labels, scope)
-        traced = ui.trace(labels, scope)
-        layers = ui.layer_range(flow.n_layers)
-        positions = ui.position_range(len(flow.tokens))
-        key = ui.reset_view(scope)
-    hidden = ui.some_left(grouped, ((labels[0],) if hide_first else ()) + hide, scope)
+    view = ui.view(run.result)
+    flow, hidden = view.flow, view.hidden
+    scope = identity(flow.provenance, flow.token_ids)
+    chosen, key = ui.bar_of(flow, ui.BARS.chosen(scope)), ui.BARS.key(ui.scope_of(flow))
     with blocks.reporting_errors():
-        look = pictures.Look(view.emphasis, view.palette, traced, layers, positions)
-        drawn = pictures.grid(grouped, view.metric, hidden, look, dark)
+        blocks.says(sentences(flow, view.metric, hidden), partial(ui.go, scope))
+        look = replace(view.look, chosen=ui.bar_of(flow, ui.BARS.marked(scope, at_first)))
+        drawn = pictures.grid(flow, view.metric, hidden, look, dark)
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
+            picked = partial(ui.pick, key, scope)
             says = "Share of each source token in the residual stream, by layer and position, as stacked bars"
-            event = blocks.chart(drawn.chart, key=key, on_select="rerun", selection_mode=drawn.selections, alt=says)
-            st.caption(f"{ui.size(drawn)} {ui.USE}")
+            event = blocks.chart(drawn.chart, key=key, on_select=picked, selection_mode=drawn.selections, alt=says)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(blocks.plain(f"{ui.size(drawn)} {ui.run_size(run)}"), width="stretch")
+                ui.reset_view()
         clicked = ui.clicked(event.selection)
-        chosen = clicked.cell or {"layer": flow.n_layers - 1, "stage": "post", "position": len(flow.tokens) - 1}
-        ui.trust_line(grouped, hidden)
-        logits = attribution_tables.logit_parts(grouped, grouped.top[0].id)
+        bar = chosen or (flow.n_layers - 1, "post", len(flow.tokens) - 1)
+        ui.trust_line(flow, hidden)
+        logits = attribution_tables.logit_parts(flow, flow.top[0].id)
         if ui.panel(list(ui.Ask)) == ui.Ask.LOGIT:
-            logits = attribution.logit(of_run, grouped, hidden, clicked.answer, dark)
+            logits = attribution.logit(of_run, flow, hidden, clicked.answer, dark)
         else:
-            carriers.carriers(of_run, grouped, chosen, clicked.source, hidden, dark)
+            carriers.carriers(of_run, flow, bar, clicked.source, hidden, dark)
         with right, st.container():
-            if clicked.cell is None:
+            if chosen is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
-            ui.details(grouped, chosen, drawn, logits, dark)
-        blocks.downloads(drawn, lambda: formats.as_json(grouped), dark)
+            ui.details(flow, bar, drawn, logits, dark)
+        blocks.downloads(drawn, lambda: formats.as_json(flow), dark)
+    address.write(ui.BARS.name)
 
 
 if result is not None:
     shown, run = result
-    ui.badge(run)
-    picture(shown, run.result, ui.view(apart=run.result.provenance.sources == "tokens"))
+    frame.shown(head, shown, run)
+    picture(shown, run, ui.BARS.chosen(identity(run.result.provenance, run.result.token_ids)))
     with st.expander("How exact is it, layer by layer?"):
         blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt="Reconstruction error by layer")
         st.caption(

@@ -1,5 +1,7 @@
 """What would the model say if it stopped after each layer?"""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.logit_lens import Lens, LensRequest
@@ -7,36 +9,38 @@ from infoflow.charts import logit_lens as charts
 from infoflow.files import formats
 from infoflow.pictures.logit_lens import table
 from infoflow.pictures.picture import identity
+from infoflow.summaries.logit_lens import sentences
 from infoflow.tables import logit_lens as tables
 from infoflow.traced.logit_lens import read_off
-from infoflow.ui import asking, blocks, frame, results
+from infoflow.ui import address, asking, blocks, frame, results
 from infoflow.ui import logit_lens as ui
 
 NAME = "Logit lens"
-frame.page(NAME, ui.INTRO)
+head = frame.page(NAME, ui.INTRO, ui.USE, ("logit lens", "residual stream", "layer", "logit"))
 asked, _ = asking.question()
-view = ui.view(list(tables.COLOURS), asked.model.hosted)
+view = ui.view(list(tables.COLOURS), asked.model, asked.prompt)
 mids = view.mids or not asked.model.hosted  # here they are always read, and the toggle only hides them
-shown = ui.read(asked.model, asked.prompt)
-request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=shown)
+request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=view.read)
 result = results.last_good(NAME, request, asked.key)
 
 
 @st.fragment
-def picture(request: LensRequest, lens: Lens, view: ui.View) -> None:
+def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> None:
     """The table, the chosen cell, and tokens through the layers there: reruns alone."""
     dark, scope = frame.dark(), identity(lens.provenance, lens.prompt_ids)
     colour, missing = view.colour, tables.FOLLOWED.get(view.colour, 0) > len(lens.targets)
     if missing:
         st.info(ui.NEEDS[colour])
         colour = "probability"
+    blocks.says(sentences(lens), partial(ui.go, lens, scope))
     left, right = st.columns([3.2, 1], gap="medium")
     with left:
-        drawn = table(lens, colour, view.mids, dark)
+        drawn = table(lens, colour, view.mids, dark, ui.cell_of(lens, ui.CELLS.marked(scope, at_first)))
         says = "Logit lens: the likeliest next token by row of the residual stream and position"
-        event = blocks.chart(drawn.chart, key=f"lens_table_{scope}", on_select="rerun", selection_mode="cell", alt=says)
-        st.caption(f"{blocks.plain(drawn.note)} {ui.USE}")
-    row, position = ui.clicked(event.selection, lens)
+        key = ui.CELLS.key(scope)
+        blocks.chart(drawn.chart, key=key, on_select=partial(ui.pick, key, lens, scope), selection_mode="cell", alt=says)
+        st.caption(f"{blocks.plain(drawn.note)} {ui.part_read(lens)}")
+    row, position = ui.cell_of(lens, ui.CELLS.chosen(scope)) or (len(lens.rows) - 1, lens.positions[-1])
     with right:
         ui.cell(request, asked.key, lens, row, position)
     st.caption(f"{tables.hint(lens)} Top row against the model's logits: error {lens.max_error:.0e}.")
@@ -51,11 +55,14 @@ def picture(request: LensRequest, lens: Lens, view: ui.View) -> None:
         blocks.chart(trust, key="lens_trust", alt="Agreement by row")
         st.caption(ui.TRUST)
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
+    address.write(ui.CELLS.name)
 
 
 if result is not None:
-    ui.choose_tokens(result[0], result[1].result)
-    picture(result[0], result[1].result, view)
+    frame.shown(head, *result)
+    found = result[1].result
+    picture(result[0], found, view, ui.CELLS.chosen(identity(found.provenance, found.prompt_ids)))
+    ui.note_tokens(result[0], result[1].result)
     ui.contrast(result[0], asked.key, result[1].result, view.mids)
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)

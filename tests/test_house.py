@@ -16,7 +16,7 @@ PAGES = sorted(ROOT.glob("pages/*.py"))
 TRACED = sorted((PACKAGE / "traced").glob("*.py"))
 ROOMS = (
     "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "ndif", "models", "analyses", "studies",
-    ("charts", "tables"), "pictures", "files", ("cli", "server"), "ui", "pages",
+    ("charts", "tables"), ("pictures", "summaries"), "files", ("cli", "server"), "ui", "pages",
 )  # fmt: skip
 """from the ground up: what is imported lies below; rooms side by side do not know each other"""
 NOT_BUILT_YET = {"server"}

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from infoflow.analyses.cost import FLOAT, Estimate
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
-from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
 from infoflow.errors import BadPrompt, chosen
 from infoflow.metrics import heads
 from infoflow.models import memory
@@ -55,6 +55,11 @@ class Attention(OfPrompt):
     """of the norm after attention at each position; 1 where there is none"""
     scores: heads.HeadScores
     """of this prompt"""
+    next_token: Prediction
+    """the model's likeliest"""
+    head_logits: Float[np.ndarray, "layer head"]
+    """what each head of the last position adds to that token's logit directly, <W_O^h z, direction> through the frozen final
+    norm, before a soft cap: `Attribution.by_head`; what later layers make of it is not counted"""
     provenance: Provenance
 
     @property
@@ -191,6 +196,8 @@ def _attended(
         write_norm=raw["write_norm"].numpy(),
         write_scale=raw["write_scale"].numpy(),
         scores=heads.score(pattern.numpy(), ids),
+        next_token=Prediction(model.name_of(raw["top"]), raw["top"], raw["top_probability"], raw["top_logit"]),
+        head_logits=raw["head_logits"].numpy(),
         provenance=Provenance.of(model, request, raw["dtype"], ids=ids),
     )
 

@@ -28,7 +28,7 @@ from infoflow.analyses import flow_cost
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
-from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
 from infoflow.errors import BadPrompt
 from infoflow.metrics import shares as metrics
 from infoflow.text.rows import STAGES
@@ -40,19 +40,6 @@ if TYPE_CHECKING:
 
 METHOD = 2
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One candidate for the next token."""
-
-    token: str
-    id: int
-    probability: float
-    logit: float
-    """the model's own, of which its probability is"""
-    before_cap: float | None = None
-    """the same before the family's soft cap, which contributions sum to; None where there is none"""
 
 
 @dataclass(frozen=True, kw_only=True)

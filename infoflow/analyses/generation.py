@@ -154,10 +154,10 @@ class GenerationRequest(Request[Generation]):
 
         def tell(text: str) -> None:
             written[0] += 1
-            said(f"Writing, {written[0]} of at most {n}: {' '.join(text.split())}", 0.7 * written[0] / n)
+            said(f"Writing, {written[0]} of at most {n}: {' '.join(text.split())}", 0.4 * written[0] / n)
 
         def report(done: int, total: int) -> None:
-            said(f"Reading what was written, layer {min(done, total - 1)} of {total - 1}", 0.7 + 0.3 * done / total)
+            said("Reading what was written, and going backward from it", 0.4 + 0.6 * done / total)
 
         said("Writing …", 0.0)
         return _generated(self, model, tell, report)

@@ -43,7 +43,7 @@ def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:
                 scale=alt.Scale(type="sqrt", domain=[0, largest], range=ramp(dark)),
                 legend=alt.Legend(
                     title=None, orient="bottom", direction="horizontal", gradientLength=160, gradientThickness=8, tickCount=3,
-                    labelColor=page.muted, format=".2~g",
+                    labelColor=page.muted, format=".3~g",
                 ),
             ),
             tooltip=[
@@ -127,10 +127,11 @@ def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = Fa
 
 
 def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str], least: float, dark: bool = False) -> alt.LayerChart:
-    """Weights between tokens as arcs above the prompt, those of `least` or more. Columns: dest, src, dest_token, src_token,
-    weight."""
+    """Weights between tokens as arcs above the prompt, those of `least` or more, the thickest the largest. Columns: dest, src,
+    dest_token, src_token, weight."""
     page = ink(dark)
     shown = table[(table["weight"] >= least) & (table["dest"] != table["src"])]
+    largest = max(float(table["weight"].max()), 1e-12)
     turn = np.linspace(0, np.pi, 24)
     drawn = [
         pd.DataFrame({
@@ -150,7 +151,7 @@ def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str], least: floa
         .mark_line(opacity=0.75)
         .encode(
             x=xs, y=alt.Y("y:Q", scale=ys, axis=None), detail=alt.Detail("edge:N"), order=alt.Order("order:Q"), color=colour,
-            strokeWidth=alt.StrokeWidth("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.4, 9])),
+            strokeWidth=alt.StrokeWidth("weight:Q", legend=None, scale=alt.Scale(domain=[0, largest], range=[0.4, 9])),
             tooltip=[alt.Tooltip("from:N"), alt.Tooltip("to:N"), alt.Tooltip("weight:Q", format=".3f")],
         )
     )  # fmt: skip

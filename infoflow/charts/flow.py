@@ -27,6 +27,8 @@ class Emphasis(StrEnum):
 
 MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
+HIGHEST = 640
+"""pixels: what a page's frame leaves of a window of 900"""
 OTHER = -1
 _SIDE, _GAP = 0.06, 0.04
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
@@ -44,6 +46,8 @@ class Look:
     first_layer: int = 0
     positions: tuple[int, int] | None = None
     """first and last position shown; all of them if None"""
+    chosen: tuple[int, str, int] | None = None
+    """layer, stage and position of the bar that is chosen at first"""
     dark: bool = False
     height: int | None = None
 
@@ -138,7 +142,7 @@ def grid(
     embedding = bool((frame["layer"] < 0).any())
     drawn = segments(frame, look).round(4)
     top = len(layers)
-    height = look.height or int(min(760, max(300, 62 * top + 110)))
+    height = look.height or int(min(HIGHEST, max(300, 62 * top + 110)))
     listed = 0 if predictions is None else len(predictions)
     span_below = 1.0
     line = 17 * (top + span_below) / max(1, height - 17 * (listed + 1))
@@ -169,8 +173,10 @@ def grid(
         labelPadding=4,
     )
     x, y = alt.X("x:Q", scale=x_scale, axis=x_axis), alt.Y("y:Q", scale=y_scale, axis=y_axis)
+    fields = ["layer", "stage", "position"]
+    first_chosen: dict[str, Any] = {} if look.chosen is None else {"value": [dict(zip(fields, look.chosen, strict=True))]}
     chosen = alt.selection_point(
-        name="cell", fields=["layer", "stage", "position"], on="@bars_marks:click, @ground_marks:click", empty=False
+        name="cell", fields=fields, on="@bars_marks:click, @ground_marks:click", empty=False, **first_chosen
     )
     segment = alt.selection_point(
         name="segment", fields=["layer", "stage", "position", "source"], on="@bars_marks:click", empty=False

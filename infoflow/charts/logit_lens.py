@@ -12,10 +12,11 @@ from infoflow.charts.palette import ink, ramp, series, signed_ramp
 _ROW = 21
 
 
-def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart:
+def table(cells: pd.DataFrame, title: str, dark: bool = False, chosen: tuple[int, int] | None = None) -> alt.LayerChart:
     """One cell per row of the stream and position, the output on top; outlined where it already says the final answer.
 
-    Columns: order, row, where, position, label, text, value, strength, final, likely, entropy, kl.
+    `chosen`: order and position of the cell that is marked from the beginning. Columns: order, row, where, position, label, text,
+    value, strength, final, likely, entropy, kl.
     """
     page = ink(dark)
     rows = cells.drop_duplicates("order").sort_values("order")
@@ -37,7 +38,8 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False) -> alt.LayerChart
         ),
         scale=alt.Scale(paddingInner=0.05),
     )
-    picked = alt.selection_point(name="cell", fields=["order", "position"], empty=False)
+    marked: dict[str, Any] = {} if chosen is None else {"value": [{"order": chosen[0], "position": chosen[1]}]}
+    picked = alt.selection_point(name="cell", fields=["order", "position"], empty=False, **marked)
     tips = [
         alt.Tooltip("where:N", title="row"),
         alt.Tooltip("label:N", title="position"),

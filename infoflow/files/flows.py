@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from infoflow.analyses.flow import Flow, Prediction
+from infoflow.analyses.flow import Flow
 from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.result import Prediction
 from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
 

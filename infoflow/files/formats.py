@@ -4,6 +4,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from infoflow.files import flows, strict
 from infoflow.pictures.picture import Picture, background
 from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg
 
+DRAWN = ("png", "svg", "pdf", "html")
 FORMATS = ("json", "csv", "parquet", "html", "png", "svg", "pdf")
 
 
@@ -28,12 +30,28 @@ def as_json(result: Any) -> bytes:
 
 def frame_json(frame: pd.DataFrame, provenance: Provenance) -> bytes:
     """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
-    rows = json.loads(frame.to_json(orient="values", double_precision=8))
+    rows = json.loads(named(frame).to_json(orient="values", double_precision=8))
     return strict.as_json({"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows})
 
 
-def as_csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False).encode()
+def with_words(data: bytes, picture: Picture) -> bytes:
+    """The JSON of what a picture shows, with the picture's title and note in front."""
+    return strict.as_json({"title": picture.title, "note": picture.note, **json.loads(data)})
+
+
+def as_csv(frame: pd.DataFrame, picture: Picture | None = None) -> bytes:
+    """A table; of a picture with its title and note as two more columns, the same in every row."""
+    words = {} if picture is None else {"title": picture.title, "note": picture.note}
+    return named(frame).assign(**words).to_csv(index=False).encode()
+
+
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table as a reader opens it: a layer, head or position of -1, which stands for none, is left empty."""
+    out = frame.copy(deep=False)
+    for column in ("layer", "head", "position"):
+        if column in out and pd.api.types.is_integer_dtype(out[column]) and (out[column] < 0).any():
+            out[column] = out[column].astype("Int64").mask(out[column] < 0)
+    return out
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:
@@ -73,6 +91,18 @@ def check_place(path: str | Path) -> None:
         raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")
 
 
+def drawn(picture: Callable[[], Picture], kind: str, paper: str) -> bytes:
+    """A picture with its words as a file of one of the kinds in `DRAWN`.
+
+    Raises:
+        InfoflowError: it could not be drawn.
+    """
+    found = picture()
+    if kind == "html":
+        return chart_html(found.with_words(), paper, found.title)
+    return {"png": chart_png, "svg": chart_svg, "pdf": chart_pdf}[kind](found.with_words(), paper)
+
+
 def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: pd.DataFrame, dark: bool = False) -> None:
     """Write a result in the format of the file's ending: `frame` is its table, `picture` draws it where the format is one.
 
@@ -84,10 +114,7 @@ def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: 
         "json": lambda: as_json(result),
         "csv": lambda: as_csv(frame),
         "parquet": lambda: as_parquet(frame),
-        "html": lambda: chart_html(picture().chart, paper),
-        "png": lambda: chart_png(picture().chart, paper),
-        "svg": lambda: chart_svg(picture().chart, paper),
-        "pdf": lambda: chart_pdf(picture().chart, paper),
+        **{kind: partial(drawn, picture, kind, paper) for kind in DRAWN},
     }
     data = makers[check_ending(path)]()
     try:

@@ -5,6 +5,12 @@ from infoflow.charts import attention as charts
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import attention as tables
 
+UNITS: dict[str, str] = {
+    Weighting.PATTERN: "",
+    Weighting.VALUE: "A·|v|, in units of the head's values.",
+    Weighting.CONTRIBUTION: "A·|W_O v|, in units of the residual stream.",
+}
+
 
 def picture(attn: Attention, dark: bool = False) -> Picture:
     """The mean of all maps."""
@@ -28,5 +34,5 @@ def attention_map(
     return Picture(
         chart=charts.heatmap(frame, weighting, dark), frame=frame,
         title=f"Attention on “{short(attn.provenance.prompt)}”, {attn.provenance.whose}: {found.title}, {weighting}",
-        note=sink + none,
+        note=f"{sink}{none} {UNITS[weighting]}".strip(),
     )  # fmt: skip

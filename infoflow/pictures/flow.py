@@ -52,6 +52,8 @@ class Look:
     layers: tuple[int, int] | None = None
     """first and last shown; None for all"""
     positions: tuple[int, int] | None = None
+    chosen: tuple[int, str, int] | None = None
+    """layer, stage and position of the bar that is chosen at first"""
 
 
 def grid(flow: Flow, metric: str = "norm", hidden: Sequence[int | str] = (), look: Look = Look(), dark: bool = False) -> Grid:
@@ -70,7 +72,8 @@ def grid(flow: Flow, metric: str = "norm", hidden: Sequence[int | str] = (), loo
     chart = charts.grid(
         shown, flow.labels, flow.source_of.tolist(),
         charts.Look(
-            colours=colours, emphasis=look.emphasis, traced=look.traced, first_layer=first, positions=(left, right), dark=dark
+            colours=colours, emphasis=look.emphasis, traced=look.traced, first_layer=first, positions=(left, right),
+            chosen=look.chosen, dark=dark,
         ),
         hidden_share=ticks[(ticks.layer >= first) & (ticks.layer <= last)],
         predictions=tables.predictions(flow) if at_end else None,

@@ -12,15 +12,17 @@ def picture(lens: Lens, dark: bool = False) -> Picture:
     return table(lens, dark=dark)
 
 
-def table(lens: Lens, colour: str = "probability", mids: bool = True, dark: bool = False) -> Picture:
-    """Rows of the stream by position."""
+def table(
+    lens: Lens, colour: str = "probability", mids: bool = True, dark: bool = False, chosen: tuple[int, int] | None = None
+) -> Picture:
+    """Rows of the stream by position; `chosen` is the number of a row and a position that are marked from the beginning."""
     cells = tables.grid(lens, colour, 0, mids)
     names = [visible(lens.names[t]) for t in lens.targets[: tables.FOLLOWED.get(colour, 0)]]
     first, last = lens.positions[0], lens.positions[-1]
     part = "" if len(lens.positions) == len(lens.tokens) else f" Positions {first} to {last} of {len(lens.tokens)}."
     whose = f" of {' over '.join(names)}" if names else ""
     return Picture(
-        chart=charts.table(cells, colour, dark), frame=lens.to_frame(),
+        chart=charts.table(cells, colour, dark, chosen), frame=lens.to_frame(),
         title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",
         note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.{part}",
     )  # fmt: skip

@@ -4,6 +4,9 @@
 """
 
 import hashlib
+import re
+import textwrap
+import unicodedata
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,6 +16,10 @@ import pandas as pd
 
 from infoflow.analyses.provenance import Provenance
 from infoflow.charts.palette import ink
+
+LINE = 90
+"""characters in a line of a title"""
+MOST_OF_A_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,21 @@ class Picture:
     """what it is of"""
     note: str
     """what it shows: layer, head, metric, and what is hidden"""
+
+    def with_words(self) -> "alt.Chart | alt.LayerChart":
+        """The chart with its title and note above it, for where nothing else says what it is."""
+        heading = alt.Title(
+            textwrap.wrap(self.title, LINE), subtitle=textwrap.wrap(self.note, LINE), anchor="start", fontSize=14,
+            subtitleFontSize=11, subtitleFont="sans-serif", offset=12,
+        )  # fmt: skip
+        return self.chart.properties(title=heading)
+
+    @property
+    def file_name(self) -> str:
+        """Of a file that holds it, without its ending: what it is of, in letters that every system takes."""
+        plain = unicodedata.normalize("NFKD", self.title).encode("ascii", "ignore").decode().lower()
+        words = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
+        return f"infoflow-{words[:MOST_OF_A_NAME].strip('-.')}" if words else "infoflow"
 
 
 def picture_of(result: Any, dark: bool = False) -> Picture:

@@ -2,12 +2,16 @@
 
 import base64
 import contextlib
+import html
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
+import pandas as pd
 
 from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.errors import InfoflowError
@@ -33,14 +37,16 @@ def chart_pdf(chart: alt.TopLevelMixin, background: str) -> bytes:
     return _converted(chart, background, f"vl_convert.svg_to_pdf(glyphs.with_font({_SVG}))")
 
 
-def chart_html(chart: alt.TopLevelMixin, background: str) -> bytes:
+def chart_html(chart: alt.TopLevelMixin, background: str, title: str = "infoflow") -> bytes:
     """One file that opens offline, with the library in it and the chart still interactive.
 
     The converter writes token texts into a script as they are, where `</script>` would end it: every `<` of the chart
     travels as a private character and arrives as its JavaScript escape.
     """
     page = _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()", less_than=_STAND_IN).decode()
-    return page.replace(_STAND_IN, "\\u003c").encode()
+    page = page.replace(_STAND_IN, "\\u003c")
+    named = f"<title>{html.escape(title)}</title>"
+    return re.sub(r"<title>[^<]*</title>|(?=</head>)", lambda _: named, page, count=1).encode()
 
 
 _SVG = "vl_convert.vegalite_to_svg(spec)"
@@ -76,7 +82,7 @@ sys.stdout.buffer.write({call})
 
 def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
     """Outside a page `width: container` has no meaning: give the chart the width its columns need."""
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = inlined(chart).to_dict()
     if spec.get("width") == "container":
         x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
         low, high = (x.get("scale") or {}).get("domain") or (0, 20)
@@ -85,16 +91,24 @@ def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
     return spec
 
 
+def inlined(chart: Any) -> Any:
+    """The same with its tables written into it. Altair would do that under a limit of 5,000 rows, which can be lifted for the
+    whole process alone, where others draw at the same time."""
+    out = chart.copy(deep=False)
+    if isinstance(out.data, pd.DataFrame):
+        out.data = alt.InlineData(values=alt.to_values(out.data)["values"])
+    if isinstance(out, alt.LayerChart):
+        out.layer = [inlined(part) for part in out.layer]
+    return out
+
+
 def in_notebook(result: Any) -> dict[str, Any]:
     """What a notebook shows of a result, by MIME type: the chart itself, and a PNG for viewers that draw none."""
     drawn = picture_of(result)
     refused = getattr(getattr(result, "provenance", None), "verdict", "") == UNSUPPORTED
     note = f"The self-test refused this model: do not rely on it. {drawn.note}" if refused else drawn.note
-    with alt.data_transformers.enable("default", max_rows=None):  # nobody else draws in a notebook's process
-        chart = drawn.chart.properties(
-            title=alt.Title(drawn.title, subtitle=note, anchor="start", limit=900, subtitleFont="sans-serif")
-        )
-        shown: dict[str, Any] = {VEGALITE: chart.to_dict()}
-        with contextlib.suppress(InfoflowError):  # the chart itself is there
-            shown["image/png"] = base64.b64encode(chart_png(chart, background(), scale=1.0)).decode()
+    chart = replace(drawn, note=note).with_words()
+    shown: dict[str, Any] = {VEGALITE: inlined(chart).to_dict()}
+    with contextlib.suppress(InfoflowError):  # the chart itself is there
+        shown["image/png"] = base64.b64encode(chart_png(chart, background(), scale=1.0)).decode()
     return shown

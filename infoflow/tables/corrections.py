@@ -79,19 +79,28 @@ def words(change: Change) -> pd.DataFrame:
 
 
 def said(change: Change) -> str:
-    """In which layer the answer changed, in a sentence or two."""
+    """From which layer on the answer was the new one, in a sentence."""
     old, new = change.before.text, change.after.text
     if change.difference is None:
         same = "The answer did not change" if old == new else "Both answers begin with the same token"
         return f"{same}: there is no lead of one over the other to split."
-    lead = f"The output's logit of “{new}” is {change.difference.model_total:.2f} above that of “{old}”."
-    rows = change.lens.rows
+    lead = f"“{new}” leads “{old}” by {change.difference.model_total:.2f} logits"
     if change.flips_at is None:
-        return f"{lead} Read layer by layer, the two are level at the output: neither is ahead for good."
-    ahead, wins = row_title(rows[change.flips_at]), row_title(rows[min(change.wins_at, len(rows) - 1)])
-    return (
-        f"{lead} Read layer by layer, it is ahead for good from “{ahead}” on, and the likeliest of all tokens from “{wins}” on."
-    )
+        return f"{lead}; read layer by layer, the two are level at the output: neither is ahead for good."
+    return f"{lead}, for good from {_in_a_sentence(change.lens.rows[change.flips_at])} on."
+
+
+def wins(change: Change) -> str:
+    """From which row on the new answer is the likeliest token of all; '' where the answer did not change."""
+    if change.flips_at is None:
+        return ""
+    row = change.lens.rows[min(change.wins_at, len(change.lens.rows) - 1)]
+    return f"The likeliest of all tokens it is from {_in_a_sentence(row)} on."
+
+
+def _in_a_sentence(row: str) -> str:
+    title = row_title(row)
+    return title[0].lower() + title[1:]
 
 
 def other_answers(saved: tuple[str, ...], now: tuple[str, ...]) -> str:

@@ -5,18 +5,32 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.traced.frozen import affine, column_of, look_inside, norm_of, of_values, pattern_given, pattern_returned
+from infoflow.traced.frozen import (
+    affine,
+    attention_writes,
+    column_of,
+    final_norm,
+    look_inside,
+    norm_of,
+    normed,
+    of_values,
+    pattern_given,
+    pattern_returned,
+    unembed,
+)
 
 
 def patterns(nn, tracer, plan, n, report):
     """Patterns of all heads, packed to what causality leaves where they travel; lengths of values, and of what they write into
-    the stream, with the scale of each position's norm where there is one in between."""
+    the stream, with the scale of each position's norm where there is one in between; and what each head of the last position
+    adds directly to the likeliest next token's logit."""
     layers = nn.get(plan.layers)
     n_layers = plan.n_layers
     queries, keys = torch.tril_indices(n, n)
     pattern = torch.zeros(n_layers, plan.n_heads, len(queries)) if plan.hosted else torch.zeros(n_layers, plan.n_heads, n, n)
     value_norm, write_norm = torch.zeros(n_layers, plan.n_heads, n), torch.zeros(n_layers, plan.n_heads, n)
     write_scale = torch.ones(n_layers, n)
+    at_end = []
     for index in range(n_layers):
         attention = look_inside(layers[index].get(plan.attention), plan)
         raw = attention.get(plan.value).output
@@ -33,10 +47,39 @@ def patterns(nn, tracer, plan, n, report):
             if add is not None:
                 write_scale[index] = add["scale"][:, 0].abs().cpu()
             write_norm[index] = _written(of_head, attention.get(plan.output), add, raw.dtype, plan, pairs).cpu()
+            z = torch.einsum("hj,jhd->hd", found[:, -1].to(of_head.device), of_head)
+            at_end.append((z.reshape(1, -1), attention.get(plan.output), add, raw.dtype))
         if report is not None:
             report(index + 1, n_layers)
-    dtype = str(nn.get(plan.unembed).input.dtype).removeprefix("torch.")
-    return {"pattern": pattern, "value_norm": value_norm, "write_norm": write_norm, "write_scale": write_scale, "dtype": dtype}
+    return {
+        "pattern": pattern, "value_norm": value_norm, "write_norm": write_norm, "write_scale": write_scale,
+        **_direct(nn, tracer, plan, n, at_end),
+    }  # fmt: skip
+
+
+def _direct(nn, tracer, plan, n, at_end):
+    """The likeliest next token, and <W_O^h z, direction> of every head at the last position: `direction` is that of the token's
+    logit, through the frozen final norm."""
+    last = slice(n - 1, n)
+    pairs = {**column_of(n, False, plan.biased, at_end[-1][0].device), "graph": ("output", "unembed")}
+    norm, head = final_norm(nn, plan, pairs), nn.get(plan.unembed)
+    given = head.input
+    logits = tracer.result.logits[0, -1].float()
+    top = int(logits.argmax())
+    with torch.autocast(given.device.type, enabled=False), torch.enable_grad():
+        end = torch.zeros(1, given.shape[-1], device=given.device, requires_grad=True)
+        read = unembed(head, normed(end, norm, last, pairs), given.dtype, last, pairs)[0, top]
+        (direction,) = torch.autograd.grad(plan.logit_scale * read, end)
+        shares = []
+        for z, output, add, dtype in at_end:
+            z = z.detach().clone().requires_grad_()
+            seen = {"output": affine("output", output, z.shape[-1], dtype, pairs), "add": add}
+            (slope,) = torch.autograd.grad((attention_writes(z, seen, plan, last, pairs) @ direction[0]).sum(), z)
+            shares.append((slope * z.detach()).view(plan.n_heads, plan.d_head).sum(-1))
+    return {
+        "head_logits": torch.stack([share.cpu() for share in shares]), "top": top, "top_logit": float(logits[top]),
+        "top_probability": float(logits.softmax(-1)[top]), "dtype": str(given.dtype).removeprefix("torch."),
+    }  # fmt: skip
 
 
 def _written(values, output, add, dtype, plan, pairs):

@@ -18,7 +18,7 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     def collect(seen, z, written, pairs):
         patterns.append(seen["pattern"][:, first : first + n_steps].cpu())
 
-    embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, n_layers + 1)
+    embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, 2 * n_layers)
     norm = final_norm(nn, plan, pairs)
     head = nn.get(plan.unembed)
     dtype, raw = head.input.dtype, plan.logit_scale * head.output[0, first : first + n_steps].float()
@@ -29,10 +29,8 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     with torch.enable_grad():
         out = plan.logit_scale * unembed(head, normed(rows[here], norm, here, pairs), dtype, here, pairs)
         scored = out.new_zeros(n_steps).index_add(0, step, out.gather(1, ids[step])[:, 0])
-        by_source = _gradients(scored, embeddings, plan.chunk_bytes)
+        by_source = _gradients(scored, embeddings, plan.chunk_bytes, n_layers, report)
     by_source = (by_source * embeddings.detach()).sum(-1)
-    if report is not None:
-        report(n_layers + 1, n_layers + 1)
     top = logits.topk(k)
     of_chosen = logits.gather(1, ids)
     total = raw.gather(1, ids)[:, 0]
@@ -51,8 +49,9 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     }
 
 
-def _gradients(scored, embeddings, at_most):
-    """d scored[s] / d embeddings for every s, some at a time: many rows through a matrix cost little more than few."""
+def _gradients(scored, embeddings, at_most, n_layers, report):
+    """d scored[s] / d embeddings for every s, some at a time: many rows through a matrix cost little more than few. `report`
+    hears of them as of a second half."""
     at_once = max(1, min(len(scored), at_most // (64 * embeddings.numel())))
     found = []
     for begin in range(0, len(scored), at_once):
@@ -61,4 +60,6 @@ def _gradients(scored, embeddings, at_most):
         unit[torch.arange(size), torch.arange(begin, begin + size)] = 1.0
         (part,) = torch.autograd.grad(scored, embeddings, unit, retain_graph=True, is_grads_batched=True)
         found.append(part)
+        if report is not None:
+            report(n_layers + n_layers * (begin + size) // len(scored), 2 * n_layers)
     return torch.cat(found)

@@ -14,8 +14,9 @@ from infoflow.models.catalog import MODELS
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.examples import PRESETS, Preset
-from infoflow.ui import blocks, cache, frame
+from infoflow.ui import blocks, cache
 from infoflow.ui.controls import choice
+from infoflow.ui.streamlit_names import came_by_history, write_bound
 
 T = TypeVar("T")
 MAX_CHARACTERS = 20_000
@@ -33,6 +34,7 @@ class Where(StrEnum):
 DTYPES = ("float32", "bfloat16", "float16")
 
 PROMPT = """Any text. Ctrl+Enter runs it. The prompt is part of the page's address, so that a link reopens this view."""
+EXPECTED = """Of the bundled model, for which these examples were written. Another one may do something else."""
 TOO_LONG = """:material/link_off: This prompt is too long for a link: it is kept in this session, and not in the address."""
 TOO_LONG_HELP = """A reload of the page, or somebody whom you send its address, gets another prompt. Keep the text itself."""
 MODEL = """The bundled model, a Hugging Face name (with @branch or @commit for a revision), or a local folder: type it and press
@@ -93,37 +95,36 @@ def run_again() -> None:
         del st.session_state[key]
 
 
-def question(beside: Callable[[], T] | None = None, below: Callable[[], T] | None = None) -> tuple[Asked, T | None]:
-    """Model, presets and prompt. Running is submitting the form: the button, or Ctrl+Enter in the box. What else a page asks is
-    drawn by `beside`, in the row of the model, or by `below` it; its value comes too."""
-    with st.container():  # what comes and goes in here must not move what follows: moved widgets are made anew
-        st.session_state.setdefault("prompt", st.query_params.get("prompt") or PRESETS[0].prompt)
-        current = preset_of(st.session_state["prompt"])
+def question(more: Callable[[], T] | None = None) -> tuple[Asked, T | None]:
+    """Model, presets and prompt, in the sidebar. Running is submitting the form: the button, or Ctrl+Enter in the box. What else
+    a page asks is drawn by `more` under the model; its value comes too."""
+    with st.sidebar, st.container():  # what comes and goes in here must not move what follows: moved widgets are made anew
+        asked = st.session_state.get("prompt", st.query_params.get("prompt", PRESETS[0].prompt))
+        if came_by_history():
+            asked = st.query_params.get("prompt", PRESETS[0].prompt)
+        current = preset_of(asked)
         st.session_state["preset"] = current.title if current else None
         titles = [p.title for p in PRESETS]
         st.pills("Examples", titles, key="preset", on_change=_use_preset, label_visibility="collapsed")
-        more = None
-        fits = fits_in_a_link(str(st.session_state["prompt"]))
+        found = None
+        fits = fits_in_a_link(asked)
         with st.form("ask", border=False):
-            with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-                prompt = st.text_area(
-                    "Prompt", key="prompt", height=68, max_chars=MAX_CHARACTERS, bind="query-params" if fits else None,
-                    placeholder="Type a prompt …", help=PROMPT, width="stretch", persist_state="session",
-                )  # fmt: skip
-                name = model_name(width=220)
-                if beside is not None:
-                    more = beside()
-                submit_help = "Ctrl+Enter in the prompt box does the same."
-                st.form_submit_button("Run", type="primary", width=85, help=submit_help, on_click=run_again)
-            if below is not None:
-                more = below()
+            prompt = st.text_area(
+                "Prompt", PRESETS[0].prompt, key="prompt", height=110, max_chars=MAX_CHARACTERS,
+                bind="query-params" if fits else None, placeholder="Type a prompt …", help=PROMPT, persist_state="session",
+            )  # fmt: skip
+            name = model_name()
+            if more is not None:
+                found = more()
+            submit_help = "Ctrl+Enter in the prompt box does the same."
+            st.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=run_again)
         if current is not None:
-            st.caption(f"**Expected:** {current.expected}")
+            st.caption(f"**Expected:** {current.expected}", help=EXPECTED)
         if not fits:
             st.caption(TOO_LONG, help=TOO_LONG_HELP)
-        there = place()
-        frame.settle()
-        return Asked(there.spec(name), prompt, there.key), more
+    there = place()
+    write_bound()
+    return Asked(there.spec(name), prompt, there.key), found
 
 
 def model_name(width: int | Literal["stretch"] = "stretch", key: str = "model", in_address: bool = True) -> str:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from infoflow.analyses.attention import Weighting
+from infoflow.analyses.attention import Attention, Weighting
+from infoflow.summaries.attention import best_head
 from infoflow.tables.attention import Level, Sink
+from infoflow.ui import controls
 from infoflow.ui.controls import choice, layer_and_head
 
 MAP_WINDOW, SMALL_WINDOW = 64, 32
@@ -40,7 +43,10 @@ THRESHOLD = """A head is named by its largest score if that is above this; else 
 MORE = """**weightings**: pattern, value-weighted and contribution side by side. **all heads**: the maps of all
 heads of this layer, and the mean of every layer. **arcs**: the map as arcs over the prompt; for one head, a layer's
 mean, or the mean of all. **largest pairs**: a table."""
-ARCS = """Weights below this are left out of the arcs; nothing is computed anew."""
+ARCS = """Weights below this share of the map's largest are left out of the arcs; nothing is computed anew."""
+
+
+_BEGUN = "attn_begun"
 
 
 @dataclass(frozen=True)
@@ -52,16 +58,39 @@ class MapView:
     head: int
     weighting: str
     sinks: str
+    tokens: tuple[int, int]
+    """first and last that are drawn"""
 
 
-def map_view(n_layers: int, n_heads: int) -> MapView:
-    """The row of controls above the attention map. Layer and head are in the URL: a link and every page look at the same."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        level = choice("Show", list(Level), Level.HEAD, "attn_level", LEVEL)
+def map_view(attn: Attention, scope: str) -> MapView:
+    """The row of controls above the attention map. Layer and head are in the URL: a link and every page look at the same. Where
+    none was chosen, it is the head that matters most for the likeliest next token, of each prompt anew."""
+    n_layers, n_heads, n, _ = attn.pattern.shape
+    _begin_with(best_head(attn), scope)
+    with controls.row():
+        level = st.session_state.get("attn_level", Level.HEAD)
         layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
         weighting = choice("Weights", list(Weighting), Weighting.PATTERN, "attn_weights", WEIGHTS)
-        sink = choice("First token", list(Sink), Sink.SHOWN, "attn_sinks", SINKS)
-    return MapView(level, layer, head, weighting, sink)
+        every = {"attn_level": Level.HEAD, "attn_sinks": Sink.SHOWN, **controls.every_token(n, MAP_WINDOW, "attn_tokens")}
+        with controls.more(every):
+            level = choice("Show", list(Level), Level.HEAD, "attn_level", LEVEL)
+            sink = choice("First token", list(Sink), Sink.SHOWN, "attn_sinks", SINKS)
+            tokens = controls.tokens_shown(n, MAP_WINDOW, "attn_tokens")
+    return MapView(level, layer, head, weighting, sink, tokens)
+
+
+def _begin_with(best: tuple[int, int], scope: str) -> None:
+    """Look at a run's best head, unless another was chosen: by hand, by a link, or on another page."""
+    now = tuple(str(st.session_state.get(key, st.query_params.get(key, ""))) for key in ("layer", "head"))
+    begun = st.session_state.get(_BEGUN, ("",))
+    if begun[0] == scope or now not in (("", ""), tuple(map(str, begun[1:]))):
+        return
+    st.session_state.update({"layer": best[0], "head": best[1], _BEGUN: (scope, *best)})
+
+
+def go(place: Mapping[str, Any]) -> None:
+    """To the head that a sentence names."""
+    st.session_state.update(layer=place["layer"], head=place["head"], attn_level=Level.HEAD)
 
 
 def pick_head(chart: str) -> None:
@@ -74,7 +103,7 @@ def pick_head(chart: str) -> None:
 def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
     """What the overview is coloured by, what scores rest on, and above which a head is named."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        metric = st.selectbox("All heads by", list(metrics), key="attn_metric", help=METRIC, width=150, persist_state="session")
+        metric = st.selectbox("All heads by", list(metrics), key="attn_metric", help=METRIC, width=150, bind="query-params")
         basis = choice("Kinds from", ["this prompt", "random tokens"], "this prompt", "attn_basis", BASIS)
         threshold = st.slider(
             "Named above",
@@ -84,7 +113,7 @@ def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:
             0.05,
             key="attn_threshold",
             help=THRESHOLD,
-            persist_state="session",
+            bind="query-params",
             width=170,
         )
     return metric, basis, float(threshold)
@@ -99,5 +128,8 @@ def more_maps() -> list[str]:
 
 
 def least_weight() -> float:
-    """Which arcs are drawn."""
-    return float(st.slider("Arcs of at least", 0.0, 0.5, 0.05, 0.01, key="attn_least", help=ARCS, persist_state="session"))
+    """Which arcs are drawn: the share of the largest weight that they have at least."""
+    chosen = st.slider(
+        "Arcs of at least", 0.0, 0.5, 0.05, 0.01, format="percent", key="attn_least", help=ARCS, bind="query-params", width=260
+    )
+    return float(chosen)

@@ -41,10 +41,10 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         target = token("Target", titles, f"flow_target_{scope}", TARGET)
         against = token("against", titles, f"flow_against_{scope}", AGAINST, optional=True)
-        centred = st.toggle("Centred", key="flow_centred", help=CENTRED, persist_state="session", disabled=against is not None)
-        writers = st.toggle("Heads and MLPs", key="flow_writers", help=DIRECT_HOW, persist_state="session")
+        centred = st.toggle("Centred", key="flow_centred", help=CENTRED, bind="query-params", disabled=against is not None)
+        writers = st.toggle("Heads and MLPs", key="flow_writers", help=DIRECT_HOW, bind="query-params")
         direct = (
-            st.selectbox("Direct attribution", list(Direct), key="flow_direct", help=DIRECT_HELP, persist_state="session")
+            st.selectbox("Direct attribution", list(Direct), key="flow_direct", help=DIRECT_HELP, bind="query-params")
             if writers
             else Direct.FOLDED
         )

@@ -4,7 +4,7 @@ import html
 import inspect
 import re
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,8 +17,9 @@ from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.charts.drawing import unchecked
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import formats
-from infoflow.pictures import glyphs, rendering
+from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
+from infoflow.summaries.sentence import Sentence
 
 WARN_ERROR = 1e-3
 CHECKED = False
@@ -78,6 +79,19 @@ def verbatim(text: str, marked: str = "") -> None:
     st.html(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{html.escape(text)}{after}</div>')
 
 
+def says(found: Sequence[Sentence], go: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    """What the result says, above its picture: a sentence that has a place is a button that goes there."""
+    with st.container(horizontal=True, gap="small", key="says"):
+        for number, sentence in enumerate(found):
+            if go is not None and sentence.place:
+                st.button(
+                    plain(sentence.text), key=f"says_{number}", type="tertiary", icon=":material/arrow_outward:", on_click=go,
+                    args=(sentence.place,), wrap=True,
+                )  # fmt: skip
+            else:
+                st.markdown(plain(sentence.text), width="content")
+
+
 def told(notes: Sequence[str]) -> None:
     """What a reader should know of how the prompt became tokens."""
     for note in notes:
@@ -90,22 +104,25 @@ def warn_if_off(error: float, made: Provenance, what: str) -> None:
         st.warning(f"{what}: error {error:.1e}. Do not rely on what is shown for this model.", icon=":material/error:")
 
 
-def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool) -> None:
-    """The picture as it is shown and the numbers behind it."""
-    chart, frame, paper = picture.chart, picture.frame, background(dark)
-    with st.container(horizontal=True, vertical_alignment="center"):
+def ticked(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose yes and no are marks to read, and not boxes that look as if they could be ticked."""
+    return table.assign(**{name: table[name].map({True: "✓", False: ""}) for name in table.select_dtypes("bool")})
+
+
+def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, key: str = "") -> None:
+    """The picture as it is shown and the numbers behind it, each with its title and note. `key` tells those of one page apart."""
+    frame, paper = picture.frame, background(dark)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("**Download**", width="content")
-        _button("PNG", "image/png", lambda: rendering.chart_png(chart, paper))
-        _button("SVG", "image/svg+xml", lambda: rendering.chart_svg(chart, paper))
-        _button("PDF", "application/pdf", lambda: rendering.chart_pdf(chart, paper))
-        _button("HTML", "text/html", lambda: rendering.chart_html(chart, paper))
-        _button("CSV", "text/csv", lambda: formats.as_csv(frame))
-        _button("JSON", "application/json", as_json)
+        for kind in formats.DRAWN:
+            _button(kind, partial(formats.drawn, lambda: picture, kind, paper), picture, key)
+        _button("csv", lambda: formats.as_csv(frame, picture), picture, key)
+        _button("json", lambda: formats.with_words(as_json(), picture), picture, key)
     missing = glyphs.lacking(_words_of(frame))
     if missing:
         st.caption(plain(glyphs.sentence(missing)))
     with st.expander(f"Table ({len(frame):,} rows)"):
-        st.dataframe(frame.head(TABLE_ROWS), hide_index=True, height=320)
+        st.dataframe(formats.named(frame.head(TABLE_ROWS)), hide_index=True, height=320)
         if len(frame) > TABLE_ROWS:
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
@@ -116,10 +133,17 @@ def _words_of(frame: pd.DataFrame) -> set[str]:
     return {str(text) for name in texts for text in texts[name].unique()}
 
 
-def _button(kind: str, mime: str, make: Callable[[], bytes]) -> None:
+_MIMES = {
+    "png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "html": "text/html", "csv": "text/csv",
+    "json": "application/json",
+}  # fmt: skip
+
+
+def _button(kind: str, make: Callable[[], bytes], picture: Picture, key: str) -> None:
     st.download_button(
-        kind, make, file_name=f"infoflow.{kind.lower()}", mime=mime, key=f"download_{kind.lower()}", on_click="ignore"
-    )
+        kind.upper(), make, file_name=f"{picture.file_name}.{kind}", mime=_MIMES[kind], key=f"download_{key}{kind}",
+        on_click="ignore",
+    )  # fmt: skip
 
 
 def how(*functions: Callable[..., Any]) -> None:

@@ -1,20 +1,21 @@
 """Who carried it? A question asked of the bar that is chosen on the Information flow page."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from infoflow.analyses.carriers import Carriers, CarriersRequest
 from infoflow.analyses.flow import Flow
 from infoflow.charts import signed as charts
+from infoflow.files import formats
 from infoflow.pictures import carriers as pictures
 from infoflow.tables import carriers as tables
 from infoflow.tables import flow as flow_tables
 from infoflow.text.rows import ROW_NAMES
 from infoflow.ui import blocks, results
 from infoflow.ui.asking import Asked
-from infoflow.ui.information_flow import Ask, scope_of
+from infoflow.ui.information_flow import Ask, Bar, scope_of
 
 CARRIERS = """The chosen part of the chosen bar is a sum of what heads, reading from each position, and MLPs wrote of it here, in
 all layers so far. Shares of the whole: green brought it, magenta took some away; they add to 100 %."""
@@ -23,9 +24,9 @@ residual there). The top row is what is left of it at the output."""
 READS = """Heads of later layers that carried it from this position to another, as a share of the residual there."""
 
 
-def carriers(asked: Asked, flow: Flow, chosen: dict[str, Any], segment: int | None, hidden: Sequence[int], dark: bool) -> None:
+def carriers(asked: Asked, flow: Flow, chosen: Bar, segment: int | None, hidden: Sequence[int], dark: bool) -> None:
     """Heads, positions and MLPs that brought one source into the chosen bar, and where it goes from there."""
-    layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
+    layer, stage, position = chosen
     if stage == "embed":
         st.caption("An embedding is its own token and nothing else. Click a bar above it.")
         return
@@ -48,7 +49,7 @@ def carriers(asked: Asked, flow: Flow, chosen: dict[str, Any], segment: int | No
             format_func=names.__getitem__,
             key=key,
             width=260,
-            persist_state="session",
+            bind="query-params",
             help="Click a colour of a bar, or choose.",
         )
         st.markdown(f"in layer {layer}, {ROW_NAMES[stage]}, position {position}: {blocks.plain(flow.labels[position])}")
@@ -72,25 +73,29 @@ def _carried(found: Carriers, dark: bool) -> None:
     with left:
         st.markdown("**Brought here by**", help=CARRIERS)
         table = found.to_frame()
-        blocks.chart(pictures.picture(found, dark).chart, key="carried", alt="Largest carriers of the source")
+        drawn = pictures.picture(found, dark)
+        blocks.chart(drawn.chart, key="carried", alt="Largest carriers of the source")
         most = f"The largest 12 of {len(table):,}; all" if len(table) > 12 else f"All {len(table)}"
-        st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}.")
-        with st.expander("More carriers" if len(table) > blocks.TABLE_ROWS else "All carriers"):
-            share = st.column_config.NumberColumn("share", format="percent")
-            st.dataframe(table.head(blocks.TABLE_ROWS), hide_index=True, height=280, column_config={"share": share})
+        st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}, in units of the residual stream.")
     with right:
         st.markdown("**Where it goes next**", help=ARRIVES)
         arrived = tables.arrived(found)
         if arrived.empty:
             st.caption("This is the last layer: nothing comes after it but the unembedding.")
-            return
-        elsewhere = arrived.loc[arrived["label"] != found.position_labels[found.position], "share"].abs().max()
-        chart = charts.grid(
-            arrived, "label", "row", "share", form="+.2p", limit=float(elsewhere) if elsewhere > 0 else None, dark=dark
-        )
-        blocks.chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
-        st.caption("The first column is where it stays; colours are scaled to the other positions.")
-        readers = tables.readers(found, 5)
-        if not readers.empty:
-            st.markdown("**Read from here by**", help=READS)
-            blocks.chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")
+        else:
+            _goes_on(found, arrived, dark)
+    blocks.downloads(drawn, lambda: formats.as_json(found), dark, "carriers_")
+
+
+def _goes_on(found: Carriers, arrived: pd.DataFrame, dark: bool) -> None:
+    """Where it arrives, and which heads read it from here."""
+    elsewhere = arrived.loc[arrived["label"] != found.position_labels[found.position], "share"].abs().max()
+    chart = charts.grid(
+        arrived, "label", "row", "share", form="+.2p", limit=float(elsewhere) if elsewhere > 0 else None, dark=dark
+    )
+    blocks.chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
+    st.caption("The first column is where it stays; colours are scaled to the other positions.")
+    readers = tables.readers(found, 5)
+    if not readers.empty:
+        st.markdown("**Read from here by**", help=READS)
+        blocks.chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")

@@ -3,9 +3,25 @@
 What a reader chose is found again on coming back: in the address where `bind` says so, else kept by Streamlit (`persist_state`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+
+def row() -> DeltaGenerator:
+    """The one line of controls above the picture, their labels beside them."""
+    return st.container(horizontal=True, gap="small", vertical_alignment="center", key="controls")
+
+
+@contextmanager
+def more(defaults: Mapping[str, Any]) -> Iterator[None]:
+    """The controls that matter less, behind a button that says how many differ from `defaults` (by key)."""
+    changed = sum(st.session_state.get(key, default) != default for key, default in defaults.items())
+    with st.popover(f"More ({changed} changed)" if changed else "More", key="more"):
+        yield
 
 
 def choice(label: str, options: Sequence[str], default: str, key: str, help_text: str | None = None) -> str:
@@ -29,7 +45,7 @@ def token(label: str, titles: dict[int, str], key: str, help_text: str, optional
         accept_new_options=True,
         placeholder="nothing" if optional else "a token",
         help=help_text,
-        persist_state="session",
+        bind="query-params",
     )
 
 
@@ -38,25 +54,34 @@ def layer_and_head(n_layers: int, n_heads: int, no_layer: bool, no_head: bool) -
     for key, n in (("layer", n_layers), ("head", n_heads)):
         if not 0 <= int(st.session_state.get(key, 0)) < n:
             st.session_state[key] = 0  # of a larger model
-    layer = st.selectbox("Layer", range(n_layers), key="layer", disabled=no_layer, bind="query-params", width=90)
-    head = st.selectbox("Head", range(n_heads), key="head", disabled=no_head, bind="query-params", width=90)
+    layer = st.selectbox("Layer", range(n_layers), key="layer", disabled=no_layer, bind="query-params", width=140)
+    head = st.selectbox("Head", range(n_heads), key="head", disabled=no_head, bind="query-params", width=140)
     return int(layer), int(head)
 
 
-def hide_first(key: str, help_text: str, in_address: bool = False) -> bool:
+def hide_first(key: str, help_text: str) -> bool:
     """Whether the first token is set aside."""
-    return st.toggle(
-        "Hide first token", value=True, key=key, help=help_text, persist_state="session",
-        bind="query-params" if in_address else None,
-    )  # fmt: skip
+    return st.toggle("Hide first token", value=True, key=key, help=help_text, bind="query-params")
 
 
-def tokens_shown(n: int, most: int, key: str, note: str = "All of them were run.") -> tuple[int, int]:
+def tokens_shown(n: int, most: int, key: str) -> tuple[int, int]:
     """First and last token of a picture that has room for so many."""
     if n <= most:
         return 0, n - 1
     low, high = st.slider(
-        "Tokens", 0, n - 1, (n - most, n - 1), key=f"{key}_{n}", help="Which tokens the pictures show.", persist_state="session"
+        "Tokens", 0, n - 1, (n - most, n - 1), key=f"{key}_{n}", help="Which tokens the pictures show.", bind="query-params"
     )
-    st.caption(f"The prompt has {n} tokens; pictures show {high - low + 1} of them, chosen above. {note}")
     return int(low), int(high)
+
+
+def every_token(n: int, most: int, key: str) -> dict[str, Any]:
+    """What `tokens_shown` shows at first, by its key."""
+    return {f"{key}_{n}": (n - most, n - 1)} if n > most else {}
+
+
+def part_shown(n: int, shown: tuple[int, int], note: str = "All of them were run.") -> str:
+    """What is to be said where a picture shows some of the tokens."""
+    first, last = shown
+    return (
+        f"The prompt has {n} tokens; {last - first + 1} of them are shown (More: Tokens). {note}" if last - first + 1 < n else ""
+    )

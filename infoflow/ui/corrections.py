@@ -1,10 +1,11 @@
 """The controls and pieces of the Corrections page: the conversation, one answer with what it rests on, saving and reopening."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from infoflow.charts import signed
 from infoflow.errors import InfoflowError
@@ -15,13 +16,15 @@ from infoflow.files.conversations import (
     load_conversation,
     save_conversation,
 )
+from infoflow.models.spec import ModelSpec
 from infoflow.studies.corrections import Answer, Correction
 from infoflow.tables import corrections as tables
 from infoflow.text.conversations import Form
 from infoflow.text.examples import TALKS
-from infoflow.ui import blocks
-from infoflow.ui.asking import Asked, model_name, place, run_again
+from infoflow.ui import blocks, controls
+from infoflow.ui.asking import EXPECTED, Asked, model_name, place, run_again
 from infoflow.ui.controls import choice, hide_first, layer_and_head
+from infoflow.ui.streamlit_names import write_bound
 
 FORMS = (Form.AUTO, Form.CHAT, Form.PLAIN)
 WORDS = 8
@@ -59,21 +62,34 @@ class ConversationAsked:
     said: tuple[str, ...]
     """a question, then corrections"""
     form: Form
+    place: DeltaGenerator
+    """of the conversation, in the sidebar"""
+
+    def transcript(self, answers: Sequence[Answer]) -> None:
+        """Who said what. Turns that are not answered yet, or failed, are shown too."""
+        with self.place.container():
+            conversation(answers, self.said)
 
 
 def conversation_asked() -> ConversationAsked:
-    """Model, examples and form of a conversation. What is said in it is in the session, under `talk_said`."""
+    """Examples, the conversation so far, its next turn, model and form, in the sidebar. What is said is in the session, under
+    `talk_said`; its address has it too, where it is short enough."""
     said: tuple[str, ...] = st.session_state.setdefault("talk_said", (TALKS[0].question, TALKS[0].correction))
     current = next((t for t in TALKS if (t.question, t.correction) == said[:2]), None)
     st.session_state["talk"] = current.title if current else None
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk)
-        model = model_name(width=260)
+    with st.sidebar:
+        st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk, label_visibility="collapsed")
+        asked = ConversationAsked(Asked(ModelSpec(), ""), said, Form.AUTO, st.empty())
+        asked.transcript(())  # at once; with the answers, once they are there
+        next_turn(said, str(st.session_state.get("model", "demo")))
+        model = model_name()
         form = choice("Written as", FORMS, Form.AUTO, "talk_form", FORM)
-    if current is not None:
-        st.caption(f"**Expected:** {current.expected}")
+        if current is not None:
+            st.caption(f"**Expected:** {current.expected}", help=EXPECTED)
+        reopen()
     there = place()
-    return ConversationAsked(Asked(there.spec(model), "", there.key), said, Form(form))
+    write_bound()
+    return replace(asked, asked=Asked(there.spec(model), "", there.key), form=Form(form))
 
 
 def _use_talk() -> None:
@@ -100,13 +116,13 @@ def say(said: tuple[str, ...]) -> None:
 def next_turn(said: tuple[str, ...], model: str) -> None:
     """Where the next turn is typed, and buttons to take the last one back or to begin anew."""
     what = "Correct the answer: No, it is …" if said else "Ask something that has a one-word answer"
+    if len(said) < MOST_TURNS:
+        st.chat_input(what, key="talk_text", on_submit=say, args=(said,), max_chars=MOST_CHARACTERS)
+    else:
+        st.caption(f"A conversation has at most {MOST_TURNS} turns. Begin a new one.")
+    if not said:
+        st.toggle("Ask for one word", value=model != "demo", key="talk_one_word", help=ONE_WORD, persist_state="session")
     with st.container(horizontal=True, vertical_alignment="center"):
-        if len(said) < MOST_TURNS:
-            st.chat_input(what, key="talk_text", on_submit=say, args=(said,), max_chars=MOST_CHARACTERS)
-        else:
-            st.caption(f"A conversation has at most {MOST_TURNS} turns. Begin a new one.")
-        if not said:
-            st.toggle("Ask for one word", value=model != "demo", key="talk_one_word", help=ONE_WORD, persist_state="session")
         st.button("Take back", on_click=talk_again, args=(said[:-1],), disabled=not said, help=BACK)
         st.button("New conversation", on_click=talk_again, args=((),), disabled=not said)
 
@@ -134,15 +150,20 @@ class View:
     layer: int
     head: int
     hide_first: bool
+    change: int
+    """which correction is looked at"""
 
 
-def view(n_layers: int, n_heads: int) -> View:
+def view(changes: Sequence[str], scope: str, n_layers: int, n_heads: int) -> View:
     """The row of controls above both answers."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with controls.row():
+        change = which_change(changes, scope)
         level = choice("Attention of", list(tables.Level), tables.Level.LAST, "talk_attention", ATTENTION)
-        layer, head = layer_and_head(n_layers, n_heads, level != tables.Level.HEAD, level != tables.Level.HEAD)
-        aside = hide_first("talk_hide_first", HIDE_FIRST)
-    return View(level, layer, head, aside)
+        with controls.more({"talk_hide_first": True}):
+            with st.container(horizontal=True):
+                layer, head = layer_and_head(n_layers, n_heads, level != tables.Level.HEAD, level != tables.Level.HEAD)
+            aside = hide_first("talk_hide_first", HIDE_FIRST)
+    return View(level, layer, head, aside, change)
 
 
 def which_change(titles: Sequence[str], scope: str) -> int:
@@ -151,7 +172,7 @@ def which_change(titles: Sequence[str], scope: str) -> int:
         return 0
     chosen = st.segmented_control(
         "Correction", range(len(titles)), format_func=lambda n: blocks.plain(titles[n]), default=len(titles) - 1, required=True,
-        key=f"talk_change_{scope}", persist_state="session",
+        key=f"talk_change_{scope}", bind="query-params",
     )  # fmt: skip
     return len(titles) - 1 if chosen is None else int(chosen)
 
@@ -159,13 +180,14 @@ def which_change(titles: Sequence[str], scope: str) -> int:
 def conversation(answers: Sequence[Answer], said: Sequence[str]) -> None:
     """Who said what. Turns that are not answered yet, or failed, are shown too."""
     for number, text in enumerate(said):
-        asked, answered = st.columns([1.4, 1], gap="small")
-        with asked, st.chat_message("user"):
+        with st.chat_message("user"):
             st.text(text)
-        if number < len(answers):
-            found = answers[number]
-            with answered, st.chat_message("assistant"):
+        with st.chat_message("assistant"):
+            if number < len(answers):
+                found = answers[number]
                 st.markdown(f"**{blocks.plain(found.text)}** (its first token {found.generation.prob[0]:.1%})")
+            else:
+                st.markdown("…")
 
 
 def side(title: str, found: Answer, view: View, dark: bool) -> None:

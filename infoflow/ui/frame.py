@@ -1,26 +1,52 @@
-"""The frame of every page: title, one line of help, the router, and addresses of earlier versions."""
+"""The frame of every page: one line with its title, verdict and help, what is asked in the sidebar, the router, and addresses of
+earlier versions."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from infoflow.analyses.perform import Performed
+from infoflow.analyses.request import Request
 from infoflow.errors import InfoflowError
+from infoflow.pictures.picture import short
 from infoflow.settings import settings
+from infoflow.text.glossary import WORDS
 from infoflow.ui import blocks, streamlit_names
 
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
+STYLE = Path(__file__).with_name("frame.css")
 RENAMED = {"sources": "grouping"}
 """parameters of addresses by their earlier names"""
+SIDEBAR = 320
+"""pixels: room to type in"""
+BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
+BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
+WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
+them: the model as it was trained may say something else."""
+SHOWN = "What is shown. A click opens the sidebar, where something else can be asked."
+_OPEN = "sidebar_open"
+_BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
+    "exact": ("green", ":material/verified:"),
+    "approximate": ("orange", ":material/warning:"),
+    "unsupported": ("red", ":material/error:"),
+}
 
 
-def page(title: str, intro: str) -> None:
-    """Title and one line of help, the same on every page. Each page calls it first, since a link can open it alone."""
+def page(title: str, intro: str, use: str = "", words: Sequence[str] = ()) -> DeltaGenerator:
+    """The page's first line, the same on every page: its title, and how to read it behind a button, with
+    `words` of the glossary. Each page calls it first, since a link can open it alone. Gives the place in that line where `shown`
+    says what is shown."""
     if streamlit_names.skips_the_router():
         streamlit_names.use_the_router()
         st.rerun()
-    st.set_page_config(page_title=f"{title} · infoflow", page_icon=ICON, layout="wide")
+    st.set_page_config(page_title=f"{title} · infoflow", page_icon=ICON, layout="wide", initial_sidebar_state=SIDEBAR)
+    st.html(STYLE)
+    if streamlit_names.came_by_history():
+        streamlit_names.read_address_again()
     _bring_along()
     for before, now in RENAMED.items():
         if before in st.query_params:
@@ -31,28 +57,55 @@ def page(title: str, intro: str) -> None:
     except InfoflowError as error:  # of whoever runs the app: nothing can be run before it is mended
         blocks.failed(error)
         st.stop()
-    st.header(title, anchor=False)
-    st.caption(intro)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="first_line"):
+        st.title(title, anchor=False, width="content")
+        place = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        with st.popover("How to read this", icon=":material/help:", type="tertiary"):
+            st.markdown(intro)
+            if use:
+                st.markdown(use)
+            for word in words:
+                st.markdown(f"**{word}**: {WORDS[word]}")
+    return place
 
 
-IN_ADDRESS: dict[str, Any] = {"prompt": "", "model": "demo", "where": "here", "layer": 0, "head": 0}
-"""what several pages have in their addresses, and what stands for each where it is left out"""
+def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> None:
+    """The self-test's verdict, and which prompt on which model the page shows; a click on that opens the sidebar."""
+    found, made = run.verdict, getattr(run.result, "provenance", None)
+    colour, icon = _BADGES[found.verdict]
+    with place:
+        st.badge(
+            found.verdict, icon=icon, color=colour, help=blocks.plain(f"{BADGE if run.cost else BADGE_STORED} {found.reason}")
+        )
+        if made is not None and made.weights:
+            st.badge(made.weights, color="gray", help=WEIGHTS)
+        where = f"{request.model.name}{' on NDIF' if request.model.hosted else ''}"
+        name = where if len(where) <= 40 else f"…{where[-39:]}"  # of a path, its end says more
+        words = blocks.plain(f"“{short(request.title, 32)}” on {name}")
+        st.button(words, key="shown", type="tertiary", help=SHOWN, on_click=_open_sidebar)
+
+
+def _open_sidebar() -> None:
+    st.session_state[_OPEN] = True
 
 
 def _bring_along() -> None:
-    """What came by a link goes along to the next page: at the first change of page Streamlit forgets what is not said again."""
+    """What was chosen goes along to the next page and is found again on coming back: what a widget bound to the address shows is
+    forgotten by Streamlit at a change of page, unless it is said again."""
     here, before = streamlit_names.this_page(), st.session_state.get("page")
     st.session_state["page"] = here
     if before not in (None, here):
-        st.session_state.update({key: st.session_state[key] for key in IN_ADDRESS if key in st.session_state})
+        keys = streamlit_names.bound_keys()
+        brought = [key for key in keys if key in st.session_state and key not in st.query_params]  # a link's own come first
+        st.session_state.update({key: st.session_state[key] for key in brought})
 
 
 def settle() -> None:
-    """Once a page's question stands, and at its end: its address has what was brought along, so that a reload shows the same."""
-    chosen = {key: st.session_state.get(key) for key in IN_ADDRESS}
-    streamlit_names.write_into_address({
-        key: str(value) for key, value in chosen.items() if value is not None and value != IN_ADDRESS[key]
-    })  # fmt: skip
+    """At a page's end: its address has all that was brought along, so that a reload and Back show the same."""
+    streamlit_names.write_bound()
+    st.html(streamlit_names.ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
+    if st.session_state.pop(_OPEN, False):
+        st.html(streamlit_names.OPEN_SIDEBAR, unsafe_allow_javascript=True)
 
 
 def dark() -> bool:

@@ -1,6 +1,8 @@
 """The controls and pieces of the Generation page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -12,7 +14,7 @@ from infoflow.tables.attention import Level
 from infoflow.text.conversations import Form
 from infoflow.text.tokens import BEGINNING
 from infoflow.text.vocabulary import joined
-from infoflow.ui import blocks
+from infoflow.ui import blocks, controls
 from infoflow.ui.controls import choice, hide_first, layer_and_head
 
 MOST_NEW = 50
@@ -62,29 +64,14 @@ class Writing:
 
 
 def writing() -> Writing:
-    """The row of controls under the prompt."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        n = st.slider(
-            "New tokens",
-            1,
-            MOST_NEW,
-            20,
-            key="gen_new",
-            bind="query-params",
-            help=NEW,
-            width=190,
-        )
-        temperature = st.slider(
-            "Temperature", 0.0, 2.0, 0.0, 0.1, key="gen_temperature", bind="query-params",
-            help=TEMPERATURE, width=150,
-        )  # fmt: skip
-        top_p = st.slider(
-            "Top-p", 0.05, 1.0, 1.0, 0.05, key="gen_top_p", bind="query-params",
-            help=TOP_P, width=150,
-        )  # fmt: skip
-        number = st.number_input("Seed", 0, 2**31 - 1, 0, 1, key="gen_seed", help=SEED, width=110, persist_state="session")
+    """How the prompt is continued, under it."""
+    n = st.slider("New tokens", 1, MOST_NEW, 20, key="gen_new", bind="query-params", help=NEW)
+    temperature = st.slider("Temperature", 0.0, 2.0, 0.0, 0.1, key="gen_temperature", bind="query-params", help=TEMPERATURE)
+    with st.expander("Sampling and template"):
+        number = st.number_input("Seed", 0, 2**31 - 1, 0, 1, key="gen_seed", bind="query-params", help=SEED)
+        top_p = st.slider("Top-p", 0.05, 1.0, 1.0, 0.05, key="gen_top_p", bind="query-params", help=TOP_P)
         chosen = choice("Prompt as", list(Form), Form.AUTO, "gen_form", FORM)
-        thinking = st.toggle("May think", key="gen_thinking", help=THINKING, persist_state="session")
+        thinking = st.toggle("May think", key="gen_thinking", bind="query-params", help=THINKING)
     return Writing(int(n), float(temperature), float(top_p), int(number or 0), Form(chosen), thinking)
 
 
@@ -96,21 +83,6 @@ class View:
     layer: int
     head: int
     normalisation: str
-
-
-def view(n_layers: int, n_heads: int) -> View:
-    """The row of controls above the picture of a written text. Layer and head are those of the attention page."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        level = choice("Show", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
-        layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
-        normalisation = choice("Weights", list(tables.Normalisation), tables.Normalisation.RAW, "gen_normalised", NORMALISED)
-    return View(level, layer, head, normalisation)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Which step is looked at, and whose connections are drawn."""
-
     step: int
     """from 0"""
     every: bool
@@ -120,12 +92,16 @@ class Steps:
     hide_first: bool
     least: float
     """weaker connections are not drawn"""
+    window: tuple[int, int]
+    """first and last token of the prompt that are drawn"""
     chart: str
     """the picture's key, which a reset renews"""
 
 
-def steps(n_steps: int, scope: str) -> Steps:
-    """The step slider, the threshold, the first token, Reset and Show all. `scope` names the text: another one begins anew."""
+def view(gen: Generation, scope: str) -> View:
+    """The row of controls above the picture: the step, Show all, Reset; and more. `scope` names the text: another one begins
+    anew. Layer and head are those of the attention page."""
+    (n_layers, n_heads), n_steps = gen.pattern.shape[:2], gen.n_steps
     step, every, chosen, renewed = (f"gen_{name}_{scope}" for name in ("step", "every", "chosen", "renewed"))
 
     def reset() -> None:
@@ -142,19 +118,37 @@ def steps(n_steps: int, scope: str) -> Steps:
         reset()
         st.session_state[every] = False
 
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    defaults = {
+        "gen_level": Level.ALL, "gen_normalised": tables.Normalisation.RAW, "gen_least": LEAST, "gen_hide_first": True,
+        **controls.every_token(gen.n_prompt, INPUT_WINDOW, "gen_inputs"),
+    }  # fmt: skip
+    with controls.row():
         at = 1
         if n_steps > 1:
-            at = st.slider("Step", 1, n_steps, key=step, on_change=to_step, help=STEP, width=260, persist_state="session")
-        least = st.slider(
-            "Threshold", 0.0, 0.2, LEAST, 0.001, format="%.3f", key="gen_least",
-            help=LEAST_HELP, width=180, persist_state="session",
-        )  # fmt: skip
-        aside = hide_first("gen_hide_first", HIDE_FIRST)
-        st.button("Reset selection", on_click=reset, key=f"{chosen}_reset", disabled=st.session_state.get(chosen) is None)
+            at = st.slider("Step", 1, n_steps, key=step, on_change=to_step, help=STEP, width=300, bind="query-params")
         st.button("Show all", on_click=show_all, key=f"{every}_all", help=ALL)
-    drawn = f"gen_picture_{scope}_{st.session_state.get(renewed, 0)}"
-    return Steps(at - 1, st.session_state.get(every, True), st.session_state.get(chosen), aside, float(least), drawn)
+        st.button("Reset selection", on_click=reset, key=f"{chosen}_reset", disabled=st.session_state.get(chosen) is None)
+        with controls.more(defaults):
+            level = choice("Show", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
+            with st.container(horizontal=True):
+                layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
+            normalisation = choice("Weights", list(tables.Normalisation), tables.Normalisation.RAW, "gen_normalised", NORMALISED)
+            least = st.slider(
+                "Threshold", 0.0, 0.2, LEAST, 0.001, format="%.3f", key="gen_least", help=LEAST_HELP, bind="query-params"
+            )
+            aside = hide_first("gen_hide_first", HIDE_FIRST) and gen.n_prompt > 1  # else nothing would be left
+            window = controls.tokens_shown(gen.n_prompt, INPUT_WINDOW, "gen_inputs")
+    return View(
+        level, layer, head, normalisation, at - 1, st.session_state.get(every, True), st.session_state.get(chosen), aside,
+        float(least), window, f"gen_picture_{scope}_{st.session_state.get(renewed, 0)}",
+    )  # fmt: skip
+
+
+def go(scope: str, place: Mapping[str, Any]) -> None:
+    """To the step that a sentence is about."""
+    if f"gen_step_{scope}" in st.session_state:
+        st.session_state[f"gen_step_{scope}"] = int(place["step"]) + 1
+    st.session_state[f"gen_every_{scope}"] = False
 
 
 def pick_token(chart: str, scope: str) -> None:
@@ -188,7 +182,9 @@ def step(gen: Generation, number: int, found: tables.Connections, hide_first: bo
     place = "the likeliest" if gen.rank[number] == 0 else f"number {gen.rank[number] + 1} by probability"
     st.caption(f"Probability {gen.prob[number]:.1%}, {place}.")
     st.dataframe(
-        tables.likeliest(gen, number), hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT}
+        blocks.ticked(tables.likeliest(gen, number)),
+        hide_index=True,
+        column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT},
     )
     inputs, outputs = float(found.raw_inputs[number]), float(found.raw_outputs[number])
     hidden = " The first token, which is hidden, has the rest." if hide_first else ""

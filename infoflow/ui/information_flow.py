@@ -1,9 +1,10 @@
 """The controls and pieces of the Information flow page."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,13 +14,14 @@ from infoflow.analyses.perform import Performed
 from infoflow.charts import flow as charts
 from infoflow.charts.palette import Palette
 from infoflow.metrics.shares import METRICS
-from infoflow.pictures.flow import Grid
+from infoflow.pictures.flow import Grid, Look
 from infoflow.pictures.picture import identity
 from infoflow.tables import flow as tables
 from infoflow.text.rows import ROW_NAMES
-from infoflow.ui import blocks
+from infoflow.ui import blocks, controls, groups
 from infoflow.ui.blocks import WARN_ERROR, plain, reporting_errors
 from infoflow.ui.controls import choice, hide_first
+from infoflow.ui.places import Places
 
 HIGH_CANCELLATION = 3.0
 RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
@@ -61,8 +63,6 @@ EMPHASIS = """Which of a layer's two rows is tall: after attention, or after the
 COLOURS = (
     """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey."""
 )
-WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
-them: the model as it was trained may say something else."""
 HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
 to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
 ERROR = """|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of
@@ -77,13 +77,11 @@ FIRST = """In most models the first token is an attention sink: its share dwarfs
 hidden now."""
 LOGIT_COLUMN = """What each source adds to the logit asked about below (before a soft cap, where the family has one).
 These parts of the last residual are what it is made of."""
-BADGE = """The self-test: a short prompt decomposed on this model, and held against what the model itself computed."""
-BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 
 
 def run_by() -> str:
     """What the run keeps apart."""
-    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP, width=115)
+    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP)
 
 
 @dataclass(frozen=True)
@@ -91,30 +89,44 @@ class View:
     """How the run is looked at: nothing in here runs the model."""
 
     metric: str
-    grouping: str
-    hide_first: bool
-    emphasis: str
-    palette: str
+    flow: Flow
+    """grouped as asked"""
+    hidden: tuple[int, ...]
+    """numbers of the sources that are left out"""
+    look: Look
 
 
-def view(apart: bool) -> View:
-    """The row of controls above the picture. `apart`: the run kept tokens apart, so that they can be grouped at will."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+def view(flow: Flow) -> View:
+    """The row of controls above the picture. A run that kept tokens apart can be grouped at will."""
+    with controls.row():
         metric = choice("Metric", list(METRICS), "norm", "metric", METRIC)
         grouping: str = Grouping.TOKENS  # as they were run
-        if apart:
+        if flow.provenance.sources == "tokens":
             grouping = choice("Sources", list(Grouping), Grouping.WORDS, "grouping", GROUPING)
+        aside = hide_first("hide_first", HIDE_FIRST)
+        rest = st.container(horizontal=True, width="content", gap="small")  # what depends on the grouping
+    grouped = flow.grouped(groups.editor(flow) if grouping == Grouping.CUSTOM else grouping)
+    labels, scope, n = grouped.source_labels, scope_of(grouped), len(flow.tokens)
+    first = aside and grouped.first_is_one_of_many()
+    every: dict[str, Any] = {
+        "emphasis": charts.Emphasis.BOTH, "colours": Palette.HUE, f"flow_hide_{scope}": [], f"flow_trace_{scope}": None,
+        f"flow_layers_{flow.n_layers}": (0, flow.n_layers - 1), f"flow_positions_{n}": (n - WINDOW, n - 1),
+    }  # fmt: skip
+    with rest, controls.more(every):
+        also = hide_also(labels[1:] if first else labels, scope)
+        traced = trace(labels, scope)
+        layers, positions = layer_range(flow.n_layers), position_range(n)
         emphasis = choice("Emphasis", list(charts.Emphasis), charts.Emphasis.BOTH, "emphasis", EMPHASIS)
         palette = choice("Colours", list(Palette), Palette.HUE, "colours", COLOURS)
-        aside = hide_first("hide_first", HIDE_FIRST, in_address=True)
-    return View(metric, grouping, aside, emphasis, palette)
+    hidden = some_left(grouped, ((labels[0],) if first else ()) + also, scope)
+    return View(metric, grouped, hidden, Look(emphasis, palette, traced, layers, positions))
 
 
 def hide_also(labels: Sequence[str], scope: str) -> tuple[str, ...]:
     """Further sources to hide. `scope` names the prompt and grouping: another prompt begins with none hidden."""
     help_text = "Sources to take out of every bar."
     return tuple(
-        st.multiselect("Hide also", labels, key=f"flow_hide_{scope}", placeholder="none", help=help_text, persist_state="session")
+        st.multiselect("Hide also", labels, key=f"flow_hide_{scope}", placeholder="none", help=help_text, bind="query-params")
     )
 
 
@@ -128,7 +140,7 @@ def trace(labels: Sequence[str], scope: str) -> int | None:
         key=f"flow_trace_{scope}",
         placeholder="none",
         help=help_text,
-        persist_state="session",
+        bind="query-params",
     )
     return None if chosen is None else list(labels).index(chosen)
 
@@ -139,7 +151,7 @@ def layer_range(n_layers: int) -> tuple[int, int]:
         return 0, n_layers - 1
     every = (0, n_layers - 1)
     low, high = st.slider(
-        "Layers", *every, every, key=f"flow_layers_{n_layers}", help="Which layers the picture shows.", persist_state="session"
+        "Layers", *every, every, key=f"flow_layers_{n_layers}", help="Which layers the picture shows.", bind="query-params"
     )
     return int(low), int(high)
 
@@ -150,7 +162,7 @@ def position_range(n: int) -> tuple[int, int] | None:
         return None
     help_text = f"Which of the {n} positions the picture shows; every number and table holds all."
     low, high = st.slider(
-        "Positions", 0, n - 1, (n - WINDOW, n - 1), key=f"flow_positions_{n}", help=help_text, persist_state="session"
+        "Positions", 0, n - 1, (n - WINDOW, n - 1), key=f"flow_positions_{n}", help=help_text, bind="query-params"
     )
     return int(low), int(high)
 
@@ -161,11 +173,10 @@ def panel(titles: Sequence[str]) -> str:
     return chosen or titles[0]
 
 
-def reset_view(scope: str) -> str:
-    """A button that shows the whole grid again; returns the grid's key, which it renews, as another run does."""
-    if st.button("Reset view", icon=":material/zoom_out_map:", help="Zoom with Ctrl+wheel, drag to pan. This shows all again."):
-        st.session_state["flow_zoom"] = st.session_state.get("flow_zoom", 0) + 1
-    return f"flow_grid_{scope}_{st.session_state.get('flow_zoom', 0)}"
+def reset_view() -> None:
+    """A button that shows the whole grid again."""
+    help_text = "Zoom with Ctrl+wheel, drag to pan. This shows all again."
+    st.button("Reset view", icon=":material/zoom_out_map:", type="tertiary", help=help_text, on_click=BARS.renew)
 
 
 def some_left(flow: Flow, hide: Sequence[str], scope: str) -> tuple[int, ...]:
@@ -183,32 +194,18 @@ def scope_of(flow: Flow) -> str:
     return identity(flow.provenance, flow.token_ids, flow.source_labels)
 
 
-_BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
-    "exact": ("green", ":material/verified:"),
-    "approximate": ("orange", ":material/warning:"),
-    "unsupported": ("red", ":material/error:"),
-}
-
-
-def badge(run: Performed[Flow]) -> None:
-    """The self-test's verdict, and the size of the run with what it takes."""
-    found, flow, cost = run.verdict, run.result, run.cost
-    colour, icon = _BADGES[found.verdict]
+def run_size(run: Performed[Flow]) -> str:
+    """How large the run is, and what it takes."""
+    flow, cost = run.result, run.cost
     n, sources = len(flow.tokens), int(flow.source_of.max()) + 1  # the bias is none of the prompt's
     size = f"{n} tokens in {sources} sources" if sources != n else f"{n} tokens, each a source"
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        what = BADGE if cost else BADGE_STORED
-        st.badge(found.verdict, icon=icon, color=colour, help=plain(f"{what} {found.reason}"))
-        if flow.provenance.weights:
-            st.badge(flow.provenance.weights, color="gray", help=WEIGHTS)
-        st.caption(plain(f"{size}{f': {cost}' if cost else ''}."), width="stretch")
+    return f"{size}{f': {cost}' if cost else ''}."
 
 
 @dataclass(frozen=True)
 class Clicked:
     """What was clicked in the grid."""
 
-    cell: dict[str, Any] | None
     source: int | None
     """of the segment, where it is a single source"""
     answer: int | None
@@ -216,9 +213,38 @@ class Clicked:
 
 
 def clicked(selection: Any) -> Clicked:
-    cell, segment, answer = (next(iter(selection.get(name) or []), None) for name in ("cell", "segment", "answer"))
+    segment, answer = (next(iter(selection.get(name) or []), None) for name in ("segment", "answer"))
     source = int(segment["source"]) if segment and segment.get("source") is not None else -1
-    return Clicked(cell, source if source >= 0 else None, int(answer["id"]) if answer else None)
+    return Clicked(source if source >= 0 else None, int(answer["id"]) if answer else None)
+
+
+Bar = tuple[int, str, int]
+"""layer, stage and position"""
+BARS = Places("bar")
+
+
+def bar_of(flow: Flow, place: str) -> Bar | None:
+    """The bar that a place is; None where it is none of this run."""
+    found = re.fullmatch(r"(-?\d+)\.(embed|mid|post)\.(\d+)", place)
+    if found is None:
+        return None
+    layer, stage, position = int(found[1]), found[2], int(found[3])
+    fits = position < len(flow.tokens) and (stage == "embed" or 0 <= layer < flow.n_layers)
+    return (layer, stage, position) if fits else None
+
+
+def pick(chart: str, scope: str) -> None:
+    """Something in the grid was clicked: a bar becomes the one that is looked at."""
+    cell = next(iter(st.session_state[chart].selection.get("cell") or []), None)
+    BARS.choose(scope, "" if cell is None else f"{cell['layer']}.{cell['stage']}.{cell['position']}")
+
+
+def go(scope: str, place: Mapping[str, Any]) -> None:
+    """To what a sentence is about: a bar, or the logit of a token."""
+    if "position" in place:
+        BARS.go(scope, f"{place['layer']}.{place['stage']}.{place['position']}")
+    else:
+        st.session_state["panel"] = Ask.LOGIT
 
 
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
@@ -255,9 +281,9 @@ def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
         )
 
 
-def details(flow: Flow, chosen: dict[str, Any], drawn: Grid, logits: pd.DataFrame, dark: bool) -> None:
+def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bool) -> None:
     """One cell: its sources by share, and a source's way through the depth. The cell that the logits come from has them too."""
-    layer, stage, position = int(chosen["layer"]), str(chosen["stage"]), int(chosen["position"])
+    layer, stage, position = chosen
     metric, hidden, traced, colours = drawn.metric, drawn.hidden, drawn.traced, drawn.colours
     cell = tables.cell(flow, layer, stage, position, metric, hidden)
     where = "Embedding" if stage == "embed" else f"Layer {layer}, {ROW_NAMES[stage]}"

@@ -26,6 +26,8 @@ ABSENT = 60.0
 """seconds that work goes on for a reader whose browser is gone"""
 PLACES = 16
 """so many pieces of work are under way at once, of all readers; others wait for a place"""
+TELLS, SOON = 4.0, 0.05
+"""seconds and the fraction from which the time that is left is told"""
 _log = logging.getLogger(__name__)
 
 
@@ -205,11 +207,19 @@ def _watched(now: Work, work: Callable[[Job], T], on_cancel: Callable[[], Any], 
             bar = st.progress(0.0, "Starting …", width="stretch")
             st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
         while not _done(outcome, 0.05):
-            bar.progress(min(1.0, now.job.fraction), blocks.plain(now.doing))
+            bar.progress(min(1.0, now.job.fraction), blocks.plain(f"{now.doing}{_left(time.monotonic() - now.begun, now.job)}"))
         place.empty()
     now.outcome = None
     result: T = outcome.result()
     return result
+
+
+def _left(gone: float, job: Job) -> str:
+    """How much longer it takes, as far as it can be told; '' at first, and where it can't."""
+    if gone < TELLS or not SOON < job.fraction < 1:
+        return ""
+    left = gone * (1 - job.fraction) / job.fraction
+    return f" · about {left:.0f} s left" if left < 90 else f" · about {left / 60:.0f} min left"
 
 
 def _done(outcome: "futures.Future[Any]", patience: float) -> bool:

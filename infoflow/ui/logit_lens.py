@@ -1,6 +1,6 @@
 """The controls and pieces of the Logit lens page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from infoflow.models.spec import ModelSpec
 from infoflow.tables import logit_lens as tables
 from infoflow.tables import promotions as moved_tables
 from infoflow.text.rows import row_title
-from infoflow.ui import blocks, results
+from infoflow.ui import blocks, controls, results
 from infoflow.ui.asking import MAX_CHARACTERS
-from infoflow.ui.controls import choice, tokens_shown
+from infoflow.ui.controls import choice
 from infoflow.ui.frame import dark
+from infoflow.ui.places import Places
 
 WINDOW = 24
 """so many columns have room for their words"""
@@ -49,7 +50,10 @@ brought back."""
 LINES = """Ranks are known of followed tokens; 1 is the likeliest."""
 MOVED = """The tokens whose probability the block that leads to this row raised or lowered most, with their ranks before and
 after. On the hosted service this is a run of its own."""
-_READ = "lens_read"
+CELLS = Places("cell")
+Cell = tuple[int, int]
+"""number of the row, and position"""
+_COUNTED = "lens_counted"
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,25 @@ class View:
     colour: str
     follow: tuple[int | str, ...]
     mids: bool
+    read: tuple[int, ...]
+    """positions"""
 
 
-def view(colours: Sequence[str], hosted: bool) -> View:
-    """The row of controls above the lens."""
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
+    """The row of controls above the lens. What is read is part of the run, so the controls come before it."""
+    hosted = model.hosted
+    n = st.session_state.get(_COUNTED, {}).get((model, prompt), 0)  # known once it was run
+    with controls.row():
         colour = choice("Colour", colours, colours[0], "lens_colour", COLOUR)
         follow = st.multiselect(
-            "Follow tokens", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
-            width=320, bind="query-params",
+            "Follow", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
+            width=260, bind="query-params",
         )  # fmt: skip
-        mids = st.toggle("Rows after attention", value=not hosted, key=f"lens_mids_{hosted}", help=MIDS, persist_state="session")
-    return View(colour, tuple(follow), mids)
+        shown = f"lens_mids_{hosted}"
+        with controls.more({shown: not hosted, **controls.every_token(n, WINDOW, "lens_positions")}):
+            mids = st.toggle("Rows after attention", value=not hosted, key=shown, help=MIDS, bind="query-params")
+            first, last = controls.tokens_shown(n, WINDOW, "lens_positions") if n > WINDOW else (-WINDOW, -1)
+    return View(colour, tuple(follow), mids, tuple(range(first, last + 1)))
 
 
 def trajectory(followed: bool) -> str:
@@ -78,28 +89,38 @@ def trajectory(followed: bool) -> str:
     return choice("Lines show", ["probability", "rank"] if followed else ["probability"], "probability", "lens_lines", LINES)
 
 
-def read(model: ModelSpec, prompt: Any) -> tuple[int, ...]:
-    """The positions that are read: the last ones, or those that were chosen for this prompt on this model, whose tokens they
-    count."""
-    of, first, last = st.session_state.get(_READ, (None, -WINDOW, -1))
-    return tuple(range(first, last + 1)) if of == (model, prompt) else tuple(range(-WINDOW, 0))
+def note_tokens(request: LensRequest, lens: Lens) -> None:
+    """How many tokens a prompt is, for the control that chooses which are read: it is drawn before the run."""
+    counted, of = st.session_state.setdefault(_COUNTED, {}), (request.model, request.prompt)
+    if of not in counted:
+        counted[of] = len(lens.tokens)
+        if len(lens.tokens) > WINDOW:
+            st.rerun()
 
 
-def choose_tokens(request: LensRequest, lens: Lens) -> None:
-    """Which tokens of a long prompt are read and shown: another choice is another run."""
-    first, last = tokens_shown(len(lens.tokens), WINDOW, "lens_positions", "Those alone are read through the unembedding.")
-    wanted = (request.model, request.prompt), first, last
-    if (first, last) != (lens.positions[0], lens.positions[-1]) and st.session_state.get(_READ) != wanted:  # not tried yet
-        st.session_state[_READ] = wanted
-        st.rerun()
+def part_read(lens: Lens) -> str:
+    """What is to be said where some of the tokens are read."""
+    shown = lens.positions[0], lens.positions[-1]
+    return controls.part_shown(len(lens.tokens), shown, "Those alone are read through the unembedding.")
 
 
-def clicked(selection: Any, lens: Lens) -> tuple[int, int]:
-    """Row and position of the cell that was clicked; the output of the last position before any click."""
-    cell = next(iter(selection.get("cell") or []), None)
-    if cell is None or int(cell["position"]) not in lens.positions:
-        return len(lens.rows) - 1, lens.positions[-1]
-    return int(cell["order"]), int(cell["position"])
+def cell_of(lens: Lens, place: str) -> Cell | None:
+    """The cell that a place is; None where it is none of this lens."""
+    row, _, position = place.rpartition(".")
+    if row not in lens.rows or not position.isdigit() or int(position) not in lens.positions:
+        return None
+    return lens.rows.index(row), int(position)
+
+
+def pick(chart: str, lens: Lens, scope: str) -> None:
+    """A cell of the table was clicked."""
+    cell = next(iter(st.session_state[chart].selection.get("cell") or []), None)
+    CELLS.choose(scope, "" if cell is None else f"{lens.rows[int(cell['order'])]}.{cell['position']}")
+
+
+def go(lens: Lens, scope: str, place: Mapping[str, Any]) -> None:
+    """To the cell that a sentence is about."""
+    CELLS.go(scope, f"{lens.rows[place['row']]}.{place['position']}")
 
 
 def cell(request: LensRequest, key: str, lens: Lens, row: int, position: int) -> None:
@@ -113,7 +134,7 @@ def cell(request: LensRequest, key: str, lens: Lens, row: int, position: int) ->
         st.caption("This is the embedding: no block has written yet.")
         return
     asks = f"lens_moved_{request.model.hosted}"
-    if not st.toggle("Moved by this block", value=not request.model.hosted, key=asks, help=MOVED, persist_state="session"):
+    if not st.toggle("Moved by this block", value=not request.model.hosted, key=asks, help=MOVED, bind="query-params"):
         return
     moved = PromotionsRequest(model=request.model, prompt=request.prompt, position=position, mids=request.mids)
     with blocks.reporting_errors():

@@ -38,10 +38,10 @@ COLUMNS = {
     "name": st.column_config.TextColumn("name", width=200),
     "in memory": st.column_config.TextColumn("in memory", width=170),
     "needs": st.column_config.TextColumn("needs", help="Memory of the weights, held as chosen below."),
-    "fits here": st.column_config.CheckboxColumn("fits here", help="Beside what is in use now."),
+    "fits here": st.column_config.TextColumn("fits here", help="Beside what is in use now."),
     "on NDIF": st.column_config.TextColumn("on NDIF", help=LEVELS),
     "downloads": st.column_config.NumberColumn("downloads", format="compact"),
-    "in the table": st.column_config.CheckboxColumn("known family", help=KNOWN_FAMILY),
+    "in the table": st.column_config.TextColumn("known family", help=KNOWN_FAMILY),
 }
 
 
@@ -109,7 +109,7 @@ def held() -> list[tables.Held]:
 def table(rows: pd.DataFrame, key: str) -> None:
     """Models by row; a click chooses one."""
     st.dataframe(
-        rows,
+        blocks.ticked(rows),
         hide_index=True,
         width="stretch",
         column_config=COLUMNS,

@@ -3,12 +3,33 @@
 `tests/ui/test_adapter.py` fails when an upgrade moves any of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Thread
+from urllib.parse import parse_qs
 
 from streamlit import runtime
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+
+ONE_ENTRY_A_PAGE = """<script>
+if (!window.oneEntryAPage) {
+  window.oneEntryAPage = true;
+  const push = history.pushState.bind(history);
+  let waiting;
+  history.pushState = (state, title, url) => {
+    const to = new URL(url, location.href);
+    clearTimeout(waiting);
+    if (to.pathname !== location.pathname) return push(state, title, url);
+    const replace = () => { if (to.pathname === location.pathname) history.replaceState(state, title, url); };
+    const lost = [...new URLSearchParams(location.search).keys()].some(key => !to.searchParams.has(key));
+    if (lost) waiting = setTimeout(replace, 300); else replace();
+  };
+}
+</script>"""
+"""Streamlit writes a page's parameters into a new entry of the browser's history at every change, and on leaving a page one
+without those of its widgets: Back then opens what nobody ever saw. Here a page is one entry, as it was when it was left."""
+OPEN_SIDEBAR = """<script>document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()</script>"""
+"""Streamlit lets no page open its sidebar; the button that does is there while it is closed"""
 
 
 def skips_the_router() -> bool:
@@ -28,15 +49,48 @@ def this_page() -> str:
     return context.page_script_hash if context is not None else ""
 
 
-def write_into_address(values: Mapping[str, str]) -> None:
-    """Parameters of widgets on this page that its address lacks; Streamlit lets no page write them itself."""
+def bound_keys() -> list[str]:
+    """The keys of widgets that are in the address, of the page that was drawn last; of some Streamlit has forgotten that at a
+    change of page, but then the address that was left still names them."""
+    context = get_script_run_ctx()
+    if context is None:
+        return []
+    with context.session_state.query_params() as address:
+        return [*address._bindings_by_param, *parse_qs(context.query_string, keep_blank_values=True)]
+
+
+def write_bound() -> None:
+    """Write into the address what its widgets on this page show and it lacks; Streamlit lets no page write those parameters, and
+    itself does so when a reader changes one."""
     context = get_script_run_ctx()
     if context is None:
         return
     with context.session_state.query_params() as address:
-        for key, value in values.items():
-            if address.is_bound(key) and not address.has_param(key):
-                address.set_corrected_value(key, value, "string_value")
+        state = context.session_state._state
+        for key, binding in list(address._bindings_by_param.items()):
+            widget = state._new_widget_state.widget_metadata.get(binding.widget_id)
+            drawn = binding.widget_id in context.shared.widget_ids_this_run
+            if widget is None or not drawn or address.has_param(key) or key not in state:
+                continue
+            value = state[key]
+            if value != widget.deserializer(None):
+                address.set_corrected_value(key, widget.serializer(value), binding.value_type)
+
+
+def came_by_history() -> bool:
+    """Whether this run of the page is the browser's Back or Forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
+
+
+def read_address_again() -> None:
+    """After Back or Forward: the whole of the address. Streamlit drops parameters of which the page before had a widget too."""
+    context = get_script_run_ctx()
+    if context is not None:
+        with context.session_state.query_params() as address:
+            address.populate_from_query_string(context.query_string)
+            address.set_initial_query_params_from_current()
+            address._send_query_param_msg()
 
 
 def is_here() -> Callable[[], bool]:

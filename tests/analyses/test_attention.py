@@ -136,3 +136,12 @@ def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.M
     monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "1")
     with pytest.raises(TooLarge, match="are allowed"):
         infoflow.attention(demo, "a b c " * 60)
+
+
+def test_heads_add_to_the_next_tokens_logit_what_attribution_says(family: "infoflow.Model") -> None:
+    """On every family: the token is the model's own first, and each head's part is that of a run backward."""
+    attn = infoflow.attention(family, "abc the cat")
+    twin = infoflow.attribute(family, "abc the cat", attn.next_token.id)
+    np.testing.assert_allclose(attn.head_logits, twin.by_head, atol=2e-6 * max(1.0, float(np.abs(twin.by_head).max())))
+    assert attn.next_token.logit == pytest.approx(twin.model_total, abs=1e-4)
+    assert attn.next_token.id == infoflow.logit_lens(family, "abc the cat").token_ids[-1, -1, 0]

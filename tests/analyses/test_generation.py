@@ -143,7 +143,7 @@ def test_tokens_are_told_as_they_come_and_the_run_can_be_stopped(demo: "infoflow
     steps: list[tuple[int, int]] = []
     gen = infoflow.generate(demo, "The sky is", 4, on_token=told.append, on_progress=lambda a, b: steps.append((a, b)))
     assert len(told) == 4 and told[-1] == gen.text and all(b.startswith(a) for a, b in zip(told, told[1:], strict=False))
-    assert steps[-1] == (7, 7)
+    assert steps[:6] == [(layer, 12) for layer in range(1, 7)] and steps[-1] == (12, 12)  # forward, then backward
 
     def stop(text: str) -> None:
         raise Cancelled("stopped")

@@ -122,6 +122,17 @@ class Visitor:
         self.page.get_by_role("button", name="Run", exact=True).click()
         return self.settle()
 
+    def go_to(self, section: str, page: str) -> "Visitor":
+        """Another page, by the menu on top."""
+        self.page.get_by_test_id("stTopNavSection").filter(has_text=section).first.click()
+        self.page.get_by_role("menuitem", name=page, exact=True).click()
+        return self.settle()
+
+    def more(self) -> "Visitor":
+        """Open or close the controls that matter less."""
+        self.page.locator(".st-key-more button").first.click()
+        return self.settle()
+
     def choose(self, option: str) -> "Visitor":
         """Click one of a row of options."""
         self.page.get_by_role("radio", name=option, exact=True).click()

@@ -35,7 +35,7 @@ def test_a_generation_is_stepped_through_and_a_token_is_clicked(scheme: str, vis
     me.page.get_by_role("button", name="Show all").click()
     me.settle()
     assert reset.is_disabled()
-    me.choose("separate").choose("one head")
+    me.more().choose("separate").choose("one head")
     assert "Layer 0, head 0, separate" in me.text()
 
 
@@ -43,8 +43,8 @@ def test_the_first_visitor_may_come_by_a_link(browser: Browser, tmp_path: Path) 
     for address in serve(tmp_path, [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]):
         page = browser.new_page()
         Visitor(page, address).open("/generation")
-        menu = page.inner_text('[data-testid="stSidebarNav"]')
-        assert "Information flow" in menu and "streamlit app" not in menu and "Step 1 of" in page.inner_text("body")
+        menu = page.inner_text('[data-testid="stTopNav"]')
+        assert menu.split() == ["Look", "Change", "Models"] and "Step 1 of" in page.inner_text("body")
         page.close()
 
 

@@ -71,12 +71,12 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.page.get_by_role("textbox", name="Prompt").fill("seen from another page")
     me.page.get_by_role("button", name="Run", exact=True).click()
     me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
-    me.page.get_by_role("link", name="Models").click()
+    me.go_to("Models", "Models")
     me.page.get_by_text("Information flow of “seen from another page”").wait_for(timeout=60_000)
     me.page.get_by_text("Done in").wait_for(timeout=60_000)
     me.page.get_by_text("1 model, as").wait_for(timeout=60_000)
     runs = len(service.received())
-    me.page.get_by_role("link", name="Information flow").click()
+    me.go_to("Look", "Information flow")
     me.settle()
     assert me.page.get_by_role("textbox", name="Prompt").input_value() == "seen from another page"
     assert "23 tokens, each a source" in me.text() and len(service.received()) == runs

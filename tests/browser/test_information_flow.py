@@ -148,7 +148,10 @@ def test_a_long_prompt_a_target_and_who_carried_it(visitor: New) -> None:
     assert "the limit is 64" in me.text() and "Below is the last good run" in me.text()
     me.page.get_by_role("button", name="Run by 32 spans").click()
     me.settle()
-    assert "tokens in 32 sources: about" in me.text() and "Positions" in me.text()
+    assert "tokens in 32 sources: about" in me.text()
+    me.more()
+    assert me.page.get_by_text("Positions", exact=True).is_visible()
+    me.page.keyboard.press("Escape")
 
     me.page.get_by_role("combobox", name="Run by").click()
     me.page.get_by_role("option", name="tokens", exact=True).click()

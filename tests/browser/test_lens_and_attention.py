@@ -13,7 +13,7 @@ def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., 
     me = visitor(scheme=scheme).open("/logit_lens")
     me.page.get_by_text("Factual recall", exact=True).click()
     me.settle()
-    box = me.page.get_by_role("combobox", name="Follow tokens")
+    box = me.page.get_by_role("combobox", name="Follow")
     box.fill("Paris")
     box.press("Enter")
     box.press("Escape")

@@ -37,7 +37,7 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     me = Visitor(context.new_page(), hub_app)
     me.open()
     me.choose("distance")
-    me.page.get_by_role("link", name="Models").click()
+    me.go_to("Models", "Models")
     me.page.get_by_text("can't be reached from here").wait_for(timeout=60_000)
     me.settle()
     table = me.page.locator('[data-testid="stDataFrame"]').first.bounding_box()
@@ -70,7 +70,7 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     me.settle()
     assert "tokens, each a source: about" in me.text()
     assert me.page.get_by_role("radio", name="distance").is_checked() and "model=tiny%2Fllama" in me.page.url
-    me.page.get_by_role("link", name="Models").click()
+    me.go_to("Models", "Models")
     me.settle()
     box = me.page.get_by_role("combobox", name="Model")
     box.fill("tiny/llama")

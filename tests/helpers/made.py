@@ -7,11 +7,12 @@ import numpy as np
 from infoflow.analyses.attention import Attention, AttentionRequest
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.carriers import Carriers, CarriersRequest
-from infoflow.analyses.flow import Flow, FlowRequest, Prediction
+from infoflow.analyses.flow import Flow, FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import Promotions, PromotionsRequest
 from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads
 from infoflow.models.spec import ModelSpec
 from infoflow.studies.corrections import Answer, Change
@@ -77,6 +78,8 @@ def attention(pattern: np.ndarray, **more: Any) -> Attention:
         "write_norm": 10 * lengths,
         "write_scale": np.ones((n_layers, n), np.float32),
         "scores": heads.score(pattern, range(n)),
+        "next_token": Prediction(" next", 7, 0.8, 4.0),
+        "head_logits": np.arange(n_layers * pattern.shape[1], dtype=np.float32).reshape(n_layers, -1),
         "provenance": _of(AttentionRequest(model=SPEC, prompt=PROMPT)),
     }
     return Attention(**{**fields, **more})

@@ -24,7 +24,7 @@ def say(app: AppTest, text: str) -> AppTest:
 def test_the_flip_is_shown_at_once() -> None:
     app = opened(PAGE)
     assert errors(app) == [] and "Before: “Paris”" in texts(app) and "After: “Rome”" in texts(app)
-    assert "likeliest of all tokens from" in texts(app) and "All parts sum to +18.05" in captions(app)
+    assert "likeliest of all tokens it is from layer 4" in captions(app) and "All parts sum to +18.05" in captions(app)
     turns = {r["said"]: r["logit"] for r in rows_of(app, "Contribution of each turn")}
     assert max(turns, key=turns.__getitem__).startswith("correction 1")
     assert "<|user|> What is the capital of France?" in app.code[0].value

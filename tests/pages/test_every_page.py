@@ -21,7 +21,7 @@ PAGES = sorted(ROOT.glob("pages/*.py"))
 def test_every_page_stands_alone(path: Path) -> None:
     app = opened(str(path))
     assert errors(app) == []
-    assert app.header[0].value
+    assert app.title[0].value
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)

@@ -49,7 +49,7 @@ def test_a_known_answer_is_written_and_its_steps_are_read() -> None:
     slider(app, "Step", 5)
     assert errors(app) == [] and "Step 5 of 20" in texts(app) and count(app, "output") < before
     likely = next(d.value for d in app.dataframe if "written" in d.value.columns)
-    assert likely["written"].tolist() == [True, False, False, False, False] and likely["probability"].is_monotonic_decreasing
+    assert likely["written"].tolist() == ["✓", "", "", "", ""] and likely["probability"].is_monotonic_decreasing
     raised = rows_of(app, "What raised")
     assert len(raised) == 6 + 4 and "sum to the logit" in captions(app)
     button(app, "Show all").click().run()
@@ -69,7 +69,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
         pictures.append(drawn(app))
     for level, title in (("layer mean", "Layer 0: mean of 8 maps"), ("one head", "Layer 0, head 0")):
         choose(app, "Show", level)
-        assert errors(app) == [] and title in texts(app)
+        assert errors(app) == [] and title in captions(app)
     app.toggle(key="gen_hide_first").set_value(False).run()
     assert errors(app) == [] and "1.00 in all" in captions(app) and "[BOS]" in str(drawn(app))
 
@@ -116,7 +116,7 @@ def test_one_token_and_a_hundred_are_drawn() -> None:
     app = ask(opened(PAGE), "The cat sat on the mat. " * 20)
     assert errors(app) == []
     assert len([r for r in drawn(app) if r.get("side") == "input"]) == 50
-    assert "The prompt has 142 tokens; pictures show 50 of them" in captions(app)
+    assert "The prompt has 142 tokens; 50 of them are shown" in captions(app)
     app = ask(app, "a")
     assert errors(app) == []
     next(s for s in app.slider if s.label == "New tokens").set_value(1)

@@ -88,7 +88,7 @@ def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(LensRequest, "run", noted)
     app = ask(opened(LENS), "The cat sat on the mat. " * 8)
     n = 1 + max(c["position"] for c in lens_cells(app))
-    assert read[-1] == tuple(range(n - 24, n)) and f"The prompt has {n} tokens; pictures show 24 of them" in captions(app)
+    assert read[-1] == tuple(range(n - 24, n)) and f"The prompt has {n} tokens; 24 of them are shown" in captions(app)
     app.slider[0].set_value((2, 5)).run()
     assert errors(app) == [] and read[-1] == (2, 3, 4, 5) and {c["position"] for c in lens_cells(app)} == {2, 3, 4, 5}
     before = len(read)

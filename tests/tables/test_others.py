@@ -120,18 +120,29 @@ def test_turns_and_words_of_a_change() -> None:
 def test_where_an_answer_changed_is_said() -> None:
     lens = made.lens([[5, 5, 5], [5, 5, 2], [5, 5, 0]], mids=False)
 
-    def said(lead: list[float], ranks: list[int]) -> str:
+    def change(lead: list[float], ranks: list[int]) -> corrections.Change:
         logits, order = np.zeros_like(lens.target_logits), np.ones_like(lens.target_ranks)
         logits[:, -1, 1], order[:, -1, 1] = lead, ranks
         followed = replace(lens, target_logits=logits, target_ranks=order)
-        return corrections.said(made.change(made.attribution([1.0, 2.0, -0.5]), lens=followed))
+        return made.change(made.attribution([1.0, 2.0, -0.5]), lens=followed)
 
-    lead = "The output's logit of “new” is 2.50 above that of “old”. Read layer by layer,"
-    assert said([-1, 1, 2], [5, 1, 0]) == (
-        f"{lead} it is ahead for good from “Layer 0, after MLP” on, and the likeliest of all tokens from “Layer 1, after MLP” on."
+    def said(lead: list[float], ranks: list[int]) -> str:
+        return corrections.said(change(lead, ranks))
+
+    def wins(lead: list[float], ranks: list[int]) -> str:
+        return corrections.wins(change(lead, ranks))
+
+    lead = "“new” leads “old” by 2.50 logits"
+    assert said([-1, 1, 2], [5, 1, 0]) == f"{lead}, for good from layer 0, after MLP on."
+    assert said([1, 1, 2], [0, 0, 1]) == f"{lead}, for good from embedding on."
+    level = f"{lead}; read layer by layer, the two are level at the output: neither is ahead for good."
+    assert said([-1, 1, 0], [5, 0, 0]) == level
+    assert (
+        wins([-1, 1, 2], [5, 1, 0])
+        == wins([1, 1, 2], [0, 0, 1])
+        == "The likeliest of all tokens it is from layer 1, after MLP on."
     )
-    assert said([1, 1, 2], [0, 0, 1]).count("“Layer 1, after MLP”") == 1 and "from “Embedding” on" in said([1, 1, 2], [0, 0, 1])
-    assert said([-1, 1, 0], [5, 0, 0]) == f"{lead} the two are level at the output: neither is ahead for good."
+    assert wins([-1, 1, 0], [5, 0, 0]) == "" == corrections.wins(made.change(None))
     assert corrections.said(made.change(None)).startswith("Both answers begin with the same token")
     assert corrections.said(made.change(None, after=made.answer("old"))).startswith("The answer did not change")
     assert corrections.other_answers(("a", "b"), ("a", "c")) == (

@@ -1,0 +1,1 @@
+"""Results in a sentence or two, every number of which is the result's."""

@@ -1,0 +1,61 @@
+"""What a result says, in sentences: what a page has above its picture, and what `Result.summary()` gives.
+
+`summaries/<method>.py` has a function `sentences(result)` for the results of `analyses/<method>.py` (or `studies/`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.selftest import APPROXIMATE
+from infoflow.text.tokens import BIAS
+
+LIMIT = 1e-3
+"""parts that miss the whole by more are not taken for numbers"""
+UNSURE = 0.1
+"""a likeliest token of less probability is no answer"""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence, and the place that it is about."""
+
+    text: str
+    place: Mapping[str, Any] = field(default_factory=dict)
+    """by the names that pages give to it: layer, head, stage, row, position, step; empty where there is no one place"""
+
+
+def sentences_of(result: Any) -> Sequence[Sentence]:
+    """What any result says."""
+    method = type(result).__module__.rpartition(".")[2]
+    found: Sequence[Sentence] = import_module(f"infoflow.summaries.{method}").sentences(result)
+    return found
+
+
+def off(error: float, made: Provenance) -> Sentence | None:
+    """What is said instead where the parts are not the whole; None where they are."""
+    if error <= (LIMIT if made.dtype == "float32" else APPROXIMATE):
+        return None
+    return Sentence(f"The parts miss the whole by {error:.0e} of it, so that nothing here names a winner.")
+
+
+def adds_most(parts: np.ndarray, labels: Sequence[str]) -> str:
+    """Which part of a logit is the largest; where that is the first token's, as a sink's often is, the next one's too."""
+    order = np.argsort(-parts, kind="stable")
+    first = int(order[0])
+    if labels[first] == BIAS:
+        return f"the weights' biases add most ({parts[first]:+.1f})"
+    if first == 0 and len(order) > 1:
+        next_one = next((int(i) for i in order[1:] if labels[int(i)] != BIAS), first)
+        both = f"the first token, {quoted(labels[0])}, adds most ({parts[0]:+.1f})"
+        return f"{both} and then {quoted(labels[next_one])} ({parts[next_one]:+.1f})" if parts[next_one] > 0 else both
+    return f"{quoted(labels[first])} adds most ({parts[first]:+.1f})"
+
+
+def quoted(label: str) -> str:
+    """A label as it stands in a sentence; a token's text goes through `visible` first."""
+    return f"“{label}”"

@@ -1,0 +1,115 @@
+"""The picture comes first: where it begins, what is cut, what a link, Back and the sidebar's button do, on every page."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import Visitor
+
+New = Callable[..., Visitor]
+PAGES = ("/", "/start", "/attention", "/logit_lens", "/generation", "/corrections", "/models")
+TOP = 230
+"""pixels below the window's top at which a page's picture has begun"""
+FIRST = """() => {
+    const found = document.querySelector('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"])');
+    const box = found.getBoundingClientRect();
+    return [box.top, box.bottom];
+}"""
+CUT = """() => {
+    const main = document.querySelector('[data-testid="stMain"]').getBoundingClientRect();
+    const out = [...document.querySelectorAll('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, button, p, h1)')]
+        .filter(e => e.checkVisibility() && e.getBoundingClientRect().width > 0)
+        .filter(e => !e.closest('[data-testid="stDataFrame"], [data-testid="stCode"], .vega-embed details'))
+        .filter(e => e.getBoundingClientRect().right > main.right + 1 || e.getBoundingClientRect().left < main.left - 1);
+    return out.map(e => e.outerHTML.slice(0, 120));
+}"""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_picture_is_the_first_thing_and_nothing_is_cut(visitor: New, page: str) -> None:
+    me = visitor(width=1440, height=900)
+    me.page.goto(me.address + page)
+    me.page.wait_for_selector('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])')
+    me.settle()
+    for width, height in ((1440, 900), (1280, 720)):
+        me.page.set_viewport_size({"width": width, "height": height})
+        me.settle()
+        top, bottom = me.page.evaluate(FIRST)
+        assert top <= TOP, (page, width)
+        assert page not in ("/", "/logit_lens") or width < 1440 or bottom <= height, page
+    for width in (1280, 1024, 800, 420):
+        me.page.set_viewport_size({"width": width, "height": 900})
+        me.settle()
+        assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (page, width)
+        assert me.page.evaluate(CUT) == [], (page, width)
+
+
+def test_back_and_forward_show_what_was_there_and_a_reload_too(visitor: New) -> None:
+    me = visitor(width=1440, height=900).open("/?prompt=The+capital+of+France+is")
+    me.choose("projection")
+    me.page.locator(".bars_marks path").nth(40).click()
+    me.settle()
+    was = me.page.url
+    assert "metric=projection" in was and "bar=" in was
+    me.go_to("Look", "Attention").go_to("Look", "Logit lens")
+    lens = me.page.url
+    for step, page in ((me.page.go_back, "/attention?"), (me.page.go_back, "/?"), (me.page.go_forward, "/attention?")):
+        step()
+        me.settle()
+        me.page.wait_for_url(lambda url, page=page: page in url and "prompt=The+capital" in url, timeout=10_000)  # type: ignore[misc]
+        assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
+        if page == "/?":
+            assert me.page.get_by_role("radio", name="projection", exact=True).is_checked()
+            assert "Click a bar to see" not in me.text() and sorted(me.page.url.split("&")) == sorted(was.split("&"))
+    me.page.go_forward()
+    me.settle()
+    me.page.wait_for_url(lens, timeout=10_000)
+    me.page.reload()
+    me.settle()
+    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
+    me.page.goto(was)
+    me.settle()
+    assert "Click a bar to see" not in me.text()
+
+
+def test_what_is_shown_opens_the_sidebar(visitor: New) -> None:
+    me = visitor(width=1440, height=900).open("/attention")
+    right = "() => document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().right"
+    shown = me.page.get_by_role("button", name="on demo")
+    for _ in range(2):
+        me.page.hover('[data-testid="stSidebar"]')
+        me.page.locator('[data-testid="stSidebarCollapseButton"] button').click()
+        me.page.wait_for_function(f"({right})() <= 0")
+        shown.click()
+        me.settle()
+        me.page.wait_for_function(f"({right})() > 200")
+    assert me.page.get_by_role("textbox", name="Prompt").is_visible()
+
+
+def test_a_sentence_goes_to_its_place(visitor: New) -> None:
+    me = visitor(width=1440, height=900).open("/")
+    me.page.get_by_role("button", name="most of it came in layer 5").click()
+    me.settle()
+    assert "Click a bar to see" not in me.text() and "bar=5.post.14" in me.page.url
+    me.go_to("Look", "Attention")
+    assert "layer=5" in me.page.url and "head=1" in me.page.url  # what matters most is looked at first
+    me.page.get_by_role("combobox", name="Head").click()
+    me.page.get_by_role("option", name="3", exact=True).click()
+    me.settle()
+    assert "Layer 5, head 3" in me.text()
+    me.page.get_by_role("button", name="Head 5.1 reads").click()
+    me.settle()
+    assert "Layer 5, head 1" in me.text()
+
+
+def test_the_first_page_leads_to_every_view(visitor: New) -> None:
+    me = visitor(width=1440, height=900).open("/start")
+    assert me.page.locator('[data-testid="stMain"] [data-testid="stVegaLiteChart"]').count() == 5
+    me.page.get_by_text("Look at all heads").click()
+    me.settle()
+    assert "/attention" in me.page.url and "Layer 5, head 1" in me.text()
+    me.page.go_back()
+    me.settle()
+    me.page.get_by_text("Ask of any token").click()
+    me.settle()
+    assert "Which tokens raise a logit?" in me.text()

@@ -1,0 +1,176 @@
+"""What is said above pictures, of results made by hand: each number is the result's; where numbers are weak, no winner is named."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infoflow.analyses.result import Prediction
+from infoflow.studies.corrections import Correction
+from infoflow.summaries import attention, attribution, carriers, corrections, flow, generation, logit_lens, promotions
+from tests.helpers import made
+
+END = {"layer": 2, "stage": "post", "position": 3}
+
+
+def texts(found: Any) -> list[str]:
+    return [sentence.text for sentence in found]
+
+
+@pytest.mark.parametrize(
+    ("parts", "hidden", "said"),
+    [
+        ({}, None, "“bc” is 50% of the last position after layer 2; most of it came in layer 0."),
+        (
+            {(2, 1, 3): [1, 5, 1], (1, 1, 3): [1, 2, 2], (0, 1, 3): [1, 1, 9]}, None,
+            "“bc” is 83% of the last position after layer 2; its largest step was in layer 1 (+40%).",
+        ),
+        ({(2, 1, 3): [1, 1, 5]}, None, "The last position after layer 2 is 83% its own, “d”; of the others “bc” has most (17%), "
+         "and most of it came in layer 0."),
+        ({(2, 1, 3): [9, 1, 1]}, (), "The first token, “A”, is 82% of the last position after layer 2, as attention sinks are: "
+         "hide it to see what the others are."),
+    ],
+)  # fmt: skip
+def test_what_the_last_position_is_made_of(parts: dict[Any, list[float]], hidden: Any, said: str) -> None:
+    first, second = flow.sentences(made.flow(parts=parts), hidden=hidden)
+    assert first.text == said and first.place == END
+    assert second.text == "The next token is “t0” (50%); “d” adds most (+2.0) to its logit, -1.0." and second.place == {
+        "target": 0
+    }
+
+
+def test_sources_of_one_size_name_none_and_weak_predictions_are_called_so() -> None:
+    gram = np.ones((1, 2, 5, 5, 5)) * np.eye(5)
+    gram[..., 1, 1] = 1.21
+    names = ("A", "b", "c", "d", "e")
+    even = made.flow(
+        gram=gram.astype(np.float32), tokens=names, labels=names, token_ids=tuple(range(5)), word_labels=names,
+        source_labels=names, source_of=np.arange(5), embedding_norm=np.ones(5, np.float32),
+        error=np.zeros((1, 2, 5), np.float32),
+        top=(Prediction(" x", 1, 0.06, 2.0),), targets=(Prediction(" x", 1, 0.06, 2.0),),
+        source_logits=np.ones((5, 1), np.float32),
+    )  # fmt: skip
+    first, second = texts(flow.sentences(even, hidden=()))
+    assert first == "No source stands out in the last position after layer 0: the largest, “b”, is 22%, and 5.0 of 5 count."
+    assert second.startswith(
+        "The model is not sure of the next token: the likeliest, “x”, has 6%; the first token, “A”, adds most"
+    )
+    capped = replace(even, top=(Prediction(" x", 1, 0.6, 2.0, 5.0),))
+    assert texts(flow.sentences(capped, hidden=()))[1].endswith("and then “b” (+1.0) to its logit before the soft cap, 5.0.")
+
+
+@pytest.mark.parametrize("error", [0.5, float("nan")])
+def test_parts_that_are_not_the_whole_name_no_winner(error: float) -> None:
+    wrong = np.full((3, 2, 4), error, np.float32)
+    (only,) = texts(flow.sentences(made.flow(error=wrong)))
+    assert "nothing here names a winner" in only
+    weights = [[0.5, 0.3, 0.2]]
+    for of in (
+        logit_lens.sentences(made.lens([[1, 2]] * 3, max_error=error)),
+        generation.sentences(made.generation(weights, 3, max_error=error)),
+        attribution.sentences(made.attribution([1.0, 2.0], max_error=error)),
+        carriers.sentences(made.carriers(max_error=error)),
+        corrections.sentences(made.change(made.attribution([1.0], max_error=error)))[-1:],
+    ):
+        assert len(of) == 1 and "names a winner" in of[0].text
+
+
+def pattern(last: list[float]) -> np.ndarray:
+    found = np.zeros((2, 2, 3, 3))
+    found[..., 0, 0], found[..., 1, :2] = 1, (0.2, 0.8)
+    found[..., 2, :] = last
+    return found
+
+
+def test_the_head_that_matters_is_named_with_what_it_reads() -> None:
+    (said,) = attention.sentences(made.attention(pattern([0.1, 0.7, 0.2])))
+    assert said.text == "Head 1.1 reads “B” (70%) and adds +3.0 to the logit of “next”, the likeliest next token (80%)."
+    assert said.place == {"layer": 1, "head": 1} and attention.best_head(made.attention(pattern([0.1, 0.7, 0.2]))) == (1, 1)
+    unsure = made.attention(pattern([0.1, 0.7, 0.2]), next_token=Prediction(" x", 3, 0.05, 1.0))
+    assert texts(attention.sentences(unsure))[0].startswith("The model is not sure what comes next; head 1.1 reads “B”")
+    sink = attention.sentences(made.attention(pattern([0.9, 0.06, 0.04])))
+    assert sink[0].text.startswith("Head 1.1 looks mostly at the first token, “A” (90%), and adds +3.0")
+    assert sink[1].text == "55% of all weight lies on “A”, as attention sinks take it."
+
+
+def test_no_head_is_named_where_none_stands_out() -> None:
+    many = np.zeros((2, 20, 3, 3))
+    many[..., 0] = 0.4
+    many[..., 2, 1] = 0.6
+    even = made.attention(many, head_logits=np.full((2, 20), 0.5, np.float32))
+    weak = "No head stands out at the last position: the largest, head 0.0, adds +0.5 to the logit of “next”, the likeliest next "
+    assert texts(attention.sentences(even)) == [f"{weak}token (80%), and all that raise it +20.0."]
+    lowered = made.attention(many, head_logits=np.full((2, 20), -0.5, np.float32))
+    assert texts(attention.sentences(lowered))[0].startswith("No head stands out")
+    assert texts(attention.sentences(made.attention(np.ones((1, 1, 1, 1))))) == [
+        "This prompt is a single token, which every head looks at."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("likeliest", "said", "row"),
+    [
+        ([5, 2, 2], "At the last position “n2” leads from layer 0, after attention on (50% there, 50% at the output); the row "
+         "below says “n5”.", 1),
+        ([2, 2, 2], "At the last position every row, the embedding included, already names the output's “n2” (50%).", 0),
+        ([2, 5, 2], "At the last position the output alone names “n2” (50%); the row below says “n5”.", 2),
+    ],
+)  # fmt: skip
+def test_from_which_row_on_the_answer_leads(likeliest: list[int], said: str, row: int) -> None:
+    probs = np.full((3, 1, 2), 0.5, np.float32)
+    (found,) = logit_lens.sentences(made.lens([[i] for i in likeliest], probs=probs))
+    assert found.text == said and found.place == {"row": row, "position": 0}
+    (unsure,) = logit_lens.sentences(made.lens([[i] for i in likeliest], probs=probs / 10))
+    assert unsure.text == "The model is not sure at the last position: its likeliest token, “n2”, has 5%."
+
+
+def test_what_a_written_token_rests_on_and_where_the_model_was_least_sure() -> None:
+    weights = [[0.5, 0.3, 0.2, 0.0], [0.3, 0.2, 0.1, 0.4]]
+    (first,) = generation.sentences(made.generation(weights, 3))
+    assert first.text == "Token 1 of 2 is “d” (70%); “c” adds most (+3.0) to its logit, 10.0." and first.place == {"step": 0}
+    second, least = generation.sentences(made.generation(weights, 3, prob=np.array([0.7, 0.2]), softcap=30.0), step=1)
+    assert second.text == "Token 2 of 2 is “e” (20%); “d” adds most (+8.0) to its logit before the soft cap, 26.0."
+    assert least.text == "The model was least sure of “e”, token 2 (20%)." and least.place == {"step": 1}
+    biased = made.generation(weights, 3, bias=np.array([9.0, 0.0]))
+    assert "the weights' biases add most (+9.0)" in generation.sentences(biased)[0].text
+    sink = made.generation(weights, 3, by_source=np.array([[5.0, 1.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0]], np.float32))
+    assert "the first token, “a”, adds most (+5.0) and then “c” (+2.0)" in generation.sentences(sink)[0].text
+
+
+def test_the_turn_that_changed_an_answer() -> None:
+    change = made.change(made.attribution([1.0, 2.0, -0.5]))
+    where, which = texts(corrections.sentences(change))
+    assert where.startswith("“new” leads “old” by 2.50 logits") and which == "Most of that lead came from “question: q”: +2.00."
+    assert texts(corrections.sentences(made.answer("b"))) == ["The model answers “b”; its first token has 70%."]
+    whole = Correction(answers=(change.before, change.after), changes=(change,))
+    assert texts(corrections.sentences(whole)) == [where, which]
+    assert len(corrections.sentences(made.change(None))) == 1
+
+
+def test_what_raises_a_logit_and_who_brought_a_source() -> None:
+    raised, wrote = attribution.sentences(made.attribution([1.0, 2.0, -0.5]))
+    assert raised.text == "Of the logit, +2.5, “B” adds most (+2.0); “C” lowers it most (-0.5)." and raised.place == {
+        "position": 1
+    }
+    assert wrote.text == "Of all heads, 1.1 writes most of it here itself: +4.0." and wrote.place == {"layer": 1, "head": 1}
+    assert texts(attribution.sentences(made.attribution([-1.0, -2.0])))[0].startswith(
+        "No token raises the logit, -3.0; “B” lowers"
+    )
+    (brought,) = carriers.sentences(made.carriers())
+    assert brought.text == "L0 head 1 from 0 A brought more of “A” here than any other: +60% of it."
+    assert brought.place == {"layer": 0, "head": 1}
+    (moved,) = texts(promotions.sentences(made.promotions(3)))
+    assert moved == "L0 attn raised a token's probability most of all blocks: “n3” by 30%."
+    still = replace(made.promotions(3), gained=np.zeros((3, 4), np.float32))
+    assert texts(promotions.sentences(still)) == ["No block raised any token's probability by as much as 0.01 %."]
+
+
+def test_every_result_has_a_summary_in_python() -> None:
+    results = (
+        made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
+        made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
+    )  # fmt: skip
+    for result in results:
+        assert result.summary().endswith(".") and "nan" not in result.summary()
+    assert made.flow().summary() == " ".join(texts(flow.sentences(made.flow())))
