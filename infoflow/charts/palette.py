@@ -74,6 +74,14 @@ def signed_ramp(dark: bool) -> tuple[str, str, str]:
     return ("#8a3f70", "#2a2825", "#1f6f56") if dark else ("#dc8fbf", "#f6f4ee", "#74c4a5")
 
 
+def signed_ground(value: float, largest: float, dark: bool) -> str:
+    """The colour of `signed_ramp` for a value, full at `largest`, as #rrggbb."""
+    t = max(-1.0, min(1.0, value / largest)) if largest > 0 else 0.0
+    low, middle, high = signed_ramp(dark)
+    channels = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (middle, high if t > 0 else low)]
+    return "#" + "".join(f"{round(a + (b - a) * abs(t)):02x}" for a, b in zip(*channels, strict=True))
+
+
 def ramp(dark: bool) -> list[str]:
     """From little to much, grey-blue: a ground for text, which turns to the first colour where the ground is strong."""
     if dark:

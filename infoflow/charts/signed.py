@@ -7,9 +7,6 @@ import pandas as pd
 
 from infoflow.charts.drawing import alone, either, layered
 from infoflow.charts.palette import ink, signed_ramp, signs
-from infoflow.text.characters import width as wide
-
-_LINE, _GLYPH = 26, 8.2
 
 
 def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bool = False, form: str = "+.3f") -> alt.LayerChart:
@@ -31,53 +28,6 @@ def columns(table: pd.DataFrame, value: str = "logit", title: str = "", dark: bo
     )
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=page.muted).encode(y=alt.Y("zero:Q"))
     return layered(bars, zero, height=190, width="container")
-
-
-def coloured_text(table: pd.DataFrame, value: str = "logit", width: int = 100, dark: bool = False) -> alt.LayerChart:
-    """The prompt as running text, each piece on a ground of its value's colour. Columns: text, and `value`.
-
-    Lines break after about `width` characters; a piece is never broken. An ideograph, a syllable or an emoji is two wide.
-    """
-    page = ink(dark)
-    placed, column, line = [], 0.0, 0
-    for text in table["text"]:
-        size = max(1, wide(text)) + 1.0
-        if column and column + size > width:
-            column, line = 0.0, line + 1
-        placed.append((column, column + size, line))
-        column += size
-    drawn = table.assign(
-        x=[a for a, _, _ in placed], x2=[b - 0.25 for _, b, _ in placed], y=[n for *_, n in placed],
-        middle=[(a + b - 0.25) / 2 for a, b, _ in placed], bottom=[n + 0.86 for *_, n in placed],
-        centre=[n + 0.43 for *_, n in placed],
-    )  # fmt: skip
-    largest = float(drawn[value].abs().max()) or 1.0
-    x_scale = alt.Scale(domain=[0, width], nice=False)
-    y_scale = alt.Scale(domain=[0, line + 1], reverse=True, nice=False)
-    colour = alt.Color(
-        f"{value}:Q", legend=None, scale=alt.Scale(domain=[-largest, 0, largest], range=list(signed_ramp(dark)), clamp=True)
-    )
-    tips = [alt.Tooltip("text:N"), alt.Tooltip(f"{value}:Q", format="+.3f")]
-    ground = (
-        alt.Chart(drawn)
-        .mark_rect(cornerRadius=3)
-        .encode(
-            x=alt.X("x:Q", scale=x_scale, axis=None), x2=alt.X2("x2:Q"), y=alt.Y("y:Q", scale=y_scale, axis=None),
-            y2=alt.Y2("bottom:Q"),
-            color=colour, tooltip=tips,
-        )
-    )  # fmt: skip
-    words = (
-        alt.Chart(drawn)
-        .mark_text(fontSize=13, color=page.text)
-        .encode(
-            x=alt.X("middle:Q", scale=x_scale, axis=None),
-            y=alt.Y("centre:Q", scale=y_scale, axis=None),
-            text=alt.Text("text:N"),
-            tooltip=tips,
-        )
-    )
-    return layered(ground, words, height=_LINE * (line + 1) + 10, width=int(_GLYPH * width), config={"padding": 0})
 
 
 def grid(

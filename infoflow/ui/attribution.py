@@ -68,10 +68,7 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
         chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=what, dark=dark)
         blocks.chart(chart, key="logit_bars", alt=f"Contribution of each source to the {what}")
     with text:
-        pieces = tables.coloured_pieces(flow, table, hidden)
-        blocks.chart(
-            charts.coloured_text(pieces, width=52, dark=dark), key="logit_text", width="content", alt="The prompt, coloured by it"
-        )
+        blocks.coloured(tables.coloured_pieces(flow, table, hidden), dark)
     total, aside = table["logit"].sum(), table.loc[table["source"].isin(list(hidden)), "logit"].sum()
     note = f" Hidden sources give {aside:+.2f} of it." if len(hidden) else ""
     st.caption(f"All {len(table)} sources together give the {what}: {total:+.2f}.{note} {capped}")

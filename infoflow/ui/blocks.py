@@ -15,6 +15,7 @@ import streamlit as st
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.charts.drawing import unchecked
+from infoflow.charts.palette import signed_ground
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import formats
 from infoflow.pictures import glyphs
@@ -77,6 +78,17 @@ def verbatim(text: str, marked: str = "") -> None:
     ground = "background: rgba(255, 165, 0, 0.25); border-radius: 3px; padding: 0 2px; font-weight: 600"
     after = f'<span style="{ground}">{html.escape(marked)}</span>' if marked else ""
     st.html(f'<div style="white-space: pre-wrap; overflow-wrap: anywhere">{html.escape(text)}{after}</div>')
+
+
+def coloured(pieces: pd.DataFrame, dark: bool) -> None:
+    """The prompt as running text, each piece on a ground of its value's colour, which is its tooltip. Columns: text, logit."""
+    largest = float(pieces["logit"].abs().max())
+    spans = [
+        f'<span title="{value:+.3f}" style="background: {signed_ground(value, largest, dark)}; border-radius: 3px; '
+        f'padding: 2px 4px; margin-right: 2px">{html.escape(text)}</span>'
+        for text, value in zip(pieces["text"], pieces["logit"].astype(float), strict=True)
+    ]
+    st.html(f'<div style="line-height: 1.9; overflow-wrap: anywhere">{"<wbr>".join(spans)}</div>')
 
 
 def says(found: Sequence[Sentence], go: Callable[[Mapping[str, Any]], None] | None = None) -> None:

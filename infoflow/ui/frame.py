@@ -28,7 +28,7 @@ BADGE_STORED = """A stored run of this example, held against what the model itse
 WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
 them: the model as it was trained may say something else."""
 SHOWN = "What is shown. A click opens the sidebar, where something else can be asked."
-_OPEN = "sidebar_open"
+_OPEN, _OPENED = "sidebar_open", "sidebar_opened"
 _BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
     "exact": ("green", ":material/verified:"),
     "approximate": ("orange", ":material/warning:"),
@@ -82,11 +82,11 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
         where = f"{request.model.name}{' on NDIF' if request.model.hosted else ''}"
         name = where if len(where) <= 40 else f"…{where[-39:]}"  # of a path, its end says more
         words = blocks.plain(f"“{short(request.title, 32)}” on {name}")
-        st.button(words, key="shown", type="tertiary", help=SHOWN, on_click=_open_sidebar)
+        st.button(words, key="shown", type="tertiary", help=SHOWN, on_click=_open_sidebar, wrap=True)
 
 
 def _open_sidebar() -> None:
-    st.session_state[_OPEN] = True
+    st.session_state[_OPEN] = st.session_state.get(_OPEN, 0) + 1
 
 
 def _bring_along() -> None:
@@ -104,8 +104,10 @@ def settle() -> None:
     """At a page's end: its address has all that was brought along, so that a reload and Back show the same."""
     streamlit_names.write_bound()
     st.html(streamlit_names.ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
-    if st.session_state.pop(_OPEN, False):
-        st.html(streamlit_names.OPEN_SIDEBAR, unsafe_allow_javascript=True)
+    asked = st.session_state.get(_OPEN, 0)
+    if asked != st.session_state.get(_OPENED, 0):
+        st.session_state[_OPENED] = asked
+        st.html(streamlit_names.OPEN_SIDEBAR.format(asked), unsafe_allow_javascript=True)
 
 
 def dark() -> bool:

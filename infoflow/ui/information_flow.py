@@ -269,7 +269,7 @@ def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
             HIDDEN if hidden else FIRST,
         ),
     )
-    with st.container(border=True):
+    with st.container(border=True, key="trust"):
         for column, (title, fine, value, help_text) in zip(st.columns(len(items)), items, strict=True):
             column.markdown(f"**{title}** {'' if fine else '⚠'}  \n{value}", help=help_text)
     said = tables.sink(flow) if hidden and hidden[0] == 0 else ""

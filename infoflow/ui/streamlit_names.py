@@ -28,8 +28,8 @@ if (!window.oneEntryAPage) {
 </script>"""
 """Streamlit writes a page's parameters into a new entry of the browser's history at every change, and on leaving a page one
 without those of its widgets: Back then opens what nobody ever saw. Here a page is one entry, as it was when it was left."""
-OPEN_SIDEBAR = """<script>document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()</script>"""
-"""Streamlit lets no page open its sidebar; the button that does is there while it is closed"""
+OPEN_SIDEBAR = """<script>/* {} */ document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()</script>"""
+"""Streamlit lets no page open its sidebar; the button that does is there while it is closed. The number makes it run again."""
 
 
 def skips_the_router() -> bool:

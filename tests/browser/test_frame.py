@@ -11,7 +11,8 @@ PAGES = ("/", "/start", "/attention", "/logit_lens", "/generation", "/correction
 TOP = 230
 """pixels below the window's top at which a page's picture has begun"""
 FIRST = """() => {
-    const found = document.querySelector('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"])');
+    const pictures = ':is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"])';
+    const found = document.querySelector(`[data-testid="stMain"] ${pictures}`);
     const box = found.getBoundingClientRect();
     return [box.top, box.bottom];
 }"""
@@ -93,7 +94,7 @@ def test_a_sentence_goes_to_its_place(visitor: New) -> None:
     assert "Click a bar to see" not in me.text() and "bar=5.post.14" in me.page.url
     me.go_to("Look", "Attention")
     assert "layer=5" in me.page.url and "head=1" in me.page.url  # what matters most is looked at first
-    me.page.get_by_role("combobox", name="Head").click()
+    me.page.get_by_role("combobox", name="Head", exact=True).click()
     me.page.get_by_role("option", name="3", exact=True).click()
     me.settle()
     assert "Layer 5, head 3" in me.text()

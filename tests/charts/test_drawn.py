@@ -259,24 +259,6 @@ def test_columns_rise_and_fall_from_zero() -> None:
     assert {n for _, n in drawing(signed.columns(numbers([0.5]), form="+.1%")).axes["left"]} >= {"50%"}
 
 
-def test_text_is_broken_where_a_line_is_full_and_stands_on_its_grounds() -> None:
-    table = pd.DataFrame({"text": ["abc", "d", "", "efgh"], "logit": [1.0, -2.0, 0.0, 4.0]})  # 4, 2, 2 and 5 wide
-    drawn = drawing(signed.coloured_text(table, width=8))
-    unit, line = int(8.2 * 8) / 8, drawn.height / 2
-    grounds, words = drawn.of("rect"), drawn.of("text")
-    assert drawn.width == 65 and drawn.height == 62
-    assert [(g["x"] / unit, (g["x"] + g["width"]) / unit) for g in grounds] == [
-        pytest.approx(span) for span in ((0, 3.75), (4, 5.75), (6, 7.75), (0, 4.75))
-    ]
-    assert [g["y"] / line for g in grounds] == pytest.approx([0, 0, 0, 1]) and grounds[0]["height"] == pytest.approx(0.86 * line)
-    for ground, word in zip(grounds, words, strict=True):
-        assert word["x"] == pytest.approx(ground["x"] + ground["width"] / 2) and word["y"] == pytest.approx(
-            ground["y"] + 0.43 * line
-        )
-    assert rgb(grounds[3]["fill"]) == rgb(signed_ramp(False)[2]) and rgb(grounds[2]["fill"]) == rgb(signed_ramp(False)[1])
-    assert drawing(signed.coloured_text(table.assign(logit=0.0))).height == 36
-
-
 def test_a_map_of_signed_values_rises_and_is_symmetric_about_zero() -> None:
     table = pd.DataFrame({"across": ["H0", "H1"] * 2, "up": ["L0", "L0", "L1", "L1"], "logit": [4.0, -4.0, 0.0, 2.0]})
     drawn = drawing(signed.grid(table, "across", "up", "logit"))

@@ -6,6 +6,7 @@ import pytest
 
 import infoflow
 from infoflow.charts import signed
+from infoflow.charts.palette import signed_ground, signed_ramp
 from infoflow.pictures import rendering
 from infoflow.pictures.picture import background
 from infoflow.tables import attribution as tables
@@ -24,24 +25,11 @@ def test_every_chart_renders(values: list[float], dark: bool) -> None:
     table = numbers(values, text=["word"] * len(values), name=["n"] * len(values), row=["L0"] * len(values))
     for chart in (
         signed.columns(table, dark=dark),
-        signed.coloured_text(table, dark=dark),
         signed.ranking(table, "logit", dark=dark),
         signed.grid(table, "label", "row", "logit", dark=dark),
     ):
         chart.to_dict()  # validates
     assert rendering.chart_svg(signed.columns(table, dark=dark), background(dark)).startswith(b"<svg")
-
-
-def test_coloured_text_keeps_every_piece_within_the_line_and_apart() -> None:
-    words = ["a", "considerably", "longer", "piece", "x" * 30, "", "z"] * 6
-    table = pd.DataFrame({"text": words, "logit": np.linspace(-1, 1, len(words))})
-    spec = signed.coloured_text(table, width=40).to_dict()
-    rows = next(iter(spec["datasets"].values()))
-    assert [r["text"] for r in rows] == words
-    for before, after in zip(rows, rows[1:], strict=False):
-        assert after["y"] > before["y"] or after["x"] > before["x2"] - 1e-9
-        assert after["y"] in (before["y"], before["y"] + 1)
-    assert max(r["x2"] for r in rows) <= 40
 
 
 def test_colours_are_symmetric_about_zero() -> None:
@@ -88,3 +76,10 @@ def test_a_map_of_writers_has_heads_in_order_and_the_mlp_last() -> None:
     table = tables.writers(found)
     assert table["column"].tolist() == [*(f"H{i}" for i in range(4)), "MLP"] * 3
     assert table["logit"].sum() + found.embedding + found.direct_bias == pytest.approx(found.total, abs=1e-4)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_ground_is_full_at_the_largest_value_and_plain_at_nothing(dark: bool) -> None:
+    low, plain, high = signed_ramp(dark)
+    assert [signed_ground(v, 2.0, dark) for v in (-2.0, 0.0, 2.0, 9.0)] == [low, plain, high, high]
+    assert signed_ground(1.0, 0.0, dark) == plain and signed_ground(1.0, 2.0, False) == "#b5dcca"

@@ -1,4 +1,4 @@
-"""What is said above pictures, of results made by hand: each number is the result's; where numbers are weak, no winner is named."""
+"""What is said above pictures, of results made by hand: each number is the result's; of weak numbers no winner is named."""
 
 from dataclasses import replace
 from typing import Any
