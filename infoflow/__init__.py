@@ -55,7 +55,9 @@ def _picture(result: Any) -> dict[str, Any]:
 
 
 def _summary(result: Any) -> str:
-    return " ".join(found.text for found in import_module("infoflow.summaries.sentence").sentences_of(result))
+    sentence = import_module("infoflow.summaries.sentence")
+    said: str = sentence.spoken(sentence.sentences_of(result))
+    return said
 
 
 import_module("infoflow.analyses.result").draw_with(_picture)

@@ -8,9 +8,10 @@ from infoflow.charts import signed
 from infoflow.charts.palette import source_colours
 from infoflow.files import formats
 from infoflow.metrics import heads
-from infoflow.pictures.attention import attention_map
+from infoflow.pictures.attention import attention_map, head_map
 from infoflow.pictures.picture import identity
 from infoflow.summaries.attention import sentences
+from infoflow.summaries.sentence import spoken
 from infoflow.tables import attention as tables
 from infoflow.traced.attention import patterns
 from infoflow.ui import asking, blocks, controls, frame, results
@@ -31,13 +32,14 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
     if n == 1:
         st.info(ui.ONE)
     first, last = view.tokens
-    blocks.says(sentences(attn), ui.go)
+    said = sentences(attn)
+    blocks.says(said, ui.go)
     found = tables.view(attn, view.level, view.layer, view.head, view.weighting, view.sinks)
     part, tokens = found.weights[first : last + 1, first : last + 1], attn.position_labels[first : last + 1]
     left, right = st.columns([1.5, 1], gap="large")
     with left:
         drawn = attention_map(attn, found, view.weighting, (first, last), view.sinks, dark)
-        says = f"Attention, {found.title}: weights by destination and source"
+        says = f"Attention, {found.title}: weights by destination and source. {spoken(said)}"
         blocks.chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
         st.caption(f"**{found.title}**, {view.weighting}. {blocks.plain(drawn.note)} {controls.part_shown(n, view.tokens)}")
     with right:
@@ -48,18 +50,23 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             with blocks.reporting_errors():
                 asked_of = CalibrationRequest(model=shown.model)
                 scores = results.of(asked_of, asked.key, "calibrate", lambda: st.session_state.update(attn_basis="this prompt"))
-        every = charts.overview(tables.head_map(attn, metric, scores, threshold), metric, (view.layer, view.head), dark)
+        table = tables.head_map(attn, metric, scores, threshold)
+        every = head_map(attn, table, metric, (view.layer, view.head), dark)
         key = f"attn_heads_{scope}"
         with overview:
-            blocks.chart(every, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=f"All heads by {metric}")
-            said = f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}"
-            st.caption(f"**All heads by {metric}.** {said}")
+            says = f"All heads by {metric}. {blocks.largest(ui.named_heads(table), 'name', 'value', '.2f')}"
+            blocks.chart(every.chart, key=key, on_select=lambda: ui.pick_head(key), selection_mode="head", alt=says)
+            notes = f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}"
+            st.caption(f"**All heads by {metric}.** {notes}")
+        with st.popover("Download this map"):
+            blocks.downloads(every, lambda: formats.frame_json(every.frame, attn.provenance), dark, "heads_")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
     st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
     bars = tables.attended(found.weights, attn.word_labels)
     by_word = signed.columns(bars, "share", "share of its row", dark, form=".0%")
-    blocks.chart(by_word, key="attn_words", alt="What the last token attends to")
+    says = f"What the last token attends to. {blocks.largest(bars, 'label', 'share')}"
+    blocks.chart(by_word, key="attn_words", alt=says)
     more = ui.more_maps()
     if "all heads" in more:
         st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")
@@ -71,9 +78,17 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             else heads.without_sinks(weights, [0], view.sinks == tables.Sink.RENORMALISED)
         )
         names = [f"head {h}" for h in range(n_heads)]
-        blocks.chart(charts.small_maps(kept[view.layer], names, 8, dark), key="attn_small", alt="Maps of all heads")
+        blocks.chart(
+            charts.small_maps(kept[view.layer], names, 8, dark),
+            key="attn_small",
+            alt=f"{n_heads} maps of layer {view.layer}, {view.weighting}",
+        )
         means = [f"layer {i}: mean of {n_heads} maps" for i in range(n_layers)]
-        blocks.chart(charts.small_maps(kept.mean(1), means, 6, dark), key="attn_means", alt="Means of all layers")
+        blocks.chart(
+            charts.small_maps(kept.mean(1), means, 6, dark),
+            key="attn_means",
+            alt=f"{n_layers} means, one a layer, {view.weighting}",
+        )
         st.caption(ui.SMALL)
     if "weightings" in more:
         st.markdown(f"**The same by all three weightings**: {found.title.lower()}")
@@ -84,7 +99,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
     if "arcs" in more:
         least = ui.least_weight() * max(float(part.max()), 1e-12)
         arcs = charts.arcs(drawn.frame, list(tokens), source_colours(tokens, dark=dark), least, dark)
-        blocks.chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}")
+        blocks.chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}. {spoken(said)}")
     if "largest pairs" in more:
         st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=ui.WEIGHT_COLUMN)
     blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark)

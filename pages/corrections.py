@@ -11,6 +11,7 @@ from infoflow.pictures import corrections as pictures
 from infoflow.pictures.picture import identity
 from infoflow.studies import corrections
 from infoflow.summaries.corrections import sentences
+from infoflow.summaries.sentence import spoken
 from infoflow.tables import corrections as tables
 from infoflow.tables.logit_lens import trajectories
 from infoflow.traced.attribution import attribute_block
@@ -20,7 +21,7 @@ from infoflow.ui import corrections as ui
 NAME = "Corrections"
 head = frame.page(NAME, ui.INTRO, words=("token", "logit", "logit lens", "contribution"))
 talk = ui.conversation_asked()
-request = corrections.CorrectionRequest(model=talk.asked.model, prompt=talk.said, form=talk.form)
+request = corrections.CorrectionRequest(model=talk.asked.model, prompt=talk.said, form=talk.form, system=talk.system)
 result = None
 if talk.said:
     result = results.last_good(NAME, request, talk.asked.key)
@@ -39,27 +40,30 @@ def comparison(found: corrections.Correction) -> None:
     if not found.changes:
         blocks.says(sentences(found))
         drawn = pictures.layers(found.answers[0], dark)
-        blocks.chart(drawn.chart, key="talk_lines", alt="The answer through the layers")
+        blocks.chart(drawn.chart, key="talk_lines", alt=f"The answer through the layers. {spoken(sentences(found))}")
         st.caption(f"{ui.LINES} Now correct the answer, in the sidebar: then both are compared here.")
         ui.side("Answer", found.answers[0], view, dark)
         ui.layers(found.answers[0])
         blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark)
         return
     change = found.changes[view.change]
+    said = spoken(sentences(change))
     blocks.says(sentences(change))
     left, right = st.columns(2, gap="medium")
     with left:
         lines = trajectories(change.lens, change.lens.positions[-1])
-        blocks.chart(lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt="The answers through the layers")
+        blocks.chart(
+            lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt=f"The answers through the layers. {said}"
+        )
         st.caption(f"**Where the answer flips.** {tables.wins(change)}", help=ui.LINES)
     drawn = pictures.picture(change, dark)
     if change.difference is not None:
         with right:
-            blocks.chart(drawn.chart, key="talk_turns", alt="Contribution of each turn to the lead of the new answer")
+            blocks.chart(drawn.chart, key="talk_turns", alt=f"Contribution of each turn to the lead of the new answer. {said}")
             st.caption("**What each turn contributed to it**", help=ui.TURNS)
             error = f"All parts sum to {change.difference.total:+.2f}; error {change.difference.max_error:.0e}."
-            said = f"Bars are logits: green raised “{blocks.plain(change.after.text)}” over the old answer."
-            st.caption(f"{said} {error} {change.difference.note}")
+            bars = f"Bars are logits: green raised “{blocks.plain(change.after.text)}” over the old answer."
+            st.caption(f"{bars} {error} {change.difference.note}")
             blocks.warn_if_off(change.difference.max_error, made, "The contributions do not add up to the lead")
     before, after = st.columns(2, gap="medium")
     with before:
@@ -68,8 +72,9 @@ def comparison(found: corrections.Correction) -> None:
         ui.side("After", change.after, view, dark)
     if change.difference is not None:
         st.markdown("**The same by word**", help=ui.TURNS)
-        by_word = signed.columns(tables.words(change), title="logit", dark=dark)
-        blocks.chart(by_word, key="talk_tokens", alt="Contribution of each word to the lead of the new answer")
+        parts = tables.words(change)
+        says = f"Contribution of each word to the lead of the new answer. {blocks.largest(parts, 'label', 'logit', '+.2f')}"
+        blocks.chart(signed.columns(parts, title="logit", dark=dark), key="talk_tokens", alt=says)
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
     blocks.downloads(replace(drawn, frame=found.to_frame()), lambda: formats.frame_json(found.to_frame(), made), dark)
@@ -85,7 +90,7 @@ if result is not None:
         st.warning(blocks.plain(changed))
     comparison(run.result)
     st.caption(f"Written as {answers[0].form}. {'' if run.has_template else ui.NO_TEMPLATE}")
-    ui.keep(run.result, shown.prompt)
+    ui.keep(run.result, shown)
     ui.read_as(answers[-1])
     with st.expander("How is it computed?"):
         st.markdown(ui.HOW)

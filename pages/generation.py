@@ -12,6 +12,7 @@ from infoflow.models.decoding import continue_here
 from infoflow.pictures.generation import Drawn, connections
 from infoflow.pictures.picture import identity
 from infoflow.summaries.generation import sentences
+from infoflow.summaries.sentence import spoken
 from infoflow.tables import generation as tables
 from infoflow.traced.generation import teacher_forced
 from infoflow.ui import asking, blocks, controls, frame, results
@@ -34,7 +35,8 @@ def picture(written: Performed[Generation]) -> None:
     gen, dark = written.result, frame.dark()
     scope = identity(gen.provenance, gen.prompt_ids, gen.output_ids)
     at = ui.view(gen, scope)
-    blocks.says(sentences(gen, at.step), partial(ui.go, scope))
+    said = sentences(gen, at.step)
+    blocks.says(said, partial(ui.go, scope))
     found = tables.connections(gen, at.level, at.layer, at.head, at.normalisation, at.hide_first)
     left, right = st.columns([2, 1], gap="large")
     with left:
@@ -42,19 +44,23 @@ def picture(written: Performed[Generation]) -> None:
         drawn = connections(gen, found, which, dark)
         blocks.chart(
             drawn.chart, key=at.chart, on_select=lambda: ui.pick_token(at.chart, scope), selection_mode="token",
-            alt="Connections from the prompt (left) to what was written (right)",
+            alt=f"Connections from the prompt (left) to what was written (right). {spoken(said)}",
         )  # fmt: skip
         if tables.shown(tables.edges(found, gen, at.least), which.step, at.chosen).empty:
             st.info("No connection here reaches the threshold: lower it, or choose another step or token.")
-        st.caption(f"**{found.title}**, {at.normalisation}. {controls.part_shown(gen.n_prompt, at.window)}")
+        drawn_steps = "All steps are drawn" if at.every else f"Step {at.step + 1} is drawn"
+        st.caption(f"**{found.title}**, {at.normalisation}. {drawn_steps}. {controls.part_shown(gen.n_prompt, at.window)}")
     with right:
         ui.step(gen, at.step, found, at.hide_first)
     ui.text(written)
     st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=ui.RAISED)
-    table = tables.raised(gen, at.step)
-    blocks.chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt="What raised the token written")
+    table = tables.raised(gen, at.step, hide_first=at.hide_first)
+    says = f"What raised the token written. {blocks.largest(table, 'label', 'logit', '+.2f')}"
+    blocks.chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt=says)
     n_before = gen.n_prompt + at.step
     most = f"The largest {len(table)} of {n_before} tokens. " if n_before > len(table) else ""
+    if at.hide_first:
+        most = f"{most}The first token, which is hidden, adds {gen.by_source[at.step, 0]:+.2f}. "
     error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."
     st.caption(f"{most}{error} {tables.cap_note(gen, at.step)}")
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")

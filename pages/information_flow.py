@@ -12,6 +12,7 @@ from infoflow.files import formats
 from infoflow.pictures import flow as pictures
 from infoflow.pictures.picture import identity
 from infoflow.summaries.flow import sentences
+from infoflow.summaries.sentence import spoken
 from infoflow.tables import attribution as attribution_tables
 from infoflow.tables import flow as tables
 from infoflow.traced.flow import split
@@ -34,13 +35,14 @@ def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
     scope = identity(flow.provenance, flow.token_ids)
     chosen, key = ui.bar_of(flow, ui.BARS.chosen(scope)), ui.BARS.key(ui.scope_of(flow))
     with blocks.reporting_errors():
-        blocks.says(sentences(flow, view.metric, hidden), partial(ui.go, scope))
+        said = sentences(flow, view.metric, hidden)
+        blocks.says(said, partial(ui.go, scope))
         look = replace(view.look, chosen=ui.bar_of(flow, ui.BARS.marked(scope, at_first)))
         drawn = pictures.grid(flow, view.metric, hidden, look, dark)
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
             picked = partial(ui.pick, key, scope)
-            says = "Share of each source token in the residual stream, by layer and position, as stacked bars"
+            says = f"Share of each source in the residual stream by layer and position, as stacked bars. {spoken(said)}"
             event = blocks.chart(drawn.chart, key=key, on_select=picked, selection_mode=drawn.selections, alt=says)
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption(blocks.plain(f"{ui.size(drawn)} {ui.run_size(run)}"), width="stretch")
@@ -66,7 +68,8 @@ if result is not None:
     frame.shown(head, shown, run)
     picture(shown, run, ui.BARS.chosen(identity(run.result.provenance, run.result.token_ids)))
     with st.expander("How exact is it, layer by layer?"):
-        blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt="Reconstruction error by layer")
+        says = f"Reconstruction error by layer; the largest is {run.result.max_error:.0e}"
+        blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt=says)
         st.caption(
             "Relative error of the summed parts against the model's own residual; the dashed line is where this page warns."
         )

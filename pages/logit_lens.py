@@ -36,7 +36,7 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     left, right = st.columns([3.2, 1], gap="medium")
     with left:
         drawn = table(lens, colour, view.mids, dark, ui.cell_of(lens, ui.CELLS.marked(scope, at_first)))
-        says = "Logit lens: the likeliest next token by row of the residual stream and position"
+        says = f"Logit lens: the likeliest next token by row and position. {lens.summary()}"
         key = ui.CELLS.key(scope)
         blocks.chart(drawn.chart, key=key, on_select=partial(ui.pick, key, lens, scope), selection_mode="cell", alt=says)
         st.caption(f"{blocks.plain(drawn.note)} {ui.part_read(lens)}")
@@ -48,11 +48,13 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.position_labels[position])}")
     value = ui.trajectory(bool(lens.targets))
     lines = tables.trajectories(lens, position, view.mids)
-    blocks.chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt="Tokens through the layers")
+    at_end = lines[lines["order"] == lines["order"].max()]
+    says = f"Tokens through the layers; at the output: {blocks.largest(at_end, 'token', 'probability')}"
+    blocks.chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt=says)
     st.caption("The four likeliest of the output (dashed) and the followed tokens (solid).")
     with st.expander("How far can rows be trusted?"):
         trust = charts.reliability(tables.reliability(lens, view.mids), dark)
-        blocks.chart(trust, key="lens_trust", alt="Agreement by row")
+        blocks.chart(trust, key="lens_trust", alt=f"Agreement by row. {tables.hint(lens)}")
         st.caption(ui.TRUST)
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
     address.write(ui.CELLS.name)

@@ -27,11 +27,15 @@ frame.shown(head, *result)
 flow = result[1].result
 prediction, attention, stream, fed, raised = ui.stops()
 with prediction:
-    blocks.chart(signed.ranking(tables.next_tokens(flow), "probability", ".1%", dark), key="start_next", alt="Likely next tokens")
+    likely = tables.next_tokens(flow)
+    says = f"Likely next tokens. {blocks.largest(likely, 'name', 'probability')}"
+    blocks.chart(signed.ranking(likely, "probability", ".1%", dark), key="start_next", alt=says)
 with fed:
-    blocks.chart(flow_pictures.picture(flow, dark).chart, key="start_flow", alt="What each position is made of, layer by layer")
+    blocks.chart(flow_pictures.picture(flow, dark).chart, key="start_flow", alt=f"What positions are made of. {flow.summary()}")
 with raised:
-    blocks.chart(signed.columns(tables.raised(flow), title="logit", dark=dark), key="start_raised", alt="What raised the answer")
+    parts = tables.raised(flow)
+    says = f"What raised the answer. {blocks.largest(parts, 'label', 'logit', '+.2f')}"
+    blocks.chart(signed.columns(parts, title="logit", dark=dark), key="start_raised", alt=says)
 for place, stop in zip((prediction, fed, raised), (0, 3, 4), strict=True):
     with place:
         ui.link(ui.STOPS[stop])
@@ -40,9 +44,10 @@ with attention, blocks.reporting_errors():
     layer, number = best_head(attn)
     found = attention_tables.view(attn, attention_tables.Level.HEAD, layer, number, "pattern", attention_tables.Sink.SHOWN)
     drawn = attention_pictures.attention_map(attn, found, dark=dark)
-    blocks.chart(drawn.chart, key="start_attention", alt=f"Attention, {found.title}")
+    blocks.chart(drawn.chart, key="start_attention", alt=f"Attention, {found.title}. {attn.summary()}")
     ui.link(ui.STOPS[1], layer=str(layer), head=str(number))
 with stream, blocks.reporting_errors():
     lens = results.of(LensRequest(prompt=prompt, mids=False), "", "start_lens")
-    blocks.chart(lens_pictures.picture(lens, dark).chart, key="start_lens", alt="The likeliest next token by row and position")
+    says = f"The likeliest next token by row and position. {lens.summary()}"
+    blocks.chart(lens_pictures.picture(lens, dark).chart, key="start_lens", alt=says)
     ui.link(ui.STOPS[2])

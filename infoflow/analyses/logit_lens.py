@@ -28,6 +28,7 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
 from infoflow.models import memory
 from infoflow.text.rows import rows_of
+from infoflow.text.tokens import unique, visible
 from infoflow.traced.logit_lens import PIECE_BYTES, at_once, read_off
 
 if TYPE_CHECKING:
@@ -92,16 +93,20 @@ class Lens(OfPrompt):
         """One row per row of the stream, position and place among the likeliest.
 
         Columns: row, position, token (its label), place (0 is the likeliest), predicted, predicted_id, logit, prob, entropy,
-        kl.
+        kl; and of each token that was asked for "prob of ..." and "rank of ..." (1 is the likeliest), the same at every place.
         """
         row, column, place = np.indices(self.token_ids.shape).reshape(3, -1)
         position = np.array(self.positions)[column]
+        followed: dict[str, np.ndarray] = {}
+        for number, name in enumerate(unique([visible(self.names[i]) for i in self.targets])):
+            followed[f"prob of {name}"] = self.target_probs[row, column, number]
+            followed[f"rank of {name}"] = self.target_ranks[row, column, number] + 1
         return pd.DataFrame({
             "row": np.array(self.rows, dtype=object)[row], "position": position,
             "token": np.array(self.position_labels, dtype=object)[position], "place": place,
             "predicted": [self.names[i] for i in self.token_ids.ravel().tolist()], "predicted_id": self.token_ids.ravel(),
             "logit": self.logits.ravel(), "prob": self.probs.ravel(), "entropy": self.entropy[row, column],
-            "kl": self.kl[row, column],
+            "kl": self.kl[row, column], **followed,
         })  # fmt: skip
 
 

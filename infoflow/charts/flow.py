@@ -197,7 +197,7 @@ def grid(
     ring = (
         alt.Chart(cells.assign(x=cells.x - 0.02, x2=cells.x2 + 0.02, y=cells.y - 0.015, y2=cells.y2 + 0.015).round(4))
         .transform_filter(chosen)
-        .mark_rect(fillOpacity=0, stroke=page.text, strokeWidth=2.5, clip=True)
+        .mark_rect(fillOpacity=0, stroke=page.text, strokeWidth=2.5, clip=True, aria=False)
         .encode(x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"))
     )
     n_sources = len(look.colours)

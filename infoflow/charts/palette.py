@@ -121,7 +121,7 @@ def _hues(n: int, dark: bool) -> list[str]:
 
 
 _VIRIDIS = "#440154 #482878 #3e4989 #31688e #26828e #1f9e89 #35b779 #6ece58 #b5de2b #fde725".split()
-_OKABE_ITO = "#0072b2 #e69f00 #009e73 #cc79a7 #56b4e9 #d55e00 #f0e442 #8a6bbd".split()
+_OKABE_ITO = "#0072b2 #e69f00 #009e73 #cc79a7 #56b4e9 #d55e00 #f0e442 #5d175a".split()
 
 
 def _ordered(n: int, dark: bool) -> list[str]:

@@ -41,7 +41,7 @@ def grid(
 ) -> alt.Chart:
     """A map of signed values, `up` rising. Columns: `across` and `up` (labels in order), and `value`.
 
-    Colours are full from `limit` on; from the largest value if there is none.
+    Colours are full from `limit` on; from the largest value if there is none. With layer and head a click selects `head`.
     """
     page = ink(dark)
     largest = limit or float(table[value].abs().max()) or 1.0
@@ -54,7 +54,7 @@ def grid(
         title=None, orient="top", direction="horizontal", labelColor=page.muted, gradientLength=160, gradientThickness=8,
         format=form, values=[-largest, 0, largest],
     )  # fmt: skip
-    return alone(
+    chart = (
         alt.Chart(table)
         .mark_rect(stroke=page.paper, strokeWidth=1 if n_across < 60 else 0)
         .encode(
@@ -66,14 +66,25 @@ def grid(
                 scale=alt.Scale(domain=[-largest, 0, largest], range=list(signed_ramp(dark)), clamp=True),
             ),
             tooltip=[alt.Tooltip(f"{up}:N"), alt.Tooltip(f"{across}:N"), alt.Tooltip(f"{value}:Q", format=form)],
-        ),
+        )
+    )
+    if "head" in table:
+        chart = chart.add_params(_picked())
+    return alone(
+        chart,
         height=min(480, 22 * n_up) + (95 if short else 140),
         width="container",
     )
 
 
+def _picked() -> alt.Parameter:
+    """A click selects `head`: its layer and head."""
+    return alt.selection_point(name="head", fields=["layer", "head"], empty=False)
+
+
 def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark: bool = False) -> alt.LayerChart:
-    """Bars side by side with their names, in the order given. Columns: name, and `value`."""
+    """Bars side by side with their names, in the order given. Columns: name, and `value`; with layer and head a click
+    selects `head`."""
     page, (up, down) = ink(dark), signs(dark)
     low, high = min(0.0, float(table[value].min())), max(0.0, float(table[value].max()))
     room = (high - low or 1.0) * 0.2
@@ -85,6 +96,8 @@ def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark:
     tips = [alt.Tooltip("name:N", title="carrier"), alt.Tooltip(f"{value}:Q", format=form)]
     positive = f"datum['{value}'] >= 0"
     bars = base.mark_bar(height=12).encode(x=x, color=either(alt.ColorValue, positive, up, down), tooltip=tips)
+    if "head" in table:
+        bars = bars.add_params(_picked())
     text = alt.Text(f"{value}:Q", format=form)
     after = base.transform_filter(positive).mark_text(align="left", dx=4, fontSize=11, color=page.text).encode(x=x, text=text)
     before = (

@@ -22,6 +22,8 @@ class Conversation:
     said: tuple[str, ...]
     """by the user: a question, then corrections"""
     answers: tuple[str, ...]
+    system: str = ""
+    """what was said to the model before"""
 
 
 class _File(BaseModel):
@@ -35,6 +37,7 @@ class _File(BaseModel):
     form: Literal["chat", "plain text"]
     said: list[str]
     answers: list[str]
+    system: Annotated[str, Field(max_length=MOST_CHARACTERS)] = ""
 
 
 class _Length(BaseModel):
@@ -47,7 +50,7 @@ def save_conversation(found: Conversation) -> bytes:
     """A conversation as JSON."""
     kept = _File(
         infoflow="conversation", model=found.model, revision=found.revision, form=found.form.value,  # type: ignore[arg-type]
-        said=list(found.said), answers=list(found.answers),
+        said=list(found.said), answers=list(found.answers), system=found.system,
     )  # fmt: skip
     return kept.model_dump_json(indent=1).encode()
 
@@ -68,4 +71,4 @@ def load_conversation(data: bytes) -> Conversation:
         raise InfoflowError(
             f"A conversation has 1 to {MOST_TURNS} turns of at most {MOST_CHARACTERS:,} characters; this has other."
         ) from None
-    return Conversation(read.model, read.revision, Form(read.form), tuple(read.said), tuple(read.answers))
+    return Conversation(read.model, read.revision, Form(read.form), tuple(read.said), tuple(read.answers), read.system)

@@ -1,5 +1,7 @@
 """Patterns as the map of weights."""
 
+import pandas as pd
+
 from infoflow.analyses.attention import Attention, Weighting
 from infoflow.charts import attention as charts
 from infoflow.pictures.picture import Picture, short
@@ -15,6 +17,16 @@ UNITS: dict[str, str] = {
 def picture(attn: Attention, dark: bool = False) -> Picture:
     """The mean of all maps."""
     return attention_map(attn, tables.view(attn, tables.Level.ALL, 0, 0, Weighting.PATTERN, tables.Sink.SHOWN), dark=dark)
+
+
+def head_map(attn: Attention, table: pd.DataFrame, metric: str, chosen: tuple[int, int], dark: bool = False) -> Picture:
+    """All heads by one of `tables.HEAD_METRICS`: `table` is that of `tables.head_map`."""
+    made = attn.provenance
+    return Picture(
+        chart=charts.overview(table, metric, chosen, dark), frame=table,
+        title=f"All heads by {metric} on “{short(made.prompt)}”, {made.whose}",
+        note=f"{tables.HEAD_METRICS[metric]} Letters: P previous token, D duplicate token, I induction.",
+    )  # fmt: skip
 
 
 def attention_map(

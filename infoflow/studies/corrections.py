@@ -25,7 +25,7 @@ from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
 from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
-from infoflow.text.conversations import ASSISTANT, USER, Form, Turn
+from infoflow.text.conversations import ASSISTANT, SYSTEM, USER, Form, Turn
 from infoflow.text.tokens import BIAS, Token, visible, word_of
 from infoflow.text.vocabulary import AFTER, AROUND
 
@@ -154,6 +154,8 @@ class CorrectionRequest(Study[Correction]):
     form: Form = Form.AUTO
     one_word: bool = True
     max_new_tokens: int = 12
+    system: str = ""
+    """what is said to the model before the question: its first turn; '' for nothing but what its template says"""
     written: tuple[int, ...] = ()
     """what the form makes of the question; a chat template may put today's date before it"""
 
@@ -164,7 +166,7 @@ class CorrectionRequest(Study[Correction]):
         answers: list[Answer] = []
         asking = _Asking(model, self.exactly(model), run_part or (lambda request, told: request.run(model, told)), on_progress)
         for number, text in enumerate(self.prompt):
-            before = (*answers[-1].turns, (ASSISTANT, answers[-1].text)) if answers else ()
+            before = (*answers[-1].turns, (ASSISTANT, answers[-1].text)) if answers else self.first
             answers.append(asking.answer((*before, (USER, text)), f"Answer {number + 1} of {len(self.prompt)}"))
         changes = tuple(
             asking.change(a, b, f"Change {n + 1} of {len(self.prompt) - 1}")
@@ -174,18 +176,23 @@ class CorrectionRequest(Study[Correction]):
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""
-        turns: list[Turn] = []
-        for text in self.prompt:  # with something in each answer's place: many templates want the two to take turns
-            turns += [(ASSISTANT, "…")] * bool(turns) + [(USER, text)]
+        turns: list[Turn] = list(self.first)
+        for number, text in enumerate(self.prompt):  # with something in each answer's place: templates want them to take turns
+            turns += [(ASSISTANT, "…")] * bool(number) + [(USER, text)]
         ids = model.conversation(turns, self.exactly(model).form).ids
         return GenerationRequest(prompt=ids, max_new_tokens=self.max_new_tokens).estimate(model)
+
+    @property
+    def first(self) -> tuple[Turn, ...]:
+        """The turns before the question."""
+        return ((SYSTEM, self.system),) if self.system.strip() else ()
 
     def exactly(self, model: "infoflow.models.model.Model") -> "CorrectionRequest":
         """Its form settled: the chat template where there is one."""
         auto = Form.CHAT if model.has_chat_template else Form.PLAIN
         form = auto if self.form == Form.AUTO else self.form
         asked = self.prompt and self.prompt[0].strip() and not self.written
-        written = model.conversation([(USER, self.prompt[0])], form).ids if asked else self.written
+        written = model.conversation((*self.first, (USER, self.prompt[0])), form).ids if asked else self.written
         return replace(self, model=model.spec, form=form, written=written)
 
 
@@ -311,9 +318,12 @@ def parts_of(found: Answer) -> tuple[tuple[str, ...], list[int]]:
     """Names of the parts of a conversation, and the part of each token: the mark it starts with, what the template writes around
     the turns (who speaks, marks, a system message of its own), the words of every turn, and the cue to answer."""
     whole = found.generation.pieces[: found.generation.n_prompt]
-    numbers = {USER: 0, ASSISTANT: 0}
+    numbers = {SYSTEM: 0, USER: 0, ASSISTANT: 0}
     names = [START, TEMPLATE]
     for role, text in found.turns:
+        if role == SYSTEM:
+            names.append(f"system: {text.strip()}")
+            continue
         what = "answer" if role == ASSISTANT else "correction" if numbers[USER] else "question"
         numbers[role] += 1
         number = numbers[role] - (what == "correction")
@@ -332,10 +342,12 @@ def correct(
     form: str = Form.AUTO,
     one_word: bool = True,
     max_new_tokens: int = 12,
+    system: str = "",
     interventions: Sequence[Any] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Correction:
-    """A question, the model's answer, a correction (or several, one after another), and each new answer.
+    """A question, the model's answer, a correction (or several, one after another), and each new answer. `system` is said before
+    the question, in the place that the model's template has for it.
 
     Raises:
         BadPrompt: an empty question or correction, no chat template, a model that gives no answer.
@@ -344,6 +356,6 @@ def correct(
     said = (question, *([correction] if isinstance(correction, str) else correction))
     request = CorrectionRequest(
         model=model.spec, prompt=said, form=Form.of(form), one_word=one_word, max_new_tokens=max_new_tokens,
-        interventions=as_interventions(interventions),
+        system=system, interventions=as_interventions(interventions),
     )  # fmt: skip
     return request.run(model, _in_thousandths(on_progress))

@@ -36,6 +36,11 @@ def sentences_of(result: Any) -> Sequence[Sentence]:
     return found
 
 
+def spoken(found: Sequence[Sentence]) -> str:
+    """Sentences as running text."""
+    return " ".join(sentence.text for sentence in found)
+
+
 def off(error: float, made: Provenance) -> Sentence | None:
     """What is said instead where the parts are not the whole; None where they are."""
     if error <= (LIMIT if made.dtype == "float32" else APPROXIMATE):

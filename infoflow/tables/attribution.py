@@ -65,10 +65,11 @@ def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> p
 
 
 def writers(found: Attribution) -> pd.DataFrame:
-    """Direct contributions as a map: row (layer), column (head, or MLP), logit."""
+    """Direct contributions as a map: row (layer), column (head, or MLP), logit, layer, head (-1 of an MLP)."""
     table = found.direct_frame()
     table = table[table["layer"] >= 0]
     column = np.where(table["kind"] == "MLP", "MLP", "H" + table["head"].astype(str))
     out = pd.DataFrame({"row": "L" + table["layer"].astype(str), "column": column, "logit": table["logit"]})
+    out["layer"], out["head"] = table["layer"], table["head"]
     order = table.assign(last=table["kind"] == "MLP").sort_values(["layer", "last", "head"], kind="stable").index
     return out.loc[order].reset_index(drop=True)

@@ -9,10 +9,10 @@ from infoflow.analyses.carriers import Carriers
 
 
 def carried(found: Carriers, most: int) -> pd.DataFrame:
-    """The largest carriers with a name each: name, share."""
+    """The largest carriers with a name each: name, share, layer, head; -1 where there is none."""
     table = found.to_frame().head(most)
     names = [_carrier(found, row) for row in table.itertuples()]
-    return pd.DataFrame({"name": names, "share": table["share"]})
+    return pd.DataFrame({"name": names, "share": table["share"], "layer": table["layer"], "head": table["head"]})
 
 
 def _carrier(found: Carriers, row: Any) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from infoflow.analyses.generation import Generation, Stopped
 from infoflow.tables.attention import Level
 from infoflow.text.amounts import before_cap
-from infoflow.text.tokens import BIAS, clean, visible
+from infoflow.text.tokens import BIAS, clean, unique, visible
 
 
 class Normalisation(StrEnum):
@@ -135,13 +135,15 @@ def likeliest(gen: Generation, step: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def raised(gen: Generation, step: int, most: int = 60) -> pd.DataFrame:
+def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False) -> pd.DataFrame:
     """What each earlier token adds to the logit of the token written: label, logit, text; the bias last. Of many, those with
-    the `most` largest contributions, in reading order."""
+    the `most` largest contributions, in reading order. Tokens are called as in the picture."""
     seen = gen.n_prompt + step
-    values = gen.by_source[step, :seen]
+    values = np.where((np.arange(seen) == 0) & hide_first, 0.0, gen.by_source[step, :seen])
     keep = np.sort(np.argsort(-np.abs(values), kind="stable")[:most])
-    table = pd.DataFrame({"label": [gen.position_labels[i] for i in keep], "logit": values[keep].astype(float)})
+    keep = keep[keep > 0] if hide_first else keep
+    names = unique([clean(t) for t in gen.pieces[:seen]], [BIAS])
+    table = pd.DataFrame({"label": [names[i] for i in keep], "logit": values[keep].astype(float)})
     if gen.bias.any():
         table.loc[len(table)] = [BIAS, float(gen.bias[step])]
     return table

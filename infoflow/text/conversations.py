@@ -7,8 +7,8 @@ from enum import StrEnum
 from infoflow.errors import BadPrompt, chosen
 
 Turn = tuple[str, str]
-"""role ("user" or "assistant") and text"""
-USER, ASSISTANT = "user", "assistant"
+"""role ("system", "user" or "assistant") and text"""
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
 
 class Form(StrEnum):
@@ -31,7 +31,7 @@ class Form(StrEnum):
         return chosen(cls, word, "form")
 
 
-_BEGINS = {USER: "Question:", ASSISTANT: "Answer:"}
+_BEGINS = {SYSTEM: "", USER: "Question: ", ASSISTANT: "Answer: "}
 
 
 def check_turns(turns: Sequence[Turn]) -> None:
@@ -65,10 +65,10 @@ def as_lines(turns: Sequence[Turn], answer_next: bool = True) -> Written:
     check_turns(turns)
     text, spans = "", []
     for role, said in turns:
-        text += f"{_BEGINS[role]} "
+        text += _BEGINS[role]
         spans.append((len(text), len(text) + len(said.strip())))
         text += f"{said.strip()}\n"
-    return Written(text + _BEGINS[ASSISTANT] if answer_next else text[:-1], tuple(spans))
+    return Written(text + _BEGINS[ASSISTANT].rstrip() if answer_next else text[:-1], tuple(spans))
 
 
 def in_template(turns: Sequence[Turn], render: Callable[[Sequence[Turn]], str]) -> Written:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from infoflow.analyses.attention import Attention, Weighting
@@ -98,6 +99,11 @@ def pick_head(chart: str) -> None:
     found = next(iter(st.session_state[chart].selection.get("head") or []), None)
     if found:
         st.session_state.update(layer=int(found["layer"]), head=int(found["head"]), attn_level="one head")
+
+
+def named_heads(table: pd.DataFrame) -> pd.DataFrame:
+    """Heads by layer and number: 5.1."""
+    return table.assign(name=table["layer"].astype(str) + "." + table["head"].astype(str))
 
 
 def scores_view(metrics: Mapping[str, str]) -> tuple[str, str, float]:

@@ -12,7 +12,7 @@ from infoflow.tables import attribution as tables
 from infoflow.text.tokens import unique, visible
 from infoflow.ui import blocks, results
 from infoflow.ui.asking import Asked
-from infoflow.ui.controls import token
+from infoflow.ui.controls import picked_head, token
 from infoflow.ui.information_flow import scope_of
 
 TARGET = """A likely next token (also by a click on it above the last column), or any text that is one token here."""
@@ -24,7 +24,8 @@ CENTRED = (
 DIRECT_HELP = """**folded**: each write goes through the frozen final norm, and all of them sum to the logit. **without
 norm**: the form published tools use, z·W_O·W_U; it leaves the final norm's gain and scale out, and sums to something else."""
 DIRECT_HOW = """*Direct*: what each head and each MLP writes into this position itself, by its product with the target's
-direction; what a later layer makes of it is not counted. The bars above follow every path from the source tokens."""
+direction; what a later layer makes of it is not counted. The bars above follow every path from the source tokens. A head can
+carry much of a source here ("Who carried it?") and write little of the logit itself, or the other way round."""
 
 
 def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, dark: bool) -> pd.DataFrame:
@@ -66,7 +67,8 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
     bars, text = st.columns([1.5, 1], gap="medium", vertical_alignment="center")
     with bars:
         chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=what, dark=dark)
-        blocks.chart(chart, key="logit_bars", alt=f"Contribution of each source to the {what}")
+        says = f"Contribution of each source to the {what}. {blocks.largest(shown, 'source_label', 'logit', '+.2f')}"
+        blocks.chart(chart, key="logit_bars", alt=says)
     with text:
         blocks.coloured(tables.coloured_pieces(flow, table, hidden), dark)
     total, aside = table["logit"].sum(), table.loc[table["source"].isin(list(hidden)), "logit"].sum()
@@ -94,7 +96,12 @@ def _writers(found: Attribution, what: str, dark: bool) -> None:
     """Heads and MLPs by what they write directly."""
     table = tables.writers(found)
     chart = charts.grid(table, "column", "row", "logit", dark=dark)
-    blocks.chart(chart, key="writers", alt="Direct contribution of each head and MLP")
+    named = table.assign(name=table["row"] + " " + table["column"])
+    says = f"Direct contribution of each head and MLP. {blocks.largest(named, 'name', 'logit', '+.2f')}"
+    blocks.chart(chart, key="writers", on_select="rerun", selection_mode="head", alt=says)
+    heads = table[table["head"] >= 0]
+    best = heads.loc[heads["logit"].abs().idxmax()]
+    picked_head("writers", (int(best["layer"]), int(best["head"])))
     sums = "" if found.direct == "folded" else f" In this form they sum to {found.direct_total:+.2f}, not to the {what}."
     rest = f"Embedding {found.embedding:+.2f}, biases {found.direct_bias:+.2f}; all together {found.direct_total:+.2f}."
     st.caption(f"{DIRECT_HOW} {rest}{sums}")

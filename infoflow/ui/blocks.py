@@ -116,6 +116,13 @@ def warn_if_off(error: float, made: Provenance, what: str) -> None:
         st.warning(f"{what}: error {error:.1e}. Do not rely on what is shown for this model.", icon=":material/error:")
 
 
+def largest(table: pd.DataFrame, name: str, value: str, form: str = ".1%", most: int = 3) -> str:
+    """What a chart of one value each shows, in words for who can't see it: the largest, and how many there are."""
+    order = table[value].abs().sort_values(ascending=False, kind="stable").index[:most]
+    named = ", ".join(f"{table.loc[i, name]} {table.loc[i, value]:{form}}" for i in order)
+    return f"Largest: {named}; {len(table)} in all." if named else "It is empty."
+
+
 def ticked(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose yes and no are marks to read, and not boxes that look as if they could be ticked."""
     return table.assign(**{name: table[name].map({True: "✓", False: ""}) for name in table.select_dtypes("bool")})

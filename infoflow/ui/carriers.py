@@ -15,10 +15,12 @@ from infoflow.tables import flow as flow_tables
 from infoflow.text.rows import ROW_NAMES
 from infoflow.ui import blocks, results
 from infoflow.ui.asking import Asked
+from infoflow.ui.controls import picked_head
 from infoflow.ui.information_flow import Ask, Bar, scope_of
 
 CARRIERS = """The chosen part of the chosen bar is a sum of what heads, reading from each position, and MLPs wrote of it here, in
-all layers so far. Shares of the whole: green brought it, magenta took some away; they add to 100 %."""
+all layers so far. Shares of the whole: green brought it, magenta took some away; they add to 100 %. That is not what they write
+of a logit themselves ("Heads and MLPs" of the other question): what they bring may be turned into it by later layers."""
 ARRIVES = """How much of each later residual comes from this part of this bar alone, along all frozen paths (its projection on the
 residual there). The top row is what is left of it at the output."""
 READS = """Heads of later layers that carried it from this position to another, as a share of the residual there."""
@@ -74,7 +76,11 @@ def _carried(found: Carriers, dark: bool) -> None:
         st.markdown("**Brought here by**", help=CARRIERS)
         table = found.to_frame()
         drawn = pictures.picture(found, dark)
-        blocks.chart(drawn.chart, key="carried", alt="Largest carriers of the source")
+        named = tables.carried(found, 12)
+        says = f"Largest carriers of the source. {blocks.largest(named, 'name', 'share')}"
+        blocks.chart(drawn.chart, key="carried", on_select="rerun", selection_mode="head", alt=says)
+        heads = named[named["head"] >= 0]
+        picked_head("carried", None if heads.empty else (int(heads["layer"].iloc[0]), int(heads["head"].iloc[0])))
         most = f"The largest 12 of {len(table):,}; all" if len(table) > 12 else f"All {len(table)}"
         st.caption(f"{most} of them add to {table['share'].sum():.1%}. Length {found.norm:.2f}, in units of the residual stream.")
     with right:
@@ -93,9 +99,12 @@ def _goes_on(found: Carriers, arrived: pd.DataFrame, dark: bool) -> None:
     chart = charts.grid(
         arrived, "label", "row", "share", form="+.2p", limit=float(elsewhere) if elsewhere > 0 else None, dark=dark
     )
-    blocks.chart(chart, key="arrived", alt="Share of later residuals that comes from this bar")
+    places = arrived.assign(name=arrived["row"] + " " + arrived["label"])
+    says = f"Share of later residuals that comes from this bar. {blocks.largest(places, 'name', 'share')}"
+    blocks.chart(chart, key="arrived", alt=says)
     st.caption("The first column is where it stays; colours are scaled to the other positions.")
     readers = tables.readers(found, 5)
     if not readers.empty:
         st.markdown("**Read from here by**", help=READS)
-        blocks.chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt="Heads that read it from here")
+        says = f"Heads that read it from here. {blocks.largest(readers, 'name', 'share')}"
+        blocks.chart(charts.ranking(readers, form="+.2p", dark=dark), key="readers", alt=says)

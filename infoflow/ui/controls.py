@@ -4,11 +4,12 @@ What a reader chose is found again on coming back: in the address where `bind` s
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitPageNotFoundError
 
 
 def row() -> DeltaGenerator:
@@ -57,6 +58,16 @@ def layer_and_head(n_layers: int, n_heads: int, no_layer: bool, no_head: bool) -
     layer = st.selectbox("Layer", range(n_layers), key="layer", disabled=no_layer, bind="query-params", width=140)
     head = st.selectbox("Head", range(n_heads), key="head", disabled=no_head, bind="query-params", width=140)
     return int(layer), int(head)
+
+
+def picked_head(chart: str, first: tuple[int, int] | None) -> None:
+    """A link to the attention of the head that was clicked in a chart, at first of the one given."""
+    found = next(iter((st.session_state.get(chart) or {}).get("selection", {}).get("head") or []), None)
+    layer, head = (int(found["layer"]), int(found["head"])) if found else first or (-1, -1)
+    if layer >= 0 and head >= 0:
+        with suppress(StreamlitPageNotFoundError):  # no other page is there where this one stands alone
+            view = {"layer": str(layer), "head": str(head), "attn_level": "one head"}
+            st.page_link("pages/attention.py", label=f"Where head {layer}.{head} looks →", query_params=view)
 
 
 def hide_first(key: str, help_text: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote_plus
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,14 +18,14 @@ from infoflow.files.conversations import (
     save_conversation,
 )
 from infoflow.models.spec import ModelSpec
-from infoflow.studies.corrections import Answer, Correction
+from infoflow.studies.corrections import Answer, Correction, CorrectionRequest
 from infoflow.tables import corrections as tables
 from infoflow.text.conversations import Form
 from infoflow.text.examples import TALKS
-from infoflow.ui import blocks, controls
-from infoflow.ui.asking import EXPECTED, Asked, model_name, place, run_again
+from infoflow.ui import address, blocks, controls
+from infoflow.ui.asking import EXPECTED, IN_A_LINK, Asked, model_name, place, run_again
 from infoflow.ui.controls import choice, hide_first, layer_and_head
-from infoflow.ui.streamlit_names import write_bound
+from infoflow.ui.streamlit_names import came_by_history, write_bound
 
 FORMS = (Form.AUTO, Form.CHAT, Form.PLAIN)
 WORDS = 8
@@ -48,6 +49,10 @@ BACK = """Removes the last turn that you said, with its answer."""
 ONE_WORD = """Adds “Answer with one word.” to the question. Chat models need it; the bundled one was trained to answer so."""
 ATTENTION = """The position that the answer's first word is read off: what it attends to, by word, as shares of what is
 shown. Mean over all heads of the last layer, over all heads, or a single head."""
+SYSTEM_PROMPT = """Said to the model before the question, in the place that its template has for it; as plain text, a line of its
+own. Empty: only what the template itself says."""
+SAID = "said"
+"""what the address calls the conversation"""
 REOPEN = """A JSON file that “Save” wrote. The model answers again; where it answers otherwise, that is said."""
 HIDE_FIRST = """The first token is an attention sink in most models: it takes most of the weight without meaning much.
 Hidden, its weight is left out before anything is normalised."""
@@ -62,6 +67,7 @@ class ConversationAsked:
     said: tuple[str, ...]
     """a question, then corrections"""
     form: Form
+    system: str
     place: DeltaGenerator
     """of the conversation, in the sidebar"""
 
@@ -74,22 +80,33 @@ class ConversationAsked:
 def conversation_asked() -> ConversationAsked:
     """Examples, the conversation so far, its next turn, model and form, in the sidebar. What is said is in the session, under
     `talk_said`; its address has it too, where it is short enough."""
-    said: tuple[str, ...] = st.session_state.setdefault("talk_said", (TALKS[0].question, TALKS[0].correction))
+    linked = address.restored(SAID)
+    if linked and ("talk_said" not in st.session_state or came_by_history()):
+        st.session_state["talk_said"] = tuple(text[:MOST_CHARACTERS] for text in linked[:MOST_TURNS])
+    first = (TALKS[0].question, TALKS[0].correction)
+    said: tuple[str, ...] = st.session_state.setdefault("talk_said", first)
+    fits = sum(len(quote_plus(text, errors="replace")) for text in said) <= IN_A_LINK
+    address.hold(SAID, said if fits and said != first else ())
+    address.write(SAID)
     current = next((t for t in TALKS if (t.question, t.correction) == said[:2]), None)
     st.session_state["talk"] = current.title if current else None
     with st.sidebar:
         st.pills("Examples", [t.title for t in TALKS], key="talk", on_change=_use_talk, label_visibility="collapsed")
-        asked = ConversationAsked(Asked(ModelSpec(), ""), said, Form.AUTO, st.empty())
+        asked = ConversationAsked(Asked(ModelSpec(), ""), said, Form.AUTO, "", st.empty())
         asked.transcript(())  # at once; with the answers, once they are there
         next_turn(said, str(st.session_state.get("model", "demo")))
         model = model_name()
         form = choice("Written as", FORMS, Form.AUTO, "talk_form", FORM)
         if current is not None:
             st.caption(f"**Expected:** {current.expected}", help=EXPECTED)
+        system = st.text_area(
+            "System prompt", key="talk_system", height=68, max_chars=MOST_CHARACTERS, bind="query-params",
+            placeholder="What the model is told before", help=SYSTEM_PROMPT,
+        )  # fmt: skip
         reopen()
     there = place()
     write_bound()
-    return replace(asked, asked=Asked(there.spec(model), "", there.key), form=Form(form))
+    return replace(asked, asked=Asked(there.spec(model), "", there.key), form=Form(form), system=system)
 
 
 def _use_talk() -> None:
@@ -139,6 +156,7 @@ def reopened() -> None:
         st.session_state["talk_error"] = str(error)
         return
     st.session_state["model"], st.session_state["talk_form"] = found.model, found.form
+    st.session_state["talk_system"] = found.system
     talk_again(found.said, found.answers)
 
 
@@ -197,7 +215,8 @@ def side(title: str, found: Answer, view: View, dark: bool) -> None:
     words, first = tables.attended(found, view.level, view.layer, view.head, view.hide_first)
     bars = words.nlargest(WORDS, "share", keep="first")
     chart = signed.ranking(bars, "share", ".1%", dark)
-    blocks.chart(chart, key=f"talk_words_{title}", alt=f"{title}: what the answering position attends to")
+    said = blocks.largest(bars, "name", "share")
+    blocks.chart(chart, key=f"talk_words_{title}", alt=f"{title}: what the answering position attends to. {said}")
     most = f"The {WORDS} words most looked at. " if len(words) > WORDS else ""
     st.caption(f"{most}The first token has {first:.0%} of the row{' and is left out' if view.hide_first else ''}.")
 
@@ -222,10 +241,12 @@ def read_as(found: Answer) -> None:
         st.code("".join(t.text or t.name for t in pieces if t.part <= 1), language=None, wrap_lines=True)
 
 
-def keep(found: Correction, said: Sequence[str]) -> None:
+def keep(found: Correction, asked: CorrectionRequest) -> None:
     """Save and reopen."""
     made = found.answers[0].generation.provenance
-    kept = Conversation(made.model, made.revision, found.answers[0].form, tuple(said), tuple(a.text for a in found.answers))
+    kept = Conversation(
+        made.model, made.revision, found.answers[0].form, asked.prompt, tuple(a.text for a in found.answers), asked.system
+    )
     st.download_button(
         "Save the conversation", save_conversation(kept), file_name="conversation.json", mime="application/json",
         on_click="ignore", help="The conversation as JSON, to be reopened here.",

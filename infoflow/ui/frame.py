@@ -19,6 +19,8 @@ from infoflow.ui import blocks, streamlit_names
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
 STYLE = Path(__file__).with_name("frame.css")
+DARK = '<style>[data-testid^="stBaseButton-primary"] { color: #191816; }</style>'
+"""text on the dark theme's light accent, where Streamlit writes white"""
 RENAMED = {"sources": "grouping"}
 """parameters of addresses by their earlier names"""
 SIDEBAR = 320
@@ -45,6 +47,8 @@ def page(title: str, intro: str, use: str = "", words: Sequence[str] = ()) -> De
         st.rerun()
     st.set_page_config(page_title=f"{title} · infoflow", page_icon=ICON, layout="wide", initial_sidebar_state=SIDEBAR)
     st.html(STYLE)
+    if dark():
+        st.html(DARK)
     if streamlit_names.came_by_history():
         streamlit_names.read_address_again()
     _bring_along()

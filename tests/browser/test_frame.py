@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.conftest import Visitor
+from tests.helpers.pages import PLACES
 
 New = Callable[..., Visitor]
-PAGES = ("/", "/start", "/attention", "/logit_lens", "/generation", "/corrections", "/models")
+
 TOP = 230
 """pixels below the window's top at which a page's picture has begun"""
 FIRST = """() => {
@@ -26,7 +27,7 @@ CUT = """() => {
 }"""
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PLACES)
 def test_the_picture_is_the_first_thing_and_nothing_is_cut(visitor: New, page: str) -> None:
     me = visitor(width=1440, height=900)
     me.page.goto(me.address + page)

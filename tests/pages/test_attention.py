@@ -62,7 +62,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     next(g for g in app.button_group if g.label == "Also show").set_value(
         ["weightings", "all heads", "arcs", "largest pairs"]
     ).run()
-    assert errors(app) == [] and rows_of(app, "Maps of all heads") and rows_of(app, "Arcs")
+    assert errors(app) == [] and rows_of(app, "8 maps of layer") and rows_of(app, "Arcs")
     colours = []
     for metric in attention_tables.HEAD_METRICS:
         app.selectbox(key="attn_metric").set_value(metric).run()

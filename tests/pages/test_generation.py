@@ -51,7 +51,7 @@ def test_a_known_answer_is_written_and_its_steps_are_read() -> None:
     likely = next(d.value for d in app.dataframe if "written" in d.value.columns)
     assert likely["written"].tolist() == ["✓", "", "", "", ""] and likely["probability"].is_monotonic_decreasing
     raised = rows_of(app, "What raised")
-    assert len(raised) == 6 + 4 and "sum to the logit" in captions(app)
+    assert len(raised) == 5 + 4 and "sum to the logit" in captions(app) and "which is hidden, adds" in captions(app)
     button(app, "Show all").click().run()
     assert count(app, "output") == before
 

@@ -18,7 +18,7 @@ from infoflow.models.spec import ModelSpec
 from infoflow.text.examples import PRESETS
 from infoflow.ui import cache, jobs
 from infoflow.ui.information_flow import WINDOW
-from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, opened, rows_of
+from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, opened, rows_of, running_text
 
 
 def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_what_raises_a_logit_for_likely_tokens_needs_no_run(monkeypatch: pytest.
     assert errors(app) == []
     assert "together give the logit difference: " in captions(app)
     assert [r["label"] for r in rows_of(app, "Contribution of each source")][:3] == ["When", "Mary", "and"]
-    assert [r["text"] for r in rows_of(app, "The prompt, coloured")][:3] == ["⟨bos⟩", "When", "Mary"]
+    assert "⟨bos⟩WhenMaryandJohn" in running_text(app) and 'title="+0.000"' in str([h.proto.body for h in app.get("html")])
 
 
 def test_details_of_the_last_cell_hold_the_same_numbers() -> None:

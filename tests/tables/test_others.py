@@ -52,7 +52,8 @@ def test_coloured_pieces_are_words_as_they_stand_in_the_prompt() -> None:
 def test_writers_are_heads_in_order_and_the_mlp_last() -> None:
     found = attribution.writers(made.attribution([1.0, 2.0]))
     assert list(found.itertuples(index=False, name=None)) == [
-        ("L0", "H0", 1), ("L0", "H1", 2), ("L0", "MLP", 5), ("L1", "H0", 3), ("L1", "H1", 4), ("L1", "MLP", 6),
+        ("L0", "H0", 1, 0, 0), ("L0", "H1", 2, 0, 1), ("L0", "MLP", 5, 0, -1), ("L1", "H0", 3, 1, 0), ("L1", "H1", 4, 1, 1),
+        ("L1", "MLP", 6, 1, -1),
     ]  # fmt: skip
 
 
