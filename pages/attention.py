@@ -42,6 +42,11 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
         says = f"Attention, {found.title}: weights by destination and source. {spoken(said)}"
         blocks.chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
         st.caption(f"**{found.title}**, {view.weighting}. {blocks.plain(drawn.note)} {controls.part_shown(n, view.tokens)}")
+        st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
+        bars = tables.attended(found.weights, attn.word_labels)
+        by_word = signed.columns(bars, "share", "share of its row", dark, form=".0%")
+        says = f"What the last token attends to. {blocks.largest(bars, 'label', 'share')}"
+        blocks.chart(by_word, key="attn_words", alt=says)
     with right:
         overview = st.container()  # above its own controls
         metric, basis, threshold = ui.scores_view(tables.HEAD_METRICS)
@@ -62,11 +67,6 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             blocks.downloads(every, lambda: formats.frame_json(every.frame, attn.provenance), dark, "heads_")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
-    st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
-    bars = tables.attended(found.weights, attn.word_labels)
-    by_word = signed.columns(bars, "share", "share of its row", dark, form=".0%")
-    says = f"What the last token attends to. {blocks.largest(bars, 'label', 'share')}"
-    blocks.chart(by_word, key="attn_words", alt=says)
     more = ui.more_maps()
     if "all heads" in more:
         st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")

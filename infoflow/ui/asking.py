@@ -119,7 +119,7 @@ def question(more: Callable[[], T] | None = None) -> tuple[Asked, T | None]:
             submit_help = "Ctrl+Enter in the prompt box does the same."
             st.form_submit_button("Run", type="primary", width="stretch", help=submit_help, on_click=run_again)
         if current is not None:
-            st.caption(f"**Expected:** {current.expected}", help=EXPECTED)
+            st.caption(f"**Expected of the bundled model:** {current.expected}", help=EXPECTED)
         if not fits:
             st.caption(TOO_LONG, help=TOO_LONG_HELP)
     there = place()

@@ -98,7 +98,7 @@ def conversation_asked() -> ConversationAsked:
         model = model_name()
         form = choice("Written as", FORMS, Form.AUTO, "talk_form", FORM)
         if current is not None:
-            st.caption(f"**Expected:** {current.expected}", help=EXPECTED)
+            st.caption(f"**Expected of the bundled model:** {current.expected}", help=EXPECTED)
         system = st.text_area(
             "System prompt", key="talk_system", height=68, max_chars=MOST_CHARACTERS, bind="query-params",
             placeholder="What the model is told before", help=SYSTEM_PROMPT,

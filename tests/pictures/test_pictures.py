@@ -1,5 +1,7 @@
 """Pictures of results made by hand: what is drawn is what was asked for, by layers, positions, first token, and what is said."""
 
+import io
+import json
 from dataclasses import replace
 
 import altair as alt
@@ -9,6 +11,7 @@ import pytest
 
 from infoflow.charts import flow as charts
 from infoflow.charts.palette import LIGHT, signs
+from infoflow.files import formats
 from infoflow.pictures import (
     attention,
     attribution,
@@ -225,3 +228,38 @@ def test_the_largest_moves_are_bars_with_their_block_and_token() -> None:
     drawn = drawing(found.chart)
     assert [name for _, name in drawn.axes["left"]][:2] == ["L0 attn: n5", "L0 MLP: n5"] and len(drawn.of("rect")) == 8
     assert "at position 1 of" in found.title and len(found.frame) == 4 * 4 and "the largest 12" in found.note
+
+
+def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:
+    """Altair refuses tables of more than 5,000 rows where nobody lifts that."""
+    many = pd.DataFrame({"x": range(6_000), "y": 1})
+    chart = alt.LayerChart(layer=[alt.Chart(t).mark_point().encode(x="x:Q", y="y:Q") for t in (many, many.assign(y=2))])
+    one = picture.Picture(chart, many, "Information flow of “naïve <b> 猫” on me/mine", "Shares by norm. Not shown: A.")
+    spec = rendering.inlined(one.with_words()).to_dict()
+    assert len(spec["layer"][0]["data"]["values"]) == len(spec["layer"][1]["data"]["values"]) == 6_000
+    assert spec["title"]["text"] == [one.title] and spec["title"]["subtitle"] == [one.note]
+    assert chart.layer[0].data is many and chart.title is alt.Undefined  # the one on the page stays as it is
+    assert one.file_name == "infoflow-information-flow-of-naive-b-on-me-mine"
+    assert replace(one, title="猫").file_name == "infoflow"
+    long = replace(one, title="word " * 60)
+    assert all(len(line) <= picture.LINE for line in long.with_words().title.text) and len(long.file_name) <= 90
+    assert b"<svg" in rendering.chart_svg(one.with_words(), "#ffffff")[:200]
+
+
+def test_files_say_what_they_hold() -> None:
+    drawn = flow.grid(made.flow(), hidden=(0,))
+    page = formats.drawn(lambda: drawn, "html", "#ffffff").decode()
+    assert f"<title>{drawn.title}</title>" in page and page.count("<title>") == 1
+    table = pd.read_csv(io.BytesIO(formats.as_csv(drawn.frame, drawn)))
+    assert set(table["title"]) == {drawn.title} and "Not shown: A" in table["note"].iloc[0]
+    kept = json.loads(formats.with_words(formats.as_json(made.attribution([1.0])), drawn))
+    assert kept["title"] == drawn.title and kept["note"] == drawn.note and kept["rows"][-1][0] is None  # the bias has no position
+
+
+def test_all_heads_are_a_picture_too() -> None:
+    attn = made.attention(np.tile(np.tril(np.ones((3, 3))) / [[1], [2], [3]], (2, 2, 1, 1)))
+    table = attention_tables.head_map(attn, "entropy", attn.scores, 0.4)
+    drawn = attention.head_map(attn, table, "entropy", (1, 0))
+    assert (
+        drawn.frame is table and drawn.title.startswith("All heads by entropy on “a bb c”") and "P previous token" in drawn.note
+    )
