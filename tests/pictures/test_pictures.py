@@ -236,7 +236,7 @@ def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:
     chart = alt.LayerChart(layer=[alt.Chart(t).mark_point().encode(x="x:Q", y="y:Q") for t in (many, many.assign(y=2))])
     one = picture.Picture(chart, many, "Information flow of “naïve <b> 猫” on me/mine", "Shares by norm. Not shown: A.")
     spec = rendering.inlined(one.with_words()).to_dict()
-    assert len(spec["layer"][0]["data"]["values"]) == len(spec["layer"][1]["data"]["values"]) == 6_000
+    assert [len(spec["datasets"][layer["data"]["name"]]) for layer in spec["layer"]] == [6_000, 6_000]
     assert spec["title"]["text"] == [one.title] and spec["title"]["subtitle"] == [one.note]
     assert chart.layer[0].data is many and chart.title is alt.Undefined  # the one on the page stays as it is
     assert one.file_name == "infoflow-information-flow-of-naive-b-on-me-mine"
