@@ -49,7 +49,7 @@ def comparison(found: corrections.Correction) -> None:
     change = found.changes[view.change]
     said = spoken(sentences(change))
     blocks.says(sentences(change))
-    left, right = st.columns(2, gap="medium")
+    left, right = st.columns(2, gap="medium") if change.difference is not None else (st.container(), st.empty())
     with left:
         lines = trajectories(change.lens, change.lens.positions[-1])
         blocks.chart(
