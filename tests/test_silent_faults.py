@@ -159,7 +159,7 @@ TABLE: list[tuple[str, str, Callable[[], Any]]] = [
         for name in ("llama", "cohere", "granite", "gemma2", "gpt2")
     ),
     *((WORD, f"a lead of {name}", lambda name=name: lead(name)) for name in ("cohere", "granite", "gemma2")),
-    (WORD, "the lead that the Corrections page says", lambda: answer_of("is 0.48 above")),
+    (WORD, "the lead that the Corrections page says", lambda: answer_of("by 0.48 logits")),
     (WORD, "a family that the self-test refuses", lambda: refused("unsupported")),
     (WORD, "an unknown family that it does not refuse", lambda: refused("exact")),
     *((WORD, f"an error of {value}", lambda value=value: nothing_passes(value)) for value in (math.nan, math.inf)),

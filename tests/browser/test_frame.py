@@ -90,7 +90,8 @@ def test_what_is_shown_opens_the_sidebar(visitor: New) -> None:
 
 def test_a_sentence_goes_to_its_place(visitor: New) -> None:
     me = visitor(width=1440, height=900).open("/")
-    me.page.get_by_role("button", name="most of it came in layer 5").click()
+    said = me.page.locator(".st-key-says")
+    said.get_by_role("button", name="most of it came in layer 5").click()
     me.settle()
     assert "Click a bar to see" not in me.text() and "bar=5.post.14" in me.page.url
     me.go_to("Look", "Attention")
@@ -99,7 +100,7 @@ def test_a_sentence_goes_to_its_place(visitor: New) -> None:
     me.page.get_by_role("option", name="3", exact=True).click()
     me.settle()
     assert "Layer 5, head 3" in me.text()
-    me.page.get_by_role("button", name="Head 5.1 reads").click()
+    said.get_by_role("button", name="Head 5.1 reads").click()
     me.settle()
     assert "Layer 5, head 1" in me.text()
 
