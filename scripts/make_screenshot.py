@@ -10,7 +10,7 @@ address, target = sys.argv[1], Path(sys.argv[2])
 target.parent.mkdir(exist_ok=True)
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-    page = browser.new_page(viewport={"width": 1400, "height": 1160})
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(address)
     page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
