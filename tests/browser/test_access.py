@@ -15,7 +15,9 @@ def test_nothing_serious_is_found_on_any_page(scheme: str, visitor: Callable[...
     me = visitor(scheme=scheme, width=1440, height=900)
     for page in PLACES:
         me.page.goto(me.address + page)
-        me.page.wait_for_selector('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])')
+        me.page.wait_for_selector(
+            '[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])', timeout=90_000
+        )
         me.settle()
         found = Axe().run(me.page, context={"exclude": [[".bars_marks"], [".ground_marks"]]}).response["violations"]
         serious = [(v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")]

@@ -31,7 +31,9 @@ CUT = """() => {
 def test_the_picture_is_the_first_thing_and_nothing_is_cut(visitor: New, page: str) -> None:
     me = visitor(width=1440, height=900)
     me.page.goto(me.address + page)
-    me.page.wait_for_selector('[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])')
+    me.page.wait_for_selector(
+        '[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])', timeout=90_000
+    )
     me.settle()
     for width, height in ((1440, 900), (1280, 720)):
         me.page.set_viewport_size({"width": width, "height": height})
@@ -58,14 +60,14 @@ def test_back_and_forward_show_what_was_there_and_a_reload_too(visitor: New) -> 
     for step, page in ((me.page.go_back, "/attention?"), (me.page.go_back, "/?"), (me.page.go_forward, "/attention?")):
         step()
         me.settle()
-        me.page.wait_for_url(lambda url, page=page: page in url and "prompt=The+capital" in url, timeout=10_000)  # type: ignore[misc]
+        me.page.wait_for_url(lambda url, page=page: page in url and "prompt=The+capital" in url, timeout=30_000)  # type: ignore[misc]
         assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
         if page == "/?":
             assert me.page.get_by_role("radio", name="projection", exact=True).is_checked()
             assert "Click a bar to see" not in me.text() and sorted(me.page.url.split("&")) == sorted(was.split("&"))
     me.page.go_forward()
     me.settle()
-    me.page.wait_for_url(lens, timeout=10_000)
+    me.page.wait_for_url(lens, timeout=30_000)
     me.page.reload()
     me.settle()
     assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
