@@ -4,7 +4,7 @@ import numpy as np
 
 from infoflow.analyses.attention import Attention
 from infoflow.metrics import heads
-from infoflow.summaries.sentence import UNSURE, Sentence, quoted
+from infoflow.summaries.sentence import UNSURE, Sentence, off, quoted
 from infoflow.text.tokens import visible
 
 STANDS_OUT = 0.1
@@ -26,6 +26,9 @@ def sentences(attn: Attention) -> tuple[Sentence, ...]:
     top, n = attn.next_token, len(attn.tokens)
     if n == 1:
         return (Sentence("This prompt is a single token, which every head looks at."),)
+    wrong = off(0.0, attn.provenance)
+    if wrong is not None:
+        return (wrong,)
     row = attn.pattern[layer, head, -1]
     source = int(row.argmax())
     reads = f"reads {quoted(attn.position_labels[source])} ({row[source]:.0%})"

@@ -21,4 +21,4 @@ def sentences(found: Correction | Change | Answer) -> tuple[Sentence, ...]:
         return (wrong,)
     table = tables.turns(found)
     largest = table.loc[table["logit"].idxmax()]
-    return where, Sentence(f"Most of that lead came from {quoted(str(largest['label']))}: {largest['logit']:+.2f}.")
+    return where, Sentence(f"{quoted(str(largest['label']))} added most to that lead: {largest['logit']:+.2f}.")

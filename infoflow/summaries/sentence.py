@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.text.tokens import BIAS
 
@@ -42,7 +42,9 @@ def spoken(found: Sequence[Sentence]) -> str:
 
 
 def off(error: float, made: Provenance) -> Sentence | None:
-    """What is said instead where the parts are not the whole; None where they are."""
+    """What is said instead where the parts are not the whole, or the self-test refused the model; None else."""
+    if made.verdict == UNSUPPORTED:
+        return Sentence("The self-test refused this model, so that nothing here names a winner.")
     if error <= (LIMIT if made.dtype == "float32" else APPROXIMATE):
         return None
     return Sentence(f"The parts miss the whole by {error:.0e} of it, so that nothing here names a winner.")

@@ -287,3 +287,16 @@ def test_an_answer_can_be_stopped_while_it_is_written(demo: "infoflow.Model", mo
 
     with pytest.raises(infoflow.Cancelled):
         corrections.answer(demo, [("user", QUESTION)], on_progress=stop)
+
+
+@pytest.mark.parametrize("form", ["chat", "plain text"])
+def test_what_is_said_before_the_question_is_a_part_of_its_own(form: str, demo: "infoflow.Model") -> None:
+    found = infoflow.correct(demo, "What is the capital of France?", "No, the answer is Rome.", form=form, system="Be brief.")
+    (change,) = found.changes
+    assert change.parts[2] == "system: Be brief." and change.parts[3].startswith("question: ")
+    generation = change.after.generation
+    of_it = [t.text for t, part in zip(generation.pieces[: generation.n_prompt], change.part_of, strict=True) if part == 2]
+    assert "".join(of_it).strip() == "Be brief."
+    assert change.difference is None or change.to_frame()["logit"].sum() == pytest.approx(change.difference.total, abs=1e-4)
+    plain = infoflow.correct(demo, "What is the capital of France?", "No, the answer is Rome.", form=form)
+    assert generation.prompt_ids != plain.changes[0].after.generation.prompt_ids

@@ -141,7 +141,7 @@ def test_what_a_written_token_rests_on_and_where_the_model_was_least_sure() -> N
 def test_the_turn_that_changed_an_answer() -> None:
     change = made.change(made.attribution([1.0, 2.0, -0.5]))
     where, which = texts(corrections.sentences(change))
-    assert where.startswith("“new” leads “old” by 2.50 logits") and which == "Most of that lead came from “question: q”: +2.00."
+    assert where.startswith("“new” leads “old” by 2.50 logits") and which == "“question: q” added most to that lead: +2.00."
     assert texts(corrections.sentences(made.answer("b"))) == ["The model answers “b”; its first token has 70%."]
     whole = Correction(answers=(change.before, change.after), changes=(change,))
     assert texts(corrections.sentences(whole)) == [where, which]
@@ -174,3 +174,9 @@ def test_every_result_has_a_summary_in_python() -> None:
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()
     assert made.flow().summary() == " ".join(texts(flow.sentences(made.flow())))
+
+
+def test_of_a_model_that_was_refused_no_winner_is_named() -> None:
+    for found in (made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.attribution([1.0, 2.0])):
+        refused = replace(found, provenance=replace(found.provenance, verdict="unsupported"))
+        assert refused.summary() == "The self-test refused this model, so that nothing here names a winner."

@@ -235,3 +235,14 @@ def test_an_error_of_kept_work_is_told_once_and_then_tried_anew(monkeypatch: pyt
         jobs.run(fail, on_cancel=lambda: None, keep="question")
     assert "bug" in jobs.begun()[0].state
     assert jobs.run(lambda job: 42, on_cancel=lambda: None, keep="question") == 42
+
+
+def test_how_much_longer_is_told_once_it_can_be() -> None:
+    job = jobs.Job()
+    assert jobs._left(10.0, job) == ""
+    job.fraction = 0.25
+    assert (
+        jobs._left(10.0, job) == " · about 30 s left"
+        and jobs._left(1.0, job) == ""
+        and jobs._left(120.0, job) == " · about 6 min left"
+    )
