@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
@@ -102,6 +102,11 @@ class Visitor:
         self.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
         return self.settle()
 
+    def reload(self) -> "Visitor":
+        self.page.reload()
+        self.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
+        return self.settle()
+
     def settle(self) -> "Visitor":
         """Wait until the script rests, and check that nothing broke."""
         self.page.wait_for_timeout(250)
@@ -116,6 +121,11 @@ class Visitor:
         holds = "text => document.querySelector('[data-testid=\"stMain\"]').innerText.includes(text)"
         self.page.wait_for_function(holds, arg=text, timeout=60_000)
         return self.settle()
+
+    def asks(self, prompt: str) -> "Visitor":
+        """Wait until the prompt is this one: the box is there before what it holds."""
+        expect(self.page.get_by_role("textbox", name="Prompt")).to_have_value(prompt, timeout=60_000)
+        return self
 
     def run(self, prompt: str) -> "Visitor":
         self.page.get_by_role("textbox", name="Prompt").fill(prompt)

@@ -61,16 +61,14 @@ def test_back_and_forward_show_what_was_there_and_a_reload_too(visitor: New) -> 
         step()
         me.settle()
         me.page.wait_for_url(lambda url, page=page: page in url and "prompt=The+capital" in url, timeout=30_000)  # type: ignore[misc]
-        assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
+        me.asks("The capital of France is")
         if page == "/?":
             assert me.page.get_by_role("radio", name="projection", exact=True).is_checked()
             assert "Click a bar to see" not in me.text() and sorted(me.page.url.split("&")) == sorted(was.split("&"))
     me.page.go_forward()
     me.settle()
     me.page.wait_for_url(lens, timeout=30_000)
-    me.page.reload()
-    me.settle()
-    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The capital of France is"
+    me.reload().asks("The capital of France is")
     me.page.goto(was)
     me.settle()
     assert "Click a bar to see" not in me.text()

@@ -78,7 +78,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     runs = len(service.received())
     me.go_to("Look", "Information flow")
     me.settle()
-    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "seen from another page"
+    me.asks("seen from another page")
     assert "23 tokens, each a source" in me.text() and len(service.received()) == runs
 
     service.process.kill()

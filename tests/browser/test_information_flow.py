@@ -104,7 +104,7 @@ def test_a_typed_model_name_that_is_none_gets_a_sentence(visitor: New) -> None:
 
 def test_a_link_reopens_the_view(visitor: New) -> None:
     me = visitor().open("/?prompt=The+opposite+of+hot+is&metric=distance&sources=tokens&colours=ordered")
-    assert me.page.get_by_role("textbox", name="Prompt").input_value() == "The opposite of hot is"
+    me.asks("The opposite of hot is")
     assert "by distance" in me.text()
 
 

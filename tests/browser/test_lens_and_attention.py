@@ -31,8 +31,7 @@ def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., 
 def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, visitor: Callable[..., Visitor]) -> None:
     me = visitor(scheme=scheme).open("/attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&layer=5&head=2")
     assert "Layer 5, head 2" in me.text()
-    heads = me.page.locator('[data-testid="stVegaLiteChart"]').nth(1)
-    box = heads.bounding_box()
+    box = me.page.locator('[class*="st-key-attn_heads"] [data-testid="stVegaLiteChart"]').bounding_box()
     me.page.mouse.click(box["x"] + box["width"] * 0.52, box["y"] + box["height"] * 0.33)
     me.settle()
     layer, head = re.findall(r"Layer (\d), head (\d)", me.text())[0]

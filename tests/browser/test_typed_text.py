@@ -14,18 +14,11 @@ def to(me: Visitor, page: str) -> Visitor:
     return me.go_to("Change" if page == "Corrections" else "Models" if page == "Models" else "Look", page)
 
 
-def prompt(me: Visitor) -> str:
-    found: str = me.page.get_by_role("textbox", name="Prompt").input_value()
-    return found
-
-
 def test_a_link_is_kept_when_the_page_changes_and_a_reload_shows_the_same(visitor: New) -> None:
     me = visitor().open("/?prompt=The+sky+is&metric=projection")
     to(me, "Logit lens")
-    assert "prompt=The+sky+is" in me.page.url and prompt(me) == "The sky is"
-    me.page.reload()
-    me.settle()
-    assert prompt(me) == "The sky is"
+    assert "prompt=The+sky+is" in me.asks("The sky is").page.url
+    me.reload().asks("The sky is")
     to(me, "Attention")
     assert "prompt=The+sky+is" in me.page.url
 
@@ -44,7 +37,7 @@ def test_a_prompt_too_long_for_a_link_stays_in_the_session_and_the_page_says_so(
     note.wait_for(timeout=60_000)
     me.page.wait_for_url(lambda url: "prompt=" not in url and len(url) < 200, timeout=10_000)
     to(me, "Logit lens")
-    assert prompt(me) == long and "prompt=" not in me.page.url
+    assert "prompt=" not in me.asks(long).page.url
     me.run("The sky is")
     note.wait_for(state="detached", timeout=60_000)
     me.page.wait_for_url(lambda url: "prompt=The+sky+is" in url, timeout=10_000)
