@@ -13,7 +13,6 @@ from infoflow.pictures.picture import identity
 from infoflow.summaries.attention import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import attention as tables
-from infoflow.traced.attention import patterns
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import attention as ui
 
@@ -108,6 +107,4 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
 if result is not None:
     frame.shown(head, *result)
     picture(result[0], result[1].result)
-    with st.expander("How is it computed?"):
-        st.markdown(ui.HOW)
-        blocks.how(patterns, heads.score)
+    blocks.how(ui.HOW, "infoflow.traced.attention.patterns", "infoflow.metrics.heads.score")

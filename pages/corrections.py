@@ -14,7 +14,6 @@ from infoflow.summaries.corrections import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import corrections as tables
 from infoflow.tables.logit_lens import trajectories
-from infoflow.traced.attribution import attribute_block
 from infoflow.ui import blocks, frame, results
 from infoflow.ui import corrections as ui
 
@@ -92,6 +91,6 @@ if result is not None:
     st.caption(f"Written as {answers[0].form}. {'' if run.has_template else ui.NO_TEMPLATE}")
     ui.keep(run.result, shown)
     ui.read_as(answers[-1])
-    with st.expander("How is it computed?"):
-        st.markdown(ui.HOW)
-        blocks.how(corrections.CorrectionRequest.run, corrections.parts_of, attribute_block)
+    study = "infoflow.studies.corrections"
+    traced = "infoflow.traced.attribution.attribute_block"
+    blocks.how(ui.HOW, f"{study}.CorrectionRequest.run", f"{study}.parts_of", traced)

@@ -8,13 +8,11 @@ from infoflow.analyses.generation import Generation, GenerationRequest
 from infoflow.analyses.perform import Performed
 from infoflow.charts import signed
 from infoflow.files import formats
-from infoflow.models.decoding import continue_here
 from infoflow.pictures.generation import Drawn, connections
 from infoflow.pictures.picture import identity
 from infoflow.summaries.generation import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import generation as tables
-from infoflow.traced.generation import teacher_forced
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import generation as ui
 
@@ -70,6 +68,4 @@ def picture(written: Performed[Generation]) -> None:
 if result is not None:
     frame.shown(head, *result)
     picture(result[1])
-    with st.expander("How is it computed?"):
-        st.markdown(ui.HOW)
-        blocks.how(continue_here, teacher_forced)
+    blocks.how(ui.HOW, "infoflow.models.decoding.continue_here", "infoflow.traced.generation.teacher_forced")

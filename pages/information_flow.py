@@ -15,7 +15,6 @@ from infoflow.summaries.flow import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import attribution as attribution_tables
 from infoflow.tables import flow as tables
-from infoflow.traced.flow import split
 from infoflow.ui import address, asking, attribution, blocks, carriers, frame, results
 from infoflow.ui import information_flow as ui
 
@@ -67,13 +66,10 @@ if result is not None:
     shown, run = result
     frame.shown(head, shown, run)
     picture(shown, run, ui.BARS.chosen(identity(run.result.provenance, run.result.token_ids)))
-    with st.expander("How exact is it, layer by layer?"):
-        says = f"Reconstruction error by layer; the largest is {run.result.max_error:.0e}"
-        blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt=says)
-        st.caption(
-            "Relative error of the summed parts against the model's own residual; the dashed line is where this page warns."
-        )
-        st.caption(blocks.plain(tables.provenance_line(run.result)))
-    with st.expander("How is it computed?"):
-        st.markdown(ui.HOW)
-        blocks.how(split)
+    with blocks.fold("How exact is it, layer by layer?", "exact") as is_open:
+        if is_open:
+            says = f"Reconstruction error by layer; the largest is {run.result.max_error:.0e}"
+            blocks.chart(error_by_layer(tables.errors(run.result), frame.dark()), key="errors", alt=says)
+            st.caption(ui.EXACT)
+            st.caption(blocks.plain(tables.provenance_line(run.result)))
+    blocks.how(ui.HOW, "infoflow.traced.flow.split")

@@ -11,7 +11,6 @@ from infoflow.pictures.logit_lens import table
 from infoflow.pictures.picture import identity
 from infoflow.summaries.logit_lens import sentences
 from infoflow.tables import logit_lens as tables
-from infoflow.traced.logit_lens import read_off
 from infoflow.ui import address, asking, blocks, frame, results
 from infoflow.ui import logit_lens as ui
 
@@ -52,10 +51,11 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     says = f"Tokens through the layers; at the output: {blocks.largest(at_end, 'token', 'probability')}"
     blocks.chart(charts.trajectories(lines, value, dark), key="lens_lines_chart", alt=says)
     st.caption("The four likeliest of the output (dashed) and the followed tokens (solid).")
-    with st.expander("How far can rows be trusted?"):
-        trust = charts.reliability(tables.reliability(lens, view.mids), dark)
-        blocks.chart(trust, key="lens_trust", alt=f"Agreement by row. {tables.hint(lens)}")
-        st.caption(ui.TRUST)
+    with blocks.fold("How far can rows be trusted?", "trust") as is_open:
+        if is_open:
+            trust = charts.reliability(tables.reliability(lens, view.mids), dark)
+            blocks.chart(trust, key="lens_trust", alt=f"Agreement by row. {tables.hint(lens)}")
+            st.caption(ui.TRUST)
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
     address.write(ui.CELLS.name)
 
@@ -66,6 +66,4 @@ if result is not None:
     picture(result[0], found, view, ui.CELLS.chosen(identity(found.provenance, found.prompt_ids)))
     ui.note_tokens(result[0], result[1].result)
     ui.contrast(result[0], asked.key, result[1].result, view.mids)
-    with st.expander("How is it computed?"):
-        st.markdown(ui.HOW)
-        blocks.how(read_off)
+    blocks.how(ui.HOW, "infoflow.traced.logit_lens.read_off")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 
 from infoflow.analyses.cost import FLOAT, Estimate
@@ -23,7 +22,6 @@ from infoflow.errors import BadPrompt, chosen
 from infoflow.metrics import heads
 from infoflow.models import memory
 from infoflow.text.tokens import groups_of
-from infoflow.traced.attention import patterns
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -173,6 +171,10 @@ def attention(
 def _attended(
     request: AttentionRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Attention:
+    import torch
+
+    from infoflow.traced.attention import patterns
+
     tokens = model.encode(request.prompt)
     n, ids = len(tokens), tuple(t.id for t in tokens)
     allowed = model.memory_limit()

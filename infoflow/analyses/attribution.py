@@ -35,7 +35,6 @@ from infoflow.analyses.request import Report, Request, as_interventions, as_prom
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, chosen
 from infoflow.text.amounts import before_cap
-from infoflow.traced.attribution import attribute_block
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -184,6 +183,8 @@ def attribute(
 def _attributed(
     request: AttributionRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Attribution:
+    from infoflow.traced.attribution import attribute_block
+
     tokens = model.encode(request.prompt)
     n, position = len(tokens), request.position
     if not -n <= position < n:

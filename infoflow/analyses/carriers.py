@@ -29,7 +29,6 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
 from infoflow.text.rows import STAGES
 from infoflow.text.tokens import BIAS, Labels, named, sources_of
-from infoflow.traced.carriers import carriers_block
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -163,6 +162,8 @@ def _carried(
     if not is_bias and min(members) > position:
         raise BadPrompt(f"'{labels[int(index)]}' comes after position {position}, so nothing of it can be there.")
     refuse_here(model, needed_bytes(model, n, layer), f"Carriers over {n} tokens need", "Shorten the prompt")
+    from infoflow.traced.carriers import carriers_block
+
     raw = model.run(
         [t.id for t in tokens], carriers_block, plan, n, members, is_bias, layer, STAGES.index(stage), position,
         on_progress,

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 
 from infoflow.analyses import flow_cost
@@ -33,9 +32,10 @@ from infoflow.errors import BadPrompt
 from infoflow.metrics import shares as metrics
 from infoflow.text.rows import STAGES
 from infoflow.text.tokens import BIAS, Labels, Token, check_labels, groups_of, named, not_bias, sources_of
-from infoflow.traced.flow import packed_entries, split
 
 if TYPE_CHECKING:
+    import torch
+
     import infoflow.models.model
 
 METHOD = 2
@@ -294,6 +294,8 @@ def decompose(
 def _decomposed(
     request: FlowRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Flow:
+    from infoflow.traced.flow import split
+
     tokens = model.encode(request.prompt)
     names, source_of = sources_of(tokens, request.sources)
     flow_cost.refuse(model, len(tokens), len(names))
@@ -305,8 +307,10 @@ def _decomposed(
     return _assemble(request, model, tokens, names, np.array(source_of), plan.biased, raw)
 
 
-def _unpacked(entries: torch.Tensor, source_of: list[int], biased: bool) -> torch.Tensor:
+def _unpacked(entries: "torch.Tensor", source_of: list[int], biased: bool) -> "torch.Tensor":
     """The Gram matrices from the entries that travelled."""
+    from infoflow.traced.flow import packed_entries
+
     p, s, t = packed_entries(source_of, biased)
     size = max(source_of) + 1 + biased
     gram = entries.new_zeros(*entries.shape[:2], len(source_of), size, size)

@@ -24,11 +24,10 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
-from infoflow.models import decoding, memory
+from infoflow.models import memory
 from infoflow.text.conversations import USER, Form
 from infoflow.text.tokens import Token
 from infoflow.text.vocabulary import joined
-from infoflow.traced.generation import teacher_forced
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -241,6 +240,8 @@ def _generated(
         raise BadPrompt(f"{max_new_tokens} new tokens were asked for; ask for 1 or more.")
     if request.k < 1:
         raise BadPrompt(f"k is {request.k}; at least the likeliest token is needed.")
+    from infoflow.models import decoding
+
     wrong = decoding.check_choices(temperature, top_p)
     if wrong:
         raise BadPrompt(wrong)
@@ -303,6 +304,8 @@ def _read_back(
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, np.ndarray], str]:
     """What `teacher_forced` gives of every step, from one pass, or from one for each stretch of text that needs its own."""
+    from infoflow.traced.generation import teacher_forced
+
     found: list[dict[str, np.ndarray]] = []
     stretches = model.alike(range(n_prompt, len(ids)))
     dtype = ""

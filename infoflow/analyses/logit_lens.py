@@ -29,7 +29,6 @@ from infoflow.errors import BadPrompt
 from infoflow.models import memory
 from infoflow.text.rows import rows_of
 from infoflow.text.tokens import unique, visible
-from infoflow.traced.logit_lens import PIECE_BYTES, at_once, read_off
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -164,6 +163,8 @@ def _listed(positions: Sequence[int]) -> str:
 def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, mids: bool, n_read: int | None = None) -> int:
     """Memory of `logit_lens` beyond the weights: every row's residual at the P positions that are read, twice (1 + L or 2 L)
     P d_model numbers, the model's logits T V, theirs at those positions, and some cells' logits at a time."""
+    from infoflow.traced.logit_lens import PIECE_BYTES, at_once
+
     s = model.sizes()
     n_read = n_tokens if n_read is None else n_read
     rows = 1 + s.layers * (1 + mids)
@@ -205,6 +206,8 @@ def logit_lens(
 def _read(
     request: LensRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Lens:
+    from infoflow.traced.logit_lens import read_off
+
     k, mids = request.k, request.mids
     if k < 1:
         raise BadPrompt(f"k is {k}; at least the likeliest token is needed.")

@@ -21,7 +21,6 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.text.rows import rows_of
-from infoflow.traced.promotions import moved_at
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -108,6 +107,8 @@ def promotions(
 def _read(
     asked: PromotionsRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Promotions:
+    from infoflow.traced.promotions import moved_at
+
     tokens = model.encode(asked.prompt)
     request = asked.exactly(model)
     need = logit_lens.needed_bytes(model, len(tokens), request.mids, 1)

@@ -1,12 +1,14 @@
 """What this machine can compute on: its devices, and how weights are best stored on each."""
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from infoflow.errors import UnsupportedModel
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+if TYPE_CHECKING:
+    import torch  # heavy: a stored run is shown before it loads
+
+DTYPES = ("float32", "bfloat16", "float16")
 """how weights may be stored; arithmetic is float32 whatever they are"""
 _BAD_ON_MPS = ("2.8.",)
 """releases of torch whose products on Apple's GPU are silently wrong"""
@@ -14,6 +16,8 @@ _BAD_ON_MPS = ("2.8.",)
 
 def available() -> list[str]:
     """Devices of this machine, the fastest first."""
+    import torch
+
     found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
@@ -36,12 +40,14 @@ def choose(device: str = "auto") -> str:
 
 def suited(device: str) -> str:
     """How weights are best stored on a device: bfloat16 where its arithmetic knows it (compute capability 8.0), else float32."""
-    if device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0):
-        return "bfloat16"
-    return "float32"
+    if not device.startswith("cuda"):
+        return "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
 
 
-def dtype_of(name: str, device: str) -> torch.dtype:
+def dtype_of(name: str, device: str) -> "torch.dtype":
     """The torch type of a name; of "auto" the one suited to the device.
 
     Raises:
@@ -50,11 +56,16 @@ def dtype_of(name: str, device: str) -> torch.dtype:
     wanted = suited(device) if name == "auto" else name
     if wanted not in DTYPES:
         raise UnsupportedModel(f"Weights can't be held as '{name}'. Use auto, {', '.join(DTYPES)}.")
-    return DTYPES[wanted]
+    import torch
+
+    of_torch: torch.dtype = getattr(torch, wanted)
+    return of_torch
 
 
 def warning(device: str) -> str:
     """What is known to be wrong with a device under this release of torch; '' for nothing."""
+    import torch
+
     if device == "mps" and torch.__version__.startswith(_BAD_ON_MPS):
         return f"torch {torch.__version__} computes wrong products on this device, in silence. Upgrade torch, or use the CPU."
     return ""
@@ -63,5 +74,7 @@ def warning(device: str) -> str:
 def title(device: str) -> str:
     """A device as a reader knows it."""
     if device.startswith("cuda"):
+        import torch
+
         return f"{torch.cuda.get_device_name(device)} ({device})"
     return {"mps": "Apple GPU (mps)", "cpu": f"CPU ({os.cpu_count()} cores)"}.get(device, device)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 def fingerprint(folder: Path, on_progress: Callable[[str, float], None] | None = None) -> str:
     """`sha256:` and the first 16 digits of the hash of all weights; `on_progress` is told of every 16 MB and may stop it."""
@@ -21,6 +19,8 @@ def of_file(file: Path, on_progress: Callable[[str, float], None] | None = None)
 def of_module(hf_model: Any) -> str:
     """The same of weights in memory, by up to 4,096 numbers of each parameter: two models of one name are told apart by it. ''
     where they are not here."""
+    import torch  # heavy: the fingerprint of a file does without
+
     digest = hashlib.sha256()
     for name, weight in hf_model.named_parameters():
         if weight.is_meta:

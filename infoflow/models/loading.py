@@ -123,7 +123,7 @@ def read(found: Resolved, told: Callable[[str, float], None]) -> Model:
         with ACCOUNT.reserved(needed, through, told), progress.told_to(told), memory.told_when_out(through):
             _check_room(spec, needed, memory.free(through), through)
             told("Reading the weights", 0.0)
-            hf_model: Any = reading.weights(str(folder), spec.name, dtype=devices.DTYPES[spec.dtype])
+            hf_model: Any = reading.weights(str(folder), spec.name, dtype=devices.dtype_of(spec.dtype, place))
             hf_model.requires_grad_(False)  # gradients flow to embeddings alone; weights' would cost memory
             hf_model.to(place)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -185,7 +185,7 @@ def _accept(spec: ModelSpec, folder: Path | None, files: Path) -> int:
     rows_that_fit(empty)
     if folder:
         hub.weight_files(folder, {f.name: 0 for f in folder.iterdir()}, spec.name)
-    needed = int(empty.num_parameters() * devices.DTYPES[spec.dtype].itemsize)
+    needed = int(empty.num_parameters() * devices.dtype_of(spec.dtype, spec.device).itemsize)
     through = min(spec.device, "cpu", key=memory.free)
     _check_room(spec, needed, ACCOUNT.obtainable(through), through)
     return needed

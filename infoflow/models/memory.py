@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import torch
 
 from infoflow.errors import TooLarge
 from infoflow.settings import settings
@@ -18,6 +17,8 @@ from infoflow.text.amounts import in_words
 def free(device: str = "cpu") -> int:
     """Bytes that are free on a device now; of the machine's memory, within the container's limit where there is one."""
     if device.startswith("cuda"):
+        import torch  # heavy: a stored run is shown before it loads
+
         return int(torch.cuda.mem_get_info(device)[0])
     here = int(psutil.virtual_memory().available)
     try:
@@ -73,6 +74,8 @@ _OUT = ("out of memory", "can't allocate memory", "not enough memory", "cannot a
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory has run out, on whatever device."""
+    import torch
+
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _OUT)
     )
@@ -80,6 +83,8 @@ def ran_out(error: BaseException) -> bool:
 
 def give_back(device: str) -> None:
     """Let go of what nobody uses: of objects that hold each other, and of what torch keeps of a GPU's memory for later."""
+    import torch
+
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()

@@ -9,13 +9,15 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from infoflow.models import memory
 from infoflow.models.account import Account
-from infoflow.models.loading import Resolved, read, resolve
-from infoflow.models.model import Model
 from infoflow.models.spec import ModelSpec
 from infoflow.sharing import Say, SharedWork
+
+if TYPE_CHECKING:
+    import infoflow.models.model
 
 MOST = 2
 """so many are kept that nobody uses"""
@@ -25,7 +27,7 @@ MOST = 2
 class Shelved:
     """One model on the shelf."""
 
-    model: Model
+    model: "infoflow.models.model.Model"
     weights: ModelSpec
     """what it is of, the same for every way to ask for it"""
     number: int
@@ -48,7 +50,7 @@ class Shelf:
             account.shelf = self
 
     @contextlib.contextmanager
-    def using(self, spec: ModelSpec, folders: bool, say: Say) -> Iterator[Model]:
+    def using(self, spec: ModelSpec, folders: bool, say: Say) -> Iterator["infoflow.models.model.Model"]:
         """A model, loaded if it is not here. Two who ask for the same at once load it once, and both are told.
 
         Raises:
@@ -60,13 +62,13 @@ class Shelf:
         finally:
             self._done_with(place)
 
-    def look(self, spec: ModelSpec, folders: bool) -> Model | None:
+    def look(self, spec: ModelSpec, folders: bool) -> "infoflow.models.model.Model | None":
         """A model that was asked for in this way before and is still here; looking neither loads nor waits."""
         with self._lock:
             found = self._named(spec, folders)
             return found.model if found is not None else None
 
-    def held(self) -> list[tuple[Model, int]]:
+    def held(self) -> list[tuple["infoflow.models.model.Model", int]]:
         """Every model here now, and by how many runs each is used."""
         with self._lock:
             return [(place.model, place.users) for place in self._places]
@@ -114,7 +116,10 @@ class Shelf:
         return place
 
     def _put(self, spec: ModelSpec, folders: bool, say: Say) -> Shelved:
-        found: Resolved = self._loading.do((spec, folders), lambda report: resolve(spec, folders, report), say)
+        say("Loading torch and transformers", 0.0)
+        from infoflow.models import loading  # torch and transformers load when a model is first needed, and that takes seconds
+
+        found: loading.Resolved = self._loading.do((spec, folders), lambda report: loading.resolve(spec, folders, report), say)
         weights = found.weights
 
         def here() -> Shelved | None:
@@ -126,7 +131,7 @@ class Shelf:
             with self._lock:  # it may have come while this one was on its way
                 there = any(p.weights == weights for p in self._places)
             if not there:
-                model = read(found, report)
+                model = loading.read(found, report)
                 with self._lock:
                     self._places.append(Shelved(model, weights, next(self._count)))
 

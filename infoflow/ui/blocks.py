@@ -2,6 +2,7 @@
 
 import html
 import inspect
+import pkgutil
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,13 @@ def chart(drawn: Any, **more: Any) -> Any:
     which takes a quarter of a redraw. That charts pass it is what tests hold."""
     object.__setattr__(drawn, "to_dict", partial(drawn.to_dict, validate=CHECKED))
     return st.altair_chart(drawn, **more)
+
+
+@contextmanager
+def fold(label: str, key: str) -> Iterator[bool]:
+    """What unfolds on a click; gives whether it is open, for what is in it need not be made before."""
+    with st.expander(label, key=f"fold_{key}", on_change="rerun") as held:
+        yield bool(held.open)
 
 
 @contextmanager
@@ -140,9 +148,10 @@ def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, key: s
     missing = glyphs.lacking(_words_of(frame))
     if missing:
         st.caption(plain(glyphs.sentence(missing)))
-    with st.expander(f"Table ({len(frame):,} rows)"):
-        st.dataframe(formats.named(frame.head(TABLE_ROWS)), hide_index=True, height=320)
-        if len(frame) > TABLE_ROWS:
+    with fold(f"Table ({len(frame):,} rows)", f"table_{key}") as is_open:
+        if is_open:
+            st.dataframe(formats.named(frame.head(TABLE_ROWS)), hide_index=True, height=320)
+        if is_open and len(frame) > TABLE_ROWS:
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
 
@@ -165,7 +174,12 @@ def _button(kind: str, make: Callable[[], bytes], picture: Picture, key: str) ->
     )  # fmt: skip
 
 
-def how(*functions: Callable[..., Any]) -> None:
-    """The source of the very functions that made the numbers: an explanation that can't drift from the code."""
-    for function in functions:
-        st.code(inspect.getsource(function), language="python", height=320)
+def how(words: str, *functions: str) -> None:
+    """How it is computed, in words and in the source of the very functions, by their full names, that made the numbers: an
+    explanation that can't drift from the code."""
+    with fold("How is it computed?", "how") as is_open:
+        if is_open:
+            st.markdown(words)
+            for name in functions:
+                source = inspect.getsource(pkgutil.resolve_name(name))
+                st.code(source, language="python", height=320)

@@ -21,6 +21,7 @@ from infoflow.errors import InfoflowError
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
+from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
 from infoflow.settings import settings
@@ -29,7 +30,6 @@ from infoflow.sharing import SharedWork
 if TYPE_CHECKING:
     import infoflow.models.hub
     import infoflow.models.model
-    import infoflow.models.shelf
 
 R = TypeVar("R")
 
@@ -60,10 +60,8 @@ def key_is_shared() -> bool:
 
 
 @st.cache_resource(show_spinner=False)
-def shelf() -> "infoflow.models.shelf.Shelf":
+def shelf() -> Shelf:
     """The models in memory here, shared by all visitors."""
-    from infoflow.models.shelf import Shelf  # transformers loads when a model is first needed, not before
-
     return Shelf(ACCOUNT)
 
 

@@ -52,6 +52,7 @@ HOW = """One normal run of the model gives attention patterns, MLP gates and nor
 everything that is left is linear, so the residual stream is a sum of one vector per source token, carried along exactly.
 What a bar shows is the *linear share traced to* a token: it does not say why a head attended where it did, and how the
 MLP's gate is held fixed is a choice (the identity rule of relevance propagation). The code that made the numbers:"""
+EXACT = """Relative error of the summed parts against the model's own residual; the dashed line is where this page warns."""
 RUN_BY_HELP = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the
 number of sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of
 its own."""

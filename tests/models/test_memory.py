@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from infoflow.errors import TooLarge
 from infoflow.models import memory
@@ -47,7 +48,7 @@ def test_without_a_container_it_is_what_the_machine_has(machine: Path) -> None:
 
 def test_a_gpus_memory_is_its_own(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     container(machine, str(4 * GB), GB, 0)
-    monkeypatch.setattr(memory.torch.cuda, "mem_get_info", lambda device: {"cuda:1": (2 * GB, 16 * GB)}[device])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {"cuda:1": (2 * GB, 16 * GB)}[device])
     assert memory.free("cuda:1") == 2 * GB
 
 

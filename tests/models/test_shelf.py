@@ -12,7 +12,7 @@ import pytest
 
 import infoflow
 from infoflow.errors import BadPrompt, Cancelled, UnsupportedModel
-from infoflow.models import shelf as shelves
+from infoflow.models import loading
 from infoflow.models.account import Account
 from infoflow.models.loading import Resolved
 from infoflow.models.model import Model
@@ -34,8 +34,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[ModelSpec]:
         seen.append(found.spec)
         return plain(found, report)
 
-    plain = shelves.read
-    monkeypatch.setattr(shelves, "read", read)
+    plain = loading.read
+    monkeypatch.setattr(loading, "read", read)
     return seen
 
 
@@ -67,7 +67,7 @@ def test_a_branch_and_its_commit_are_one_model(server: hub_server.Hub, loads: li
 
 def test_two_who_ask_at_once_load_it_once_and_one_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf, begun, go_on, waiting = Shelf(), threading.Event(), threading.Event(), threading.Event()
-    plain, reads = shelves.read, []
+    plain, reads = loading.read, []
 
     def slow(found: Resolved, report: Callable[[str, float], None]) -> Model:
         reads.append(found)
@@ -75,7 +75,7 @@ def test_two_who_ask_at_once_load_it_once_and_one_may_leave(monkeypatch: pytest.
         assert go_on.wait(20)
         return plain(found, report)
 
-    monkeypatch.setattr(shelves, "read", slow)
+    monkeypatch.setattr(loading, "read", slow)
 
     def impatient(doing: str, fraction: float) -> None:
         if begun.is_set():
