@@ -2,6 +2,7 @@
 condition given as text is looked for among all of its classes: on a page, which draws at every click, that was most of a redraw.
 So a chart is finished here in one step, and channels are given as objects."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -10,9 +11,21 @@ FIT = {"autosize": alt.AutoSizeParams(type="fit", contains="padding")}
 """a configuration: axes find room inside the given size"""
 
 
+class _Finished(alt.LayerChart):
+    """A layered chart of which a shallow copy, as every drawing takes one, is not put together once more."""
+
+    def copy(self, deep: bool | Iterable[Any] = True, ignore: list[str] | None = None) -> "_Finished":
+        if deep is not False:
+            return super().copy(deep, ignore)
+        twin = object.__new__(type(self))
+        object.__setattr__(twin, "_args", self._args)
+        object.__setattr__(twin, "_kwds", dict(self._kwds))
+        return twin
+
+
 def layered(*parts: alt.Chart, **properties: Any) -> alt.LayerChart:
     """Parts drawn over each other, without a frame; `properties` are those of the whole."""
-    return alt.LayerChart(layer=list(parts), **_plain(properties))
+    return _Finished(layer=list(parts), **_plain(properties))
 
 
 def alone(chart: alt.Chart, **properties: Any) -> alt.Chart:
