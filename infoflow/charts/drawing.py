@@ -12,7 +12,7 @@ FIT = {"autosize": alt.AutoSizeParams(type="fit", contains="padding")}
 
 
 class _Finished(alt.LayerChart):
-    """A layered chart of which a shallow copy, as every drawing takes one, is not put together once more."""
+    """A layered chart put together by `layered`; a shallow copy of it, as every drawing takes one, is not once more."""
 
     def copy(self, deep: bool | Iterable[Any] = True, ignore: list[str] | None = None) -> "_Finished":
         if deep is not False:
@@ -24,8 +24,26 @@ class _Finished(alt.LayerChart):
 
 
 def layered(*parts: alt.Chart, **properties: Any) -> alt.LayerChart:
-    """Parts drawn over each other, without a frame; `properties` are those of the whole."""
-    return _Finished(layer=list(parts), **_plain(properties))
+    """Parts drawn over each other, made here and by nobody else held; without a frame. `properties` are those of the whole.
+
+    What Altair does of each part's data and parameters, with copies and checks of all, is done here in one go: data that all have
+    stand in the whole, and so do parameters, a selection with the name of the part that it listens to.
+    """
+    shared: dict[str, Any] = {"data": parts[0].data} if all(part.data is parts[0].data for part in parts) else {}
+    params: dict[str, Any] = {}
+    for number, part in enumerate(parts):
+        if shared:
+            part.data = alt.Undefined
+        for param in [] if part.params is alt.Undefined else part.params:
+            if not isinstance(param, alt.VariableParameter):
+                part.name = f"part_{number}" if part.name is alt.Undefined else part.name
+                param = alt.TopLevelSelectionParameter(**{**param._kwds, "views": [part.name]})
+            params.setdefault(str(param.name), param)
+        part.params = alt.Undefined
+    whole = object.__new__(_Finished)
+    lifted: dict[str, Any] = {"params": list(params.values())} if params else {}
+    alt.TopLevelLayerSpec.__init__(whole, layer=list(parts), **shared, **lifted, **_plain(properties))
+    return whole
 
 
 def alone(chart: alt.Chart, **properties: Any) -> alt.Chart:
