@@ -8,6 +8,7 @@ PAGES = {
     "Look": [
         st.Page("pages/start.py", title="Start"),
         st.Page("pages/information_flow.py", title="Information flow", default=True),
+        st.Page("pages/answer.py", title="Answer"),
         st.Page("pages/attention.py", title="Attention"),
         st.Page("pages/logit_lens.py", title="Logit lens"),
         st.Page("pages/generation.py", title="Generation"),

@@ -19,13 +19,14 @@ import decompose as shared
 from transformers import AutoTokenizer
 
 import infoflow
-from infoflow.analyses import attention, attribution, carriers, generation, logit_lens
+from infoflow.analyses import attention, attribution, carriers, generation, location, logit_lens
 from infoflow.models.catalog import DEMO
 
 NEW = 50
 """tokens that `generate` writes"""
 ANALYSES: dict[str, tuple[Callable[[Any, list[int]], Any], Callable[[Any, int], int]]] = {
     "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), attribution.needed_bytes),
+    "locate": (lambda m, ids: infoflow.locate(m, ids, 300), location.needed_bytes),
     "attention": (infoflow.attention, attention.needed_bytes),
     "logit lens": (infoflow.logit_lens, lambda m, n: logit_lens.needed_bytes(m, n, True)),
     "carriers": (

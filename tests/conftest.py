@@ -94,3 +94,16 @@ def hosted(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Callabl
         return infoflow.load_model(str(folders[family]), remote=True, host=service.host, key=key, **more)  # type: ignore[arg-type]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def smol() -> "infoflow.Model":
+    """A model that was trained on real text."""
+    from infoflow.models import catalog, smollm2
+
+    if smollm2.file() is None:
+        reason = "SmolLM2 is not here; `make smollm2` brings it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return infoflow.load_model(catalog.SMOLLM2)

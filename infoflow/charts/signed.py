@@ -63,7 +63,7 @@ def grid(
             color=alt.Color(
                 f"{value}:Q",
                 legend=legend,
-                scale=alt.Scale(domain=[-largest, 0, largest], range=list(signed_ramp(dark)), clamp=True),
+                scale=alt.Scale(domain=[-largest, 0, largest], range=list(signed_ramp(dark)), clamp=True, interpolate="rgb"),
             ),
             tooltip=[alt.Tooltip(f"{up}:N"), alt.Tooltip(f"{across}:N"), alt.Tooltip(f"{value}:Q", format=form)],
         )

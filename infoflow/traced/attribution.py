@@ -22,8 +22,9 @@ from infoflow.traced.frozen import (
 def frozen_stream(nn, plan, n, collect, report, steps):
     """The residual of every position as a linear function of the embeddings, with a graph to go backward on.
 
-    One row per position for the tokens together, and one for the biases. `collect(seen, z, written, pairs)` is called for
-    each layer; `report` hears of `steps` steps, of which the layers are the first.
+    One row per position for the tokens together, and one for the biases. `collect(seen, rows, pairs)` is called for each layer
+    with its rows, part of the graph: `z`, `mid`, what the MLP has `written`, `post`. `report` hears of `steps` steps, of which
+    the layers are the first.
     """
     layers = nn.get(plan.layers)
     pairs = None
@@ -39,11 +40,10 @@ def frozen_stream(nn, plan, n, collect, report, steps):
                 embeddings = seen["pre"].detach().clone().requires_grad_()
                 rows = embeddings.new_zeros(len(pairs["position"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
             z = mix(values_of(rows, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
-            before = rows
-            rows = rows + attention_writes(z, seen, plan, every, pairs)
-            written = mlp_writes(before if plan.parallel else rows, seen, plan, every, pairs)
-            rows = rows + written
-        collect(seen, z.detach(), written.detach(), pairs)
+            mid = rows + attention_writes(z, seen, plan, every, pairs)
+            written = mlp_writes(rows if plan.parallel else mid, seen, plan, every, pairs)
+            rows = mid + written
+        collect(seen, {"z": z, "mid": mid, "written": written, "post": rows}, pairs)
         if report is not None:
             report(index + 1, steps)
     return embeddings, rows, pairs
@@ -58,36 +58,24 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
     """The whole of it, inside a trace."""
     heads, writes = [], []
 
-    def collect(seen, z, written, pairs):
+    def collect(seen, rows, pairs):
         here = rows_at(pairs, position)
-        heads.append(({"output": seen["output"], "add": seen["add"]}, z[here]))
-        writes.append(written[here].sum(0))
+        heads.append(({"output": seen["output"], "add": seen["add"]}, rows["z"].detach()[here]))
+        writes.append(rows["written"].detach()[here].sum(0))
 
     embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, plan.n_layers)  # 2.
     here = rows_at(pairs, position)
-    norm = final_norm(nn, plan, pairs)
-    head = nn.get(plan.unembed)
-    dtype, logits = head.input.dtype, head.output[0, position].float()
-    answer = tracer.result.logits[0, position].float()
-    mean = 1 / len(logits) if centred and len(ids) == 1 else 0.0  # a difference of two is free of it anyway
-    weight = torch.zeros_like(logits) - mean  # of each logit in what is attributed
-    weight[ids[0]] += 1
-    if len(ids) > 1:
-        weight[ids[1]] -= 1
-    own = float(answer @ weight)
-    weight = plan.logit_scale * weight
+    target = target_at(nn, tracer, plan, position, ids, centred, pairs)
     with torch.enable_grad():
         end = rows[here]
-        logit = (unembed(head, normed(end, norm, here, pairs), dtype, here, pairs) @ weight).sum()
+        logit = read(target, normed(end, target["norm"], here, pairs), here, pairs)
         gradient, direction = torch.autograd.grad(logit, [embeddings, end])
         if not folded:
-            (direction,) = torch.autograd.grad((unembed(head, end, dtype, here, pairs) @ weight).sum(), end)
+            (direction,) = torch.autograd.grad(read(target, end, here, pairs), end)
     logit, end, direction = logit.detach(), end.detach(), direction[-1]
     by_source = (gradient * embeddings.detach()).sum(-1)
     direct = [_heads_direct(plan, seen, z, here, pairs, direction) for seen, z in heads]  # 3.
-    nothing = torch.zeros_like(end)  # what of the logit is there without any residual: biases of final norm and unembedding
-    at_end = float((unembed(head, normed(nothing, norm, here, pairs), dtype, here, pairs) @ weight).sum()) if folded else 0.0
-    of_biases = sum(bias for _, bias in direct) + at_end
+    of_biases = sum(bias for _, bias in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
     return {
         "by_source": by_source.cpu(),
         "bias": float(logit - by_source.sum()) if plan.biased else 0.0,
@@ -95,12 +83,46 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
         "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
         "embedding": float(embeddings[position].detach() @ direction),
         "direct_bias": of_biases,
-        "dtype": str(dtype).removeprefix("torch."),
-        "total": float(logits @ weight),
-        "model_total": own,
-        "off": float((capped(logits * plan.logit_scale, plan) - answer).abs().max()),
-        "direct_total": float(logits @ weight) if folded else float(end.sum(0) @ direction),
+        "dtype": str(target["dtype"]).removeprefix("torch."),
+        "total": target["total"],
+        "model_total": target["model_total"],
+        "off": target["off"],
+        "direct_total": target["total"] if folded else float(end.sum(0) @ direction),
     }
+
+
+def target_at(nn, tracer, plan, position, ids, centred, pairs):
+    """What is split: the weight of each logit in it, the maps that read logits off the end, the model's own value.
+
+    `ids`: the target and what it is held against; -1 is the likeliest token.
+    """
+    norm = final_norm(nn, plan, pairs)
+    head = nn.get(plan.unembed)
+    dtype, logits = head.input.dtype, head.output[0, position].float()
+    answer = tracer.result.logits[0, position].float()
+    ids = [int(answer.argmax()) if i < 0 else i for i in ids]
+    mean = 1 / len(logits) if centred and len(ids) == 1 else 0.0  # a difference of two is free of it anyway
+    weight = torch.zeros_like(logits) - mean
+    weight[ids[0]] += 1
+    if len(ids) > 1:
+        weight[ids[1]] -= 1
+    own = float(answer @ weight)
+    weight = plan.logit_scale * weight
+    return {
+        "norm": norm, "head": head, "dtype": dtype, "ids": ids, "answer": answer, "weight": weight,
+        "total": float(logits @ weight), "model_total": own,
+        "off": float((capped(logits * plan.logit_scale, plan) - answer).abs().max()),
+    }  # fmt: skip
+
+
+def read(target, rows, here, pairs):
+    """The target's value for some rows of one position, which the final norm has seen or not."""
+    return (unembed(target["head"], rows, target["dtype"], here, pairs) @ target["weight"]).sum()
+
+
+def without_residual(target, end, here, pairs):
+    """What is there without any residual: the biases of the final norm and of the unembedding."""
+    return float(read(target, normed(torch.zeros_like(end), target["norm"], here, pairs), here, pairs))
 
 
 def _heads_direct(plan, seen, z, here, pairs, direction):

@@ -15,7 +15,7 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     n_steps, n_layers = len(chosen), plan.n_layers
     patterns = []
 
-    def collect(seen, z, written, pairs):
+    def collect(seen, rows, pairs):
         patterns.append(seen["pattern"][:, first : first + n_steps].cpu())
 
     embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, 2 * n_layers)

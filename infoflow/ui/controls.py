@@ -35,8 +35,10 @@ def choice(label: str, options: Sequence[str], default: str, key: str, help_text
     return chosen or default
 
 
-def token(label: str, titles: dict[int, str], key: str, help_text: str, optional: bool = False) -> int | str | None:
-    """One of the likely next tokens, or any text that is typed."""
+def token(
+    label: str, titles: dict[int, str], key: str, help_text: str, optional: bool = False, none: str = "nothing", **more: Any
+) -> int | str | None:
+    """One of the likely next tokens, or any text that is typed; `none` says what it is where nothing is chosen."""
     return st.selectbox(
         label,
         list(titles),
@@ -44,9 +46,10 @@ def token(label: str, titles: dict[int, str], key: str, help_text: str, optional
         format_func=lambda i: titles.get(i, str(i)),
         key=key,
         accept_new_options=True,
-        placeholder="nothing" if optional else "a token",
+        placeholder=none if optional else "a token",
         help=help_text,
         bind="query-params",
+        **more,
     )
 
 

@@ -17,6 +17,7 @@ from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
@@ -33,6 +34,7 @@ EVERY: list[Request[Any]] = [
     AttentionRequest(prompt="ab"),
     CalibrationRequest(length=4, samples=1),
     AttributionRequest(prompt="ab", target=5),
+    LocationRequest(prompt="ab"),
     CarriersRequest(prompt="ab", layer=1, position=2, source=1),
     GenerationRequest(prompt="ab", max_new_tokens=2),
     LensRequest(prompt="ab"),

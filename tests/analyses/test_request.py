@@ -16,6 +16,7 @@ from infoflow.analyses.attribution import AttributionRequest, Direct
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.request import Request, from_dict, known
@@ -36,6 +37,7 @@ REQUESTS: list[Request[Any]] = [
     CalibrationRequest(length=5, samples=2, seed=9),
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
+    LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
@@ -43,7 +45,7 @@ REQUESTS: list[Request[Any]] = [
 FUNCTIONS = {
     "flow": infoflow.decompose, "attribution": infoflow.attribute, "attention": infoflow.attention,
     "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
-    "promotions": infoflow.promotions, "carriers": infoflow.carriers,
+    "promotions": infoflow.promotions, "carriers": infoflow.carriers, "location": infoflow.locate,
     "generation": infoflow.generate, "corrections": infoflow.correct,
 }  # fmt: skip
 
@@ -127,6 +129,7 @@ RESULTS = {
     "attention": (lambda m: infoflow.attention(m, PROMPT), "pattern"),
     "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
+    "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),
     "generation": (lambda m: infoflow.generate(m, PROMPT, 2, temperature=0.7, seed=3), "by_source"),
 }

@@ -1,5 +1,6 @@
 """Results made by hand, in which every number is one that a test can name. No model runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.carriers import Carriers, CarriersRequest
 from infoflow.analyses.flow import Flow, FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
+from infoflow.analyses.location import Location, LocationRequest, Moves
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import Promotions, PromotionsRequest
 from infoflow.analyses.provenance import Provenance
@@ -220,6 +222,30 @@ def carriers(**more: Any) -> Carriers:
         "provenance": _of(CarriersRequest(model=SPEC, prompt=PROMPT, layer=1, position=1, source="A", stage="mid")),
     }
     return Carriers(**{**fields, **more})
+
+
+def location(by_cell: Sequence[Sequence[float]], moves: Sequence[tuple[int, int, int, int, float]] = (), **more: Any) -> Location:
+    """Where a logit is at the three rows of a model of two layers without rows between: positions A, B, C, read off at C. Moves:
+    layer, head, source, dest, logit."""
+    cells = np.array(by_cell, np.float32)
+    arrived, left = np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.float32)
+    ends = [Moves(np.zeros((2, 3, 3), np.float32), np.zeros((2, 3, 3), int), np.zeros((2, 3, 3), int)) for _ in range(2)]
+    for layer, head, source, dest, logit in moves:
+        arrived[layer, head, dest] += logit
+        left[layer, head, source] += logit
+        for end, (here, other) in zip(ends, ((dest, source), (source, dest)), strict=True):
+            slot = int((end.logit[layer, here] != 0).sum())
+            end.logit[layer, here, slot], end.head[layer, here, slot], end.other[layer, here, slot] = logit, head, other
+    fields: dict[str, Any] = {
+        "tokens": ("A", "B", "C"), "labels": ("A", "B", "C"), "target": 1, "target_name": "b", "against": None,
+        "against_name": None, "position": 2, "rows": ("embed", "L0.post", "L1.post"), "by_cell": cells,
+        "bias": np.zeros(3, np.float32), "added": np.zeros((2, 3), np.float32), "arrived": arrived, "left": left,
+        "arrivals": ends[0], "departures": ends[1], "by_mlp": np.full((2, 3), 0.5, np.float32), "total": float(cells[0].sum()),
+        "model_total": float(cells[0].sum()), "softcap": 0.0, "centred": False,
+        "top": (Prediction("b", 1, 0.75, 2.0), Prediction("c", 2, 0.125, 1.0)), "max_error": 0.0,
+        "provenance": _of(LocationRequest(model=SPEC, prompt=PROMPT, target=1)),
+    }  # fmt: skip
+    return Location(**{**fields, **more})
 
 
 def answer(text: str = "b", **more: Any) -> Answer:

@@ -1,6 +1,5 @@
 """A model that was trained on real text: the decomposition is exact on it, and plain transformers says the same everywhere."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,6 @@ from infoflow.tables import flow as flow_tables
 
 STORE = "When Mary and John went to the store, John gave a drink to"
 FRANCE = "The capital of France is"
-
-
-@pytest.fixture(scope="session")
-def smol() -> "infoflow.Model":
-    if smollm2.file() is None:
-        reason = "SmolLM2 is not here; `make smollm2` brings it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return infoflow.load_model(catalog.SMOLLM2)
 
 
 def test_it_is_what_was_published_and_says_how_it_is_held(smol: "infoflow.Model") -> None:

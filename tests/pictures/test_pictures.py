@@ -19,6 +19,7 @@ from infoflow.pictures import (
     corrections,
     flow,
     generation,
+    location,
     logit_lens,
     picture,
     promotions,
@@ -172,6 +173,24 @@ def test_what_raises_a_logit_is_said_with_its_total() -> None:
     assert len(drawing(attribution.picture(made.attribution([1.0, -3.0], bias=0.5)).chart).of("rect")) == 3
     assert "centred logit" in attribution.picture(made.attribution([1.0], centred=True)).title
     assert "logit difference" in attribution.picture(made.attribution([1.0], centred=True, against=0)).title
+
+
+def test_where_an_answer_is_has_its_sums_its_way_and_its_moves() -> None:
+    cells, moves = [[1, 4, 1], [1, 4, 1], [0, 0, 6]], [(1, 1, 1, 2, 4.0), (1, 0, 1, 2, 0.5), (1, 0, 0, 2, -1.0)]
+    found = location.picture(made.location(cells, moves))
+    assert found.title == "Where the answer is: the logit of “b” after “a bb c”, by-hand"
+    assert found.note.startswith("Each row sums to +6.00, its biases included; the worst is off by 0e+00.")
+    assert "the 2 largest moves with their heads" in found.note and "Hindsight is in it" in found.note
+    assert len(found.frame) == 3 * 4 and set(found.frame["position"]) == {-1, 0, 1, 2}
+    drawn = drawing(found.chart)
+    assert len(drawn.of("rect", "cells")) == 9 and len(drawn.of("rule")) == 2 * 2  # each with its halo
+    texts = [mark["text"] for mark in drawn.of("text")]
+    assert texts.count("+6.00") == 3 and texts.count("0e+0") == 3 and {"1.1, 1.0", "1.0"} <= set(texts)
+    part = location.answer_map(made.location(cells, moves), positions=(1, 2), most=9)
+    assert len(drawing(part.chart).of("rect", "cells")) == 6 and "Positions 1 to 2 of 3." in part.note
+    assert "1.0" not in [mark["text"] for mark in drawing(part.chart).of("text")]  # from a token that is not drawn
+    capped = location.picture(made.location(cells, softcap=30.0, model_total=5.0))
+    assert "before the model's soft cap" in capped.note.lower()
 
 
 def test_carriers_are_ranked_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

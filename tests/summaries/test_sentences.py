@@ -8,7 +8,7 @@ import pytest
 
 from infoflow.analyses.result import Prediction
 from infoflow.studies.corrections import Correction
-from infoflow.summaries import attention, attribution, carriers, corrections, flow, generation, logit_lens, promotions
+from infoflow.summaries import attention, attribution, carriers, corrections, flow, generation, location, logit_lens, promotions
 from tests.helpers import made
 
 END = {"layer": 2, "stage": "post", "position": 3}
@@ -71,6 +71,7 @@ def test_parts_that_are_not_the_whole_name_no_winner(error: float) -> None:
         generation.sentences(made.generation(weights, 3, max_error=error)),
         attribution.sentences(made.attribution([1.0, 2.0], max_error=error)),
         carriers.sentences(made.carriers(max_error=error)),
+        location.sentences(made.location([[1, 2, 3]] * 3, max_error=error)),
         corrections.sentences(made.change(made.attribution([1.0], max_error=error)))[-1:],
     ):
         assert len(of) == 1 and "names a winner" in of[0].text
@@ -166,10 +167,27 @@ def test_what_raises_a_logit_and_who_brought_a_source() -> None:
     assert texts(promotions.sentences(still)) == ["No block raised any token's probability by as much as 0.01 %."]
 
 
+def test_where_an_answer_was_and_what_moved_it() -> None:
+    said = made.location([[1, 4, 1], [1, 4, 1], [0, 0, 6]], [(1, 1, 1, 2, 4.0), (1, 0, 1, 2, 0.5), (1, 0, 0, 2, 1.0)])
+    was, moved = location.sentences(said)
+    assert was.text == (
+        "Of the logit of “b” (+6.0) most is at “B” up to layer 0, after MLP (+4.0 there), and at “C” from layer 1, after MLP on."
+    )
+    assert was.place == {"row": 2, "position": 2}
+    assert moved.text == "Heads 1.1 and 1 more move most of all: +4.5 from “B” to “C”." and moved.place == {"layer": 1, "head": 1}
+    (only,) = texts(location.sentences(made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]], against=2, against_name="c")))
+    assert only == "Of “b” over “c” (+6.0) most is at “C” from the embedding on."
+    (first, _) = texts(location.sentences(made.location([[4, 1, 1], [0, 0, 6], [0, 0, 6]], [(0, 0, 0, 2, 4.0)])))
+    assert "most is at “A” (the first token) up to the embedding (+4.0 there)" in first
+    (none,) = texts(location.sentences(made.location([[-1, 0, 0]] * 3)))
+    assert none == "The logit of “b” is -1.0, so that there is no answer to locate."
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
         made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
+        made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]),
     )  # fmt: skip
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()

@@ -1,0 +1,88 @@
+"""The tables of where an answer is: cells, the sums of rows, the way of the largest part, what moved it."""
+
+import numpy as np
+import pandas as pd
+
+from infoflow.analyses.location import Location
+from infoflow.text.rows import row_label, row_title
+from infoflow.text.tokens import visible
+
+MOST_HEADS = 2
+"""so many heads of one move are named in the picture"""
+
+
+def what(found: Location) -> str:
+    """What is located, as a caption names it."""
+    target = f"“{visible(found.target_name)}”"
+    if found.against_name is not None:
+        return f"{target} over “{visible(found.against_name)}”"
+    return f"{target}, its logit over the mean" if found.centred else f"the logit of {target}"
+
+
+def shown_rows(found: Location, mids: bool) -> list[int]:
+    """The rows that are drawn, from the embeddings up. Those after attention hold what those after the MLP hold, but for what
+    the MLP's biases add, and are drawn on request."""
+    return [i for i, row in enumerate(found.rows) if mids or not row.endswith(".mid")]
+
+
+def cells(found: Location, rows: list[int]) -> pd.DataFrame:
+    """One per cell: order (of its row in the picture), row, where, position, label, logit."""
+    n = len(found.labels)
+    order = np.repeat(np.arange(len(rows)), n)
+    both = any(found.rows[r].endswith(".mid") for r in rows)
+    names = (
+        [row_label(found.rows[r]) if both else found.rows[r].removesuffix(".post") for r in rows],
+        [row_title(found.rows[r]) for r in rows],
+    )
+    return pd.DataFrame({
+        "order": order, "row": np.array(names[0], dtype=object)[order], "where": np.array(names[1], dtype=object)[order],
+        "position": np.tile(np.arange(n), len(rows)),
+        "label": np.tile(np.array(found.position_labels, dtype=object), len(rows)), "logit": found.by_cell[rows].ravel(),
+    })  # fmt: skip
+
+
+def sums(found: Location, rows: list[int]) -> pd.DataFrame:
+    """Each row's sum with its bias, which is the logit, and how far it is from the model's own: order, total, bias, error."""
+    total = found.by_cell[rows].sum(1, dtype=np.float64) + found.bias[rows]
+    return pd.DataFrame({"order": range(len(rows)), "total": total, "bias": found.bias[rows], "error": found.row_error[rows]})
+
+
+def way(found: Location, rows: list[int]) -> pd.DataFrame:
+    """Which position holds most, row by row: order, position."""
+    return pd.DataFrame({"order": range(len(rows)), "position": found.path[rows]})
+
+
+def moves(found: Location, rows: list[int], most: int) -> pd.DataFrame:
+    """The largest moves from a position to another, all heads of a layer together: layer, head (the largest), source, dest, from,
+    to, logit, heads (the largest by name), every (all of them), order (of the row that it starts from)."""
+    every = found.moves_frame()
+    if every.empty:
+        return every.assign(heads="", every="", order=0)
+    of = ["layer", "source", "dest"]
+    every = every.assign(name=every["layer"].astype(str) + "." + every["head"].astype(str))
+    one = every.groupby(of, sort=False)
+    frame = one.agg({"head": "first", "from": "first", "to": "first", "logit": "sum", "name": list}).reset_index()
+    frame = frame.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable").head(most)
+    more = [f" +{len(names) - MOST_HEADS}" if len(names) > MOST_HEADS else "" for names in frame["name"]]
+    named = [", ".join(names[:MOST_HEADS]) for names in frame["name"]]
+    frame = frame.assign(
+        heads=[name + rest for name, rest in zip(named, more, strict=True)], every=[", ".join(names) for names in frame["name"]]
+    ).drop(columns="name")
+    before = [found.row_after(layer) - 1 for layer in frame["layer"]]
+    return frame.assign(order=[rows.index(row) for row in before])
+
+
+def moved(found: Location, row: int, position: int) -> pd.DataFrame:
+    """What changed a cell at the attention of the layer that wrote its row: what, logit, layer, head (-1 where it is no one)."""
+    layer = found.layer_of(row)
+    frame = found.moved_at(layer, position)
+    frame = frame[frame["logit"] != 0]
+    words = {"in": "from", "out": "to"}
+    names = [
+        f"head {layer}.{head} {words[kind]} {visible(token)}" if kind in words else _REST[kind]
+        for kind, head, token in zip(frame["kind"], frame["head"], frame["token"], strict=True)
+    ]
+    return pd.DataFrame({"name": names, "logit": frame["logit"].to_numpy(), "layer": layer, "head": frame["head"].to_numpy()})
+
+
+_REST = {"other in": "all others, in", "other out": "all others, out", "bias": "biases"}
