@@ -16,7 +16,8 @@ head = frame.page(NAME, ui.INTRO, ui.USE, ("residual stream", "logit", "head", "
 asked, _ = asking.question()
 view = ui.view(asked.model, asked.prompt)
 request = LocationRequest(
-    model=asked.model, prompt=asked.prompt, target=view.target, against=view.against, centred=view.centred
+    model=asked.model, prompt=asked.prompt, target=view.target, against=view.against, centred=view.centred,
+    contrast=view.contrast,
 )  # fmt: skip
 result = results.last_good(NAME, request, asked.key)
 
@@ -30,7 +31,7 @@ def picture(found: Location, view: ui.View, at_first: str) -> None:
     left, right = st.columns([2.4, 1], gap="medium")
     with left:
         marked = ui.cell_of(found, ui.CELLS.marked(scope, at_first))
-        drawn = answer_map(found, view.mids, view.moves, view.tokens, marked, dark)
+        drawn = answer_map(found, view.mids, view.moves, view.tokens, marked, dark, view.quantity)
         key = ui.CELLS.key(f"{scope}_{view.mids}")
         picked = partial(ui.pick, key, found, view.mids, scope)
         alt = f"Where the answer is, by row and position. {found.summary()}"

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -79,6 +80,12 @@ class Attribution(OfPrompt):
     """what those four sum to: `total` where the norm is folded in, else <x, W_U[t]> times the family's scale"""
     centred: bool
     """whether the mean logit of the vocabulary is taken off"""
+    specific: Float[np.ndarray, " source"] | None
+    """what each token says beyond what stands there in the contrast, along the same paths; None without a contrast"""
+    contrast: str | tuple[str, ...] | None
+    """what it is held against"""
+    contrast_total: float | None
+    """the logit (or difference) that the model itself gives on the contrast, in the mean over its prompts"""
     max_error: float
     """largest of |sum of each split - its total|, and of |logit, scaled and capped - the model's own| over the vocabulary;
     relative to the larger of |total| and 1"""
@@ -93,16 +100,25 @@ class Attribution(OfPrompt):
         return f"{before_cap(self.total, self.model_total)}{centred}"
 
     @property
+    def hindsight(self) -> Float[np.ndarray, " source"] | None:
+        """What the contrast's token would have said here too: `by_source` less `specific`."""
+        return None if self.specific is None else self.by_source - self.specific
+
+    @property
     def by_layer(self) -> Float[np.ndarray, " layer"]:
         """Direct contribution of each layer, its heads and its MLP together."""
         return self.by_head.sum(1) + self.by_mlp
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per token: position, token, logit; the bias last, at position -1."""
+        """One row per token: position, token, logit, with a contrast specific and hindsight; the bias last, at position -1."""
         positions = [*range(len(self.by_source)), -1]
-        return pd.DataFrame({
+        frame = pd.DataFrame({
             "position": positions, "token": [*self.position_labels, "bias"], "logit": [*self.by_source.tolist(), self.bias],
         })  # fmt: skip
+        if self.specific is not None:
+            frame["specific"] = [*self.specific.tolist(), 0.0]
+            frame["hindsight"] = frame["logit"] - frame["specific"]
+        return frame
 
     def direct_frame(self) -> pd.DataFrame:
         """One row per writer: kind (embedding, head, MLP, bias), layer, head, logit; -1 where there is none."""
@@ -127,6 +143,8 @@ class AttributionRequest(Request[Attribution]):
     position: int = -1
     centred: bool = False
     direct: Direct = Direct.FOLDED
+    contrast: str | tuple[str, ...] | None = None
+    """what it is held against: another prompt of as many tokens, several, or "bank\""""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Attribution:
         """The attribution."""
@@ -160,6 +178,7 @@ def attribute(
     interventions: Sequence[Any] = (),
     centred: bool = False,
     direct: str = Direct.FOLDED,
+    contrast: str | Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Attribution:
     """Contribution of each source token to the logit of `target` at `position`, or to its lead over `against`.
@@ -167,15 +186,19 @@ def attribute(
     by_source[s] = e_s . d logit / d e_s with patterns, gates and norm scales frozen; and, apart from that, the direct
     contribution of every head, MLP, the embedding and the biases. `centred` takes the mean logit off, `direct` says whether
     the direct contributions go through the final norm ("folded") or not ("without norm", the published form).
+    `contrast`: another prompt of as many tokens, several, or "bank" (neutral texts that ship), whose tokens take the place of the
+    prompt's own for `specific` and `hindsight` (contrast.py).
     `on_progress(done, total)` is called after each layer; raising in it stops the run.
 
     Raises:
-        BadPrompt: empty prompt, a target that is no single token, a position outside the prompt, an unknown form.
+        BadPrompt: empty prompt, a target that is no single token, a position outside the prompt, an unknown form, a contrast of
+            another length.
         TooLarge: a prompt whose backward pass does not fit in memory.
     """
     request = AttributionRequest(
         model=model.spec, prompt=as_prompt(prompt), target=target, against=against, position=position,
         interventions=as_interventions(interventions), centred=centred, direct=chosen(Direct, direct, "direct attribution"),
+        contrast=contrasts.as_contrast(contrast),
     )  # fmt: skip
     return _attributed(request, model, on_progress)
 
@@ -191,7 +214,11 @@ def _attributed(
         raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
     ids = [model.token_id(t) for t in (request.target, request.against) if t is not None]
     refuse_here(model, needed_bytes(model, n), f"Attribution over {n} tokens needs", "Shorten the prompt")
-    arguments = (n, position % n, ids, request.centred, request.direct == Direct.FOLDED, on_progress)
+    target, other = contrasts.Target(position % n, ids, request.centred), None
+    if request.contrast is not None:
+        other = contrasts.held_against(model, request.contrast, tokens, target, every=False)
+    states = None if other is None else other.states[0]
+    arguments = (n, position % n, ids, request.centred, request.direct == Direct.FOLDED, states, on_progress)
     raw = model.run([t.id for t in tokens], attribute_block, model.plan(), *arguments)
     sources = float(raw["by_source"].sum()) + raw["bias"]
     writers = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
@@ -202,6 +229,9 @@ def _attributed(
         against=ids[1] if len(ids) > 1 else None,
         position=position % n,
         by_source=raw["by_source"].numpy(),
+        specific=None if other is None else raw["specific"].numpy(),
+        contrast=request.contrast,
+        contrast_total=None if other is None else other.total,
         bias=raw["bias"],
         by_head=raw["by_head"].numpy(),
         by_mlp=raw["by_mlp"].numpy(),

@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from infoflow.analyses import attribution
+from infoflow.analyses import attribution, logit_lens
+from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -80,6 +81,14 @@ class Location(OfPrompt):
     departures: Moves
     by_mlp: Float[np.ndarray, "layer position"]
     """how much of what a position holds after a layer is written there by its MLP; it moves nothing"""
+    specific: Float[np.ndarray, "row position"] | None
+    """what each residual says beyond the contrast's there, along the same paths; None without a contrast"""
+    contrast: str | tuple[str, ...] | None
+    """what it is held against"""
+    contrast_total: float | None
+    """the logit (or difference) that the model itself gives on the contrast, in the mean over its prompts"""
+    contrasts: tuple[str, ...]
+    """prompts of as many tokens, different in one word, that this one can be held against"""
     total: float
     """the logit, or the difference: the model's own, and before its soft cap where it has one"""
     model_total: float
@@ -99,6 +108,21 @@ class Location(OfPrompt):
         """|sum of the row - total|, relative to the larger of |total| and 1."""
         off = np.abs(self.by_cell.sum(1, dtype=np.float64) + self.bias - self.total) / max(1.0, abs(self.total))
         return off.astype(np.float32)
+
+    @property
+    def hindsight(self) -> Float[np.ndarray, "row position"] | None:
+        """What the contrast's residual would have said here too: `by_cell` less `specific`."""
+        return None if self.specific is None else self.by_cell - self.specific
+
+    @property
+    def seen(self) -> Float[np.ndarray, " row"] | None:
+        """Of what swapping a whole row for the contrast's does to the logit, the share that frozen paths see; NaN where it does
+        nothing."""
+        if self.specific is None or self.contrast_total is None:
+            return None
+        effect = self.total - self.contrast_total
+        share = self.specific.sum(1, dtype=np.float64) / effect if effect else np.full(len(self.rows), np.nan)
+        return share.astype(np.float32)
 
     @property
     def mids(self) -> bool:
@@ -124,15 +148,20 @@ class Location(OfPrompt):
         return 2 * layer + 1 if self.mids else layer + 1
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell: row (its name), layer (-1 for the embeddings), position, token, logit; the bias at position -1."""
+        """One row per cell: row (its name), layer (-1 for the embeddings), position, token, logit, with a contrast specific and
+        hindsight; the bias at position -1."""
         n = len(self.labels)
         row = np.repeat(np.arange(len(self.rows)), n + 1)
-        return pd.DataFrame({
+        frame = pd.DataFrame({
             "row": np.array(self.rows, dtype=object)[row], "layer": [self.layer_of(r) for r in row.tolist()],
             "position": np.tile([*range(n), -1], len(self.rows)),
             "token": np.tile(np.array([*self.position_labels, "bias"], dtype=object), len(self.rows)),
             "logit": np.concatenate([self.by_cell, self.bias[:, None]], 1).ravel(),
         })  # fmt: skip
+        if self.specific is not None:
+            frame["specific"] = np.pad(self.specific, ((0, 0), (0, 1))).ravel()
+            frame["hindsight"] = frame["logit"] - frame["specific"]
+        return frame
 
     def moves_frame(self) -> pd.DataFrame:
         """One row per move that is kept: layer, head, source and dest (positions), from and to (tokens), logit; the largest
@@ -180,6 +209,8 @@ class LocationRequest(Request[Location]):
     position: int = -1
     centred: bool = False
     top_k: int = 8
+    contrast: str | tuple[str, ...] | None = None
+    """what it is held against: another prompt of as many tokens, several, or "bank\""""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Location:
         """Where the answer is."""
@@ -197,11 +228,11 @@ class LocationRequest(Request[Location]):
 
 
 def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
-    """Memory of `locate` beyond the weights: what `attribute` takes, and the slopes of 2 L rows and of z,
-    L r T (2 d_model + H d_head) numbers with r = 1 or, with biases, 2; then one head's moves at a time, 4 T^2."""
+    """Memory of `locate` beyond the weights: what `attribute` takes, and the rows of each layer with their slopes,
+    L r T (5 d_model + 2 H d_head) numbers with r = 1 or, with biases, 2; then one head's moves at a time, 4 T^2."""
     s = model.sizes()
     rows = 1 + s.biased
-    slopes = s.layers * rows * n_tokens * (2 * s.d_model + s.heads * s.d_head) + 4 * n_tokens**2
+    slopes = s.layers * rows * n_tokens * (5 * s.d_model + 2 * s.heads * s.d_head) + 4 * n_tokens**2
     kept = s.layers * n_tokens * (2 * s.heads + 2 * 3 * KEPT)
     return attribution.needed_bytes(model, n_tokens) + FLOAT * (slopes + kept)
 
@@ -215,6 +246,7 @@ def locate(
     interventions: Sequence[Any] = (),
     centred: bool = False,
     top_k: int = 8,
+    contrast: str | Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Location:
     """Which positions hold the logit of `target` at `position` (or its lead over `against`), at every row of the stream.
@@ -222,15 +254,18 @@ def locate(
     by_cell[r, p] = <x[r, p], d logit / d x[r, p]> with patterns, gates and norm scales frozen; each row sums, with its bias, to
     the logit. Without a target it is the likeliest next token.
     `arrivals`, `departures` and their sums say which heads moved it. `centred` takes the mean logit off.
-    `on_progress(done, total)` is called after each layer, forward and then backward; raising in it stops the run.
+    `contrast`: another prompt of as many tokens, several, or "bank" (neutral texts that ship), for `specific`, `hindsight` and
+    `seen` (contrast.py). `on_progress(done, total)` is called after each layer, forward and then backward; raising in it
+    stops the run.
 
     Raises:
-        BadPrompt: empty prompt, a target that is no single token, a position outside the prompt.
+        BadPrompt: empty prompt, a target that is no single token, a position outside the prompt, a contrast of another length.
         TooLarge: a prompt whose backward pass does not fit in memory.
     """
     request = LocationRequest(
         model=model.spec, prompt=as_prompt(prompt), target=target, against=against, position=position,
         interventions=as_interventions(interventions), centred=centred, top_k=top_k,
+        contrast=contrasts.as_contrast(contrast),
     )  # fmt: skip
     return _located(request, model, on_progress)
 
@@ -248,7 +283,14 @@ def _located(
     ids += [] if request.against is None else [model.token_id(request.against)]
     refuse_here(model, needed_bytes(model, n), f"Locating an answer over {n} tokens needs", "Shorten the prompt")
     plan = model.plan()
-    arguments = (n, position % n, ids, request.centred, KEPT, request.top_k, on_progress)
+    other = None
+    if request.contrast is not None:
+        if ids[0] < 0:  # the contrast is asked of the same target, so that it has to be known
+            ids[0] = logit_lens.logit_lens(model, [t.id for t in tokens], 1, positions=[position]).token_ids[-1, 0, 0].item()
+        target_here = contrasts.Target(position % n, ids, request.centred)
+        other = contrasts.held_against(model, request.contrast, tokens, target_here, every=True)
+    states = None if other is None else other.states
+    arguments = (n, position % n, ids, request.centred, KEPT, request.top_k, states, on_progress)
     raw = model.run([t.id for t in tokens], locate_block, plan, *arguments)
     by_cell, added = raw["by_cell"].numpy(), raw["added"].numpy()
     after = added.sum(1, dtype=np.float64)[::-1].cumsum()[::-1]  # from each row but the last to the end
@@ -264,6 +306,10 @@ def _located(
         position=position % n,
         rows=rows_of(model.n_layers, not plan.parallel),
         by_cell=by_cell,
+        specific=None if other is None else raw["specific"].numpy(),
+        contrast=request.contrast,
+        contrast_total=None if other is None else other.total,
+        contrasts=contrasts.propose(model, request.prompt),
         bias=bias.astype(np.float32),
         added=added,
         arrived=raw["arrived"].numpy(),

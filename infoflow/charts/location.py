@@ -25,7 +25,8 @@ def answer_map(
     """Signed cells, the output on top. A click selects `cell` (order and position).
 
     `chosen`: order and position of the cell that is marked from the beginning. Columns: of `cells` order, row, where, position,
-    label, logit; of `sums` order, total, bias, error; of `way` order, position; of `moves` order, source, dest, from, to, logit,
+    label, logit; of `sums` order, total, beside (in words),
+    head (what is beside); of `way` order, position; of `moves` order, source, dest, from, to, logit,
     heads, every.
     """
     page = ink(dark)
@@ -91,18 +92,15 @@ def _sums(sums: pd.DataFrame, n: int, last: int, room: float, x: alt.X, y: alt.Y
     """The sum of each row, and its error, at the map's side."""
     places = (last + 1 + 0.5 * room, last + 1 + 0.97 * room)
     placed = sums.assign(y=sums["order"] + 0.5, x=places[0], x2=places[1])
-    tips = [
-        alt.Tooltip("total:Q", title="sum with biases", format="+.4f"),
-        alt.Tooltip("bias:Q", title="of it biases", format="+.4f"),
-        alt.Tooltip("error:Q", title="off by", format=".0e"),
-    ]  # fmt: skip
-    heads = pd.DataFrame({"x": places, "y": n + 0.5, "text": ["sum", "off by"]})
+    beside = str(sums["head"].iloc[0])
+    tips = [alt.Tooltip("total:Q", title="sum", format="+.4f"), alt.Tooltip("beside:N", title=beside or "beside")]
+    heads = pd.DataFrame({"x": places, "y": n + 0.5, "text": ["sum", beside]})
     said: dict[str, Any] = {"align": "right", "fontSize": 10}
     text = alt.Chart(placed).mark_text(**said, color=page.text).encode(
         x=x, y=y, text=alt.Text("total:Q", format="+.2f"), tooltip=tips
     )  # fmt: skip
     off = alt.Chart(placed.assign(x=places[1])).mark_text(**said, color=page.muted).encode(
-        x=x, y=y, text=alt.Text("error:Q", format=".0e"), tooltip=tips
+        x=x, y=y, text=alt.Text("beside:N"), tooltip=tips
     )  # fmt: skip
     title = alt.Chart(heads).mark_text(**said, color=page.muted).encode(x=x, y=y, text=alt.Text("text:N"))
     return [text, off, title]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from infoflow.analyses.attribution import Attribution
-from infoflow.summaries.sentence import Sentence, adds_most, off, quoted
+from infoflow.summaries.sentence import Sentence, adds_most, off, quoted, would_say
 from infoflow.text.tokens import BIAS
 
 
@@ -23,4 +23,7 @@ def sentences(found: Attribution) -> tuple[Sentence, ...]:
     lowers = f"; {quoted(names[down])} lowers it most ({parts[down]:+.1f})" if parts[down] < 0 else ""
     layer, head = (int(i) for i in np.unravel_index(int(found.by_head.argmax()), found.by_head.shape))
     wrote = f"Of all heads, {layer}.{head} writes most of it here itself: {found.by_head[layer, head]:+.1f}."
-    return Sentence(f"{said}{lowers}.", {"position": up}), Sentence(wrote, {"layer": layer, "head": head})
+    parts_said = Sentence(f"{said}{lowers}.", {"position": up})
+    if found.specific is not None:
+        return parts_said, would_say(parts, found.specific, names)
+    return parts_said, Sentence(wrote, {"layer": layer, "head": head})

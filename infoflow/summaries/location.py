@@ -1,9 +1,11 @@
 """What a location says: from which row on the answer is where it is said, where most of it was before, and what moved it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from infoflow.analyses.location import Location
-from infoflow.summaries.sentence import Sentence, off, quoted
+from infoflow.summaries.sentence import Sentence, off, quoted, would_say
 from infoflow.tables import answer as tables
 from infoflow.text.rows import row_title
 
@@ -26,6 +28,9 @@ def sentences(found: Location) -> tuple[Sentence, ...]:
     said = f"{whole} most is at {quoted(found.position_labels[before])}{first} up to {_row(found, start - 1)} ({held:+.1f} "
     said += f"there), and at {end} from {_row(found, start)} on."
     came = Sentence(said, {"row": start, "position": found.position})
+    if found.specific is not None:
+        said_too = would_say(found.by_cell[0], found.specific[0], found.position_labels)
+        return came, replace(said_too, place={"row": 0, **said_too.place} if said_too.place else {})
     moves = tables.moves(found, list(range(len(found.rows))), 1)
     if moves.empty:
         return (came,)

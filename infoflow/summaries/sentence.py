@@ -63,6 +63,19 @@ def adds_most(parts: np.ndarray, labels: Sequence[str]) -> str:
     return f"{quoted(labels[first])} adds most ({parts[first]:+.1f})"
 
 
+def would_say(own: np.ndarray, specific: np.ndarray, labels: Sequence[str]) -> Sentence:
+    """With a contrast: which token's part is most of all hindsight, and which says most beyond it."""
+    hindsight = own - specific
+    most, best = int(hindsight.argmax()), int(specific.argmax())
+    if specific[best] <= 0:
+        return Sentence("No token says more of it here than the contrast's does.")
+    beyond = f"beyond the contrast {quoted(labels[best])} says most ({specific[best]:+.1f})"
+    if hindsight[most] <= 0:
+        return Sentence(f"{beyond[0].upper()}{beyond[1:]}.", {"position": best})
+    would = f"{quoted(labels[most])} would say {hindsight[most]:+.1f} of its {own[most]:+.1f} in the contrast too"
+    return Sentence(f"{would}; {beyond}.", {"position": best})
+
+
 def quoted(label: str) -> str:
     """A label as it stands in a sentence; a token's text goes through `visible` first."""
     return f"“{label}”"

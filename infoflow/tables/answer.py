@@ -7,6 +7,8 @@ from infoflow.analyses.location import Location
 from infoflow.text.rows import row_label, row_title
 from infoflow.text.tokens import visible
 
+LEAST = 0.1
+"""of the largest of all cells: a row whose largest is less has no place on the way"""
 MOST_HEADS = 2
 """so many heads of one move are named in the picture"""
 
@@ -25,7 +27,13 @@ def shown_rows(found: Location, mids: bool) -> list[int]:
     return [i for i, row in enumerate(found.rows) if mids or not row.endswith(".mid")]
 
 
-def cells(found: Location, rows: list[int]) -> pd.DataFrame:
+def held(found: Location, quantity: str = "own") -> np.ndarray:
+    """What cells hold: their own, or with a contrast what is specific, or hindsight."""
+    of = {"own": found.by_cell, "specific": found.specific, "hindsight": found.hindsight}[quantity]
+    return found.by_cell if of is None else of
+
+
+def cells(found: Location, rows: list[int], quantity: str = "own") -> pd.DataFrame:
     """One per cell: order (of its row in the picture), row, where, position, label, logit."""
     n = len(found.labels)
     order = np.repeat(np.arange(len(rows)), n)
@@ -37,19 +45,27 @@ def cells(found: Location, rows: list[int]) -> pd.DataFrame:
     return pd.DataFrame({
         "order": order, "row": np.array(names[0], dtype=object)[order], "where": np.array(names[1], dtype=object)[order],
         "position": np.tile(np.arange(n), len(rows)),
-        "label": np.tile(np.array(found.position_labels, dtype=object), len(rows)), "logit": found.by_cell[rows].ravel(),
+        "label": np.tile(np.array(found.position_labels, dtype=object), len(rows)), "logit": held(found, quantity)[rows].ravel(),
     })  # fmt: skip
 
 
-def sums(found: Location, rows: list[int]) -> pd.DataFrame:
-    """Each row's sum with its bias, which is the logit, and how far it is from the model's own: order, total, bias, error."""
-    total = found.by_cell[rows].sum(1, dtype=np.float64) + found.bias[rows]
-    return pd.DataFrame({"order": range(len(rows)), "total": total, "bias": found.bias[rows], "error": found.row_error[rows]})
+def sums(found: Location, rows: list[int], quantity: str = "own") -> pd.DataFrame:
+    """Each row's sum, as order, total, and beside it: of its own with the bias, which is the logit, how far it is from the
+    model's (off by); of what is specific, the share of what swapping the row does (seen)."""
+    total = held(found, quantity)[rows].sum(1, dtype=np.float64)
+    if quantity == "own":
+        beside = [f"{error:.0e}".replace("e-0", "e-").replace("e+0", "e+") for error in found.row_error[rows].tolist()]
+        return pd.DataFrame({"order": range(len(rows)), "total": total + found.bias[rows], "beside": beside, "head": "off by"})
+    seen = np.full(len(rows), np.nan) if found.seen is None else found.seen[rows]
+    share = [f"{one:.0%}" if quantity == "specific" and np.isfinite(one) else "" for one in seen.tolist()]
+    return pd.DataFrame({"order": range(len(rows)), "total": total, "beside": share, "head": "seen" if any(share) else ""})
 
 
-def way(found: Location, rows: list[int]) -> pd.DataFrame:
-    """Which position holds most, row by row: order, position."""
-    return pd.DataFrame({"order": range(len(rows)), "position": found.path[rows]})
+def way(found: Location, rows: list[int], quantity: str = "own") -> pd.DataFrame:
+    """Which position holds most, row by row, of the rows where one holds much: order, position."""
+    of = held(found, quantity)[rows]
+    much = of.max(1) >= LEAST * np.abs(of).max()
+    return pd.DataFrame({"order": np.arange(len(rows))[much], "position": of.argmax(1)[much]})
 
 
 def moves(found: Location, rows: list[int], most: int) -> pd.DataFrame:

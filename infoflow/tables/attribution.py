@@ -35,11 +35,13 @@ def cap_note(flow: Flow, target: int, against: int | None = None) -> str:
     return before_cap(total, sum(sign * t.logit for sign, t in zip(signs, both, strict=False)))
 
 
-def attributed(flow: Flow, found: Attribution) -> pd.DataFrame:
-    """The same table as `logit_parts`, of an attribution to any target, its tokens summed by the flow's sources."""
+def attributed(flow: Flow, found: Attribution, quantity: str = "own") -> pd.DataFrame:
+    """The same table as `logit_parts`, of an attribution to any target, its tokens summed by the flow's sources: their own parts,
+    or with a contrast what is specific, or hindsight."""
+    of = {"own": found.by_source, "specific": found.specific, "hindsight": found.hindsight}[quantity]
     parts = np.zeros(len(flow.source_labels))
-    np.add.at(parts, flow.source_of, found.by_source)
-    if flow.source_labels[-1] == BIAS:
+    np.add.at(parts, flow.source_of, found.by_source if of is None else of)
+    if flow.source_labels[-1] == BIAS and quantity == "own":
         parts[-1] += found.bias
     table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")

@@ -54,8 +54,8 @@ def rows_at(pairs, position):
     return slice(pairs["start"][position], pairs["start"][position] + pairs["size"][position])
 
 
-def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report):
-    """The whole of it, inside a trace."""
+def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, report):
+    """The whole of it, inside a trace. `other`: the embeddings that the prompt's own are held against, or None."""
     heads, writes = [], []
 
     def collect(seen, rows, pairs):
@@ -78,6 +78,7 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, report)
     of_biases = sum(bias for _, bias in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
     return {
         "by_source": by_source.cpu(),
+        "specific": None if other is None else (gradient * (embeddings.detach() - other.to(gradient.device))).sum(-1).cpu(),
         "bias": float(logit - by_source.sum()) if plan.biased else 0.0,
         "by_head": torch.stack([share for share, _ in direct]).cpu(),
         "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
@@ -101,18 +102,23 @@ def target_at(nn, tracer, plan, position, ids, centred, pairs):
     dtype, logits = head.input.dtype, head.output[0, position].float()
     answer = tracer.result.logits[0, position].float()
     ids = [int(answer.argmax()) if i < 0 else i for i in ids]
-    mean = 1 / len(logits) if centred and len(ids) == 1 else 0.0  # a difference of two is free of it anyway
-    weight = torch.zeros_like(logits) - mean
-    weight[ids[0]] += 1
-    if len(ids) > 1:
-        weight[ids[1]] -= 1
-    own = float(answer @ weight)
-    weight = plan.logit_scale * weight
+    weight = weight_of(logits, ids, centred, plan)
+    own = float(answer @ weight) / plan.logit_scale
     return {
         "norm": norm, "head": head, "dtype": dtype, "ids": ids, "answer": answer, "weight": weight,
         "total": float(logits @ weight), "model_total": own,
         "off": float((capped(logits * plan.logit_scale, plan) - answer).abs().max()),
     }  # fmt: skip
+
+
+def weight_of(logits, ids, centred, plan):
+    """The weight of each raw logit in what is split: the family's scale for the target, less it for what it is held against."""
+    mean = 1 / len(logits) if centred and len(ids) == 1 else 0.0  # a difference of two is free of it anyway
+    weight = torch.zeros_like(logits) - mean
+    weight[ids[0]] += 1
+    if len(ids) > 1:
+        weight[ids[1]] -= 1
+    return plan.logit_scale * weight
 
 
 def read(target, rows, here, pairs):

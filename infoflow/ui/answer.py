@@ -1,6 +1,7 @@
 """The controls and pieces of the Answer page."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from infoflow.tables import answer as tables
 from infoflow.text.rows import row_title
 from infoflow.text.tokens import unique, visible
 from infoflow.ui import blocks, controls
+from infoflow.ui import contrast as contrasts
 from infoflow.ui.places import Places
 
 WINDOW = 32
@@ -44,7 +46,7 @@ gates fixed, an MLP moves nothing from a position to another."""
 SHOWN = (
     """How many of the largest moves are drawn. The heads of a layer that move between the same two positions are one arrow."""
 )
-CELLS = Places("at")
+CELLS, TARGETS, RIVALS, CONTRASTS = Places("at"), Places("target"), Places("against"), Places("contrast")
 _LIKELY = "answer_likely"
 Cell = tuple[int, int]
 """number of the row, and position"""
@@ -57,6 +59,8 @@ class View:
     target: int | str | None
     against: int | str | None
     centred: bool
+    contrast: str | None
+    quantity: str
     mids: bool
     moves: int
     tokens: tuple[int, int] | None
@@ -66,31 +70,38 @@ class View:
 def view(model: ModelSpec, prompt: str) -> View:
     """The row of controls above the map. What is asked is part of the run, so the controls come before it."""
     scope = hashlib.sha256(repr((model, prompt)).encode()).hexdigest()[:12]  # another prompt has other likely tokens
-    likely, n = st.session_state.get(_LIKELY, {}).get((model, prompt), ((), 0))
+    likely, n, proposed = st.session_state.get(_LIKELY, {}).get((model, prompt), ((), 0, ()))
     titles = _titles(likely)
     with controls.row():
         first = f"{next(iter(titles.values()))}, the likeliest" if titles else "the likeliest"
-        target = controls.token("Target", titles, f"answer_target_{scope}", TARGET, optional=True, none=first, width=260)
-        against = controls.token("against", titles, f"answer_against_{scope}", AGAINST, optional=True, width=240)
+        target = _token(controls.held_choice("Target", titles, TARGETS, scope, TARGET, first, 220))
+        against = _token(controls.held_choice("against", titles, RIVALS, scope, AGAINST, "nothing", 190))
+        held_against = contrasts.contrast(prompt, proposed, CONTRASTS, scope, 190)
+        quantity = contrasts.shown("answer_show", held_against is not None)
         every = {"answer_centred": False, "answer_mids": False, "answer_moves": MOVES}
         with controls.more({**every, **controls.every_token(n, WINDOW, "answer_tokens")}):
             centred = st.toggle("Centred", key="answer_centred", help=CENTRED, bind="query-params", disabled=against is not None)
             mids = st.toggle("Rows after attention", key="answer_mids", help=MIDS, bind="query-params")
             moves = st.slider("Moves drawn", 0, 30, MOVES, key="answer_moves", help=SHOWN, bind="query-params")
             shown = controls.tokens_shown(n, WINDOW, "answer_tokens") if n else None
-    return View(target, against, centred and against is None, mids, int(moves), shown)
+    return View(target, against, centred and against is None, held_against, quantity, mids, int(moves), shown)
 
 
-def _titles(likely: Sequence[Prediction]) -> dict[int, str]:
+def _titles(likely: Sequence[Prediction]) -> dict[str, str]:
     names = unique([f"{visible(t.token)}  ({t.probability:.0%})" for t in likely])
-    return dict(zip([t.id for t in likely], names, strict=True))
+    return dict(zip([f"#{t.id}" for t in likely], names, strict=True))
+
+
+def _token(chosen: str | None) -> int | str | None:
+    """A likely token is held as its number, anything else as it was typed."""
+    return int(chosen[1:]) if chosen is not None and re.fullmatch(r"#[0-9]+", chosen) else chosen
 
 
 def note_likely(request: LocationRequest, found: Location) -> None:
     """What the controls offer for this prompt from now on: they are drawn before the run."""
     noted, of = st.session_state.setdefault(_LIKELY, {}), (request.model, request.prompt)
     if of not in noted:
-        noted[of] = (found.top, len(found.labels))
+        noted[of] = (found.top, len(found.labels), found.contrasts)
         st.rerun()
 
 
@@ -139,7 +150,11 @@ def cell(found: Location, row: int, position: int, dark: bool) -> None:
     token = blocks.plain(found.position_labels[position])
     st.markdown(f"**{row_title(found.rows[row])}**, position {position}: {token}")
     holds = float(found.by_cell[row, position])
-    st.markdown(f"holds **{holds:+.2f}** of {found.total:+.2f}")
+    apart = ""
+    if found.specific is not None:
+        specific = float(found.specific[row, position])
+        apart = f": specific **{specific:+.2f}**, hindsight {tables.held(found, 'hindsight')[row, position]:+.2f}"
+    st.markdown(f"holds **{holds:+.2f}** of {found.total:+.2f}{apart}")
     _link(found, row, position)
     if row == 0:
         st.caption("This is the embedding: nothing has moved yet.")

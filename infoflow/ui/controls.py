@@ -11,6 +11,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitPageNotFoundError
 
+from infoflow.ui import address
+from infoflow.ui.places import Places
+
 
 def row() -> DeltaGenerator:
     """The one line of controls above the picture, their labels beside them."""
@@ -35,10 +38,8 @@ def choice(label: str, options: Sequence[str], default: str, key: str, help_text
     return chosen or default
 
 
-def token(
-    label: str, titles: dict[int, str], key: str, help_text: str, optional: bool = False, none: str = "nothing", **more: Any
-) -> int | str | None:
-    """One of the likely next tokens, or any text that is typed; `none` says what it is where nothing is chosen."""
+def token(label: str, titles: dict[int, str], key: str, help_text: str, optional: bool = False) -> int | str | None:
+    """One of the likely next tokens, or any text that is typed."""
     return st.selectbox(
         label,
         list(titles),
@@ -46,11 +47,26 @@ def token(
         format_func=lambda i: titles.get(i, str(i)),
         key=key,
         accept_new_options=True,
-        placeholder=none if optional else "a token",
+        placeholder="nothing" if optional else "a token",
         help=help_text,
         bind="query-params",
-        **more,
     )
+
+
+def held_choice(
+    label: str, titles: Mapping[str, str], place: Places, scope: str, help_text: str, none: str, width: int
+) -> str | None:
+    """One of some values by their titles, or any text that is typed; None for none. The address holds the value itself, which
+    means the same where the titles are not known yet; it belongs to `scope`."""
+    key = f"{place.name}_choice_{scope}"
+    st.session_state[key] = place.chosen(scope) or None
+    st.selectbox(
+        label, list(titles), index=None, key=key, format_func=lambda value: titles.get(value, value), accept_new_options=True,
+        placeholder=none, help=help_text, width=width, persist_state="session",
+        on_change=lambda: place.choose(scope, (st.session_state[key] or "").strip()),
+    )  # fmt: skip
+    address.write(place.name)
+    return place.chosen(scope) or None
 
 
 def layer_and_head(n_layers: int, n_heads: int, no_layer: bool, no_head: bool) -> tuple[int, int]:

@@ -56,6 +56,9 @@ EXACT = """Relative error of the summed parts against the model's own residual; 
 RUN_BY_HELP = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the
 number of sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of
 its own."""
+HINDSIGHT = """Paths that are held fixed are those of the finished run, and know its answer: a part of what a token adds to a
+logit would be there for any other token too. *Contrast*, under "Which tokens raise a logit?" and on the Answer page, tells the
+two apart."""
 METRIC = """**Norm**: length of a source's part among all lengths. **Projection**: how far it points along the whole; signed,
 adds to 100 %. **Distance**: how much shorter the whole gets without it."""
 GROUPING = """What a colour stands for. Parts of a group are added as vectors before they are measured, so a word's share is
@@ -249,7 +252,7 @@ def go(scope: str, place: Mapping[str, Any]) -> None:
 
 
 def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
-    """Four numbers under the picture: worst error, logits, cancellation, and what is hidden or the first token's share."""
+    """Under the picture: worst error, logits, cancellation, what is hidden or the first token's share, and a caution."""
     trust = tables.trust(flow, hidden)
     bad, high = not trust.max_error <= WARN_ERROR, not trust.max_cancellation <= HIGH_CANCELLATION  # also where it is no number
     kappa = f"median {trust.median_cancellation:.2f}, largest {trust.max_cancellation:.2f}"
@@ -269,6 +272,7 @@ def trust_line(flow: Flow, hidden: Sequence[int]) -> None:
             f"{trust.aside_share:.0%} of the norm, on average",
             HIDDEN if hidden else FIRST,
         ),
+        ("Hindsight", True, "in all parts of a logit, until a contrast takes it out", HINDSIGHT),
     )
     with st.container(border=True, key="trust"):
         for column, (title, fine, value, help_text) in zip(st.columns(len(items)), items, strict=True):

@@ -32,12 +32,20 @@ SPEC = ModelSpec(name="a/b", revision="c0ffee", dtype="bfloat16")
 REQUESTS: list[Request[Any]] = [
     FlowRequest(model=SPEC, prompt=PROMPT, sources="words", targets=(" Paris", 7), top_k=3),
     FlowRequest(prompt=(5, 6, 7), sources=("a", "b", "a")),
-    AttributionRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, direct=Direct.WITHOUT_NORM),
+    AttributionRequest(
+        prompt=PROMPT,
+        target=" Paris",
+        against=5,
+        position=2,
+        centred=True,
+        direct=Direct.WITHOUT_NORM,
+        contrast=("The capital of Italy is", "The capital of Spain is"),
+    ),
     AttentionRequest(prompt=PROMPT),
     CalibrationRequest(length=5, samples=2, seed=9),
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
-    LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3),
+    LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
@@ -67,7 +75,7 @@ OTHER: dict[str, Any] = {
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
     "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
-    "system": "Be brief.",
+    "system": "Be brief.", "contrast": "another",
 }  # fmt: skip
 
 

@@ -16,6 +16,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     rival = infoflow.attribute(model, PROMPT, 65, against=66)
     carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
     where = infoflow.locate(model, PROMPT, 65, against=66)
+    other = infoflow.locate(model, PROMPT, 65, contrast="Then Anna and Fred")
+    told = infoflow.attribute(model, PROMPT, 65, contrast="bank")
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
@@ -31,6 +33,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,
         "by_cell": where.by_cell, "bias": where.bias, "arrived": where.arrived, "left": where.left, "by MLP": where.by_mlp,
         "moves": np.sort(where.arrivals.logit, axis=-1), "likely": [t.probability for t in where.top],
+        "specific": other.specific, "swapped": other.contrast_total, "beyond the bank": told.specific,
         "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
         "self-test": [float(infoflow.check(model).verdict == "exact")],
     }  # fmt: skip

@@ -189,6 +189,17 @@ def test_where_an_answer_is_has_its_sums_its_way_and_its_moves() -> None:
     part = location.answer_map(made.location(cells, moves), positions=(1, 2), most=9)
     assert len(drawing(part.chart).of("rect", "cells")) == 6 and "Positions 1 to 2 of 3." in part.note
     assert "1.0" not in [mark["text"] for mark in drawing(part.chart).of("text")]  # from a token that is not drawn
+    own = np.array(cells, np.float32)
+    held = {"specific": own / 2, "contrast": "a cc c", "contrast_total": 2.0}
+    apart = location.answer_map(made.location(cells, moves, **held), quantity="specific")
+    assert apart.title.startswith("Where the answer is, specific: ") and len(drawing(apart.chart).of("rule")) == 0
+    assert "beyond that of “a cc c”" in apart.note and "from +6.00 to +2.00" in apart.note
+    said = [mark["text"] for mark in drawing(apart.chart).of("text")]
+    assert said.count("+3.00") == 3 and said.count("75%") == 3 and "seen" in said  # 3 of the 4 that the swap does
+    too = location.answer_map(made.location(cells, moves, **held), quantity="hindsight")
+    assert "would say here too" in too.note and "seen" not in [mark["text"] for mark in drawing(too.chart).of("text")]
+    assert {"specific", "hindsight"} <= set(apart.frame) and apart.frame["hindsight"].sum() == pytest.approx(9.0)
+    assert "“a cc c” would say too is in it" in location.picture(made.location(cells, moves, **held)).note
     capped = location.picture(made.location(cells, softcap=30.0, model_total=5.0))
     assert "before the model's soft cap" in capped.note.lower()
 

@@ -9,6 +9,7 @@ import pytest
 from infoflow.analyses.result import Prediction
 from infoflow.studies.corrections import Correction
 from infoflow.summaries import attention, attribution, carriers, corrections, flow, generation, location, logit_lens, promotions
+from infoflow.summaries.sentence import would_say
 from tests.helpers import made
 
 END = {"layer": 2, "stage": "post", "position": 3}
@@ -167,6 +168,20 @@ def test_what_raises_a_logit_and_who_brought_a_source() -> None:
     assert texts(promotions.sentences(still)) == ["No block raised any token's probability by as much as 0.01 %."]
 
 
+def test_with_a_contrast_hindsight_and_what_is_beyond_it_are_named() -> None:
+    def said(own: list[float], specific: list[float]) -> str:
+        return would_say(np.array(own), np.array(specific), "abc").text
+
+    assert (
+        said([3, 1, 1], [0, 1, 0.5])
+        == "“a” would say +3.0 of its +3.0 in the contrast too; beyond the contrast “b” says most (+1.0)."
+    )
+    assert said([0, 1, -1], [0, 1, -1]) == "Beyond the contrast “b” says most (+1.0)."
+    assert said([1, 1, 1], [0, -1, 0]) == "No token says more of it here than the contrast's does."
+    found = made.attribution([1.0, 2.0], specific=np.array([0.0, 2.0], np.float32), contrast="a cc", contrast_total=0.5)
+    assert texts(attribution.sentences(found))[1].endswith("says most (+2.0).")
+
+
 def test_where_an_answer_was_and_what_moved_it() -> None:
     said = made.location([[1, 4, 1], [1, 4, 1], [0, 0, 6]], [(1, 1, 1, 2, 4.0), (1, 0, 1, 2, 0.5), (1, 0, 0, 2, 1.0)])
     was, moved = location.sentences(said)
@@ -177,6 +192,11 @@ def test_where_an_answer_was_and_what_moved_it() -> None:
     assert moved.text == "Heads 1.1 and 1 more move most of all: +4.5 from “B” to “C”." and moved.place == {"layer": 1, "head": 1}
     (only,) = texts(location.sentences(made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]], against=2, against_name="c")))
     assert only == "Of “b” over “c” (+6.0) most is at “C” from the embedding on."
+    held = made.location([[3, 4, 1], [1, 4, 1], [0, 0, 8]], specific=np.array([[0, 3, 1], [0, 4, 1], [0, 0, 8.0]], np.float32))
+    assert location.sentences(held)[1].text == (
+        "“A” would say +3.0 of its +3.0 in the contrast too; beyond the contrast “B” says most (+3.0)."
+    )
+    assert location.sentences(held)[1].place == {"row": 0, "position": 1}
     (first, _) = texts(location.sentences(made.location([[4, 1, 1], [0, 0, 6], [0, 0, 6]], [(0, 0, 0, 2, 4.0)])))
     assert "most is at “A” (the first token) up to the embedding (+4.0 there)" in first
     (none,) = texts(location.sentences(made.location([[-1, 0, 0]] * 3)))

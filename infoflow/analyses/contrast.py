@@ -1,0 +1,124 @@
+"""What any other text would have said too: the states of other prompts in the place of a run's own.
+
+Frozen paths are those of the finished run, and know its answer: part of what a cell holds along them would be there for any
+state.
+With x' the residual at the same row and position of another prompt, or its mean over several,
+
+    specific[r, p] = <x[r, p] - x'[r, p], d logit / d x[r, p]>          hindsight[r, p] = by_cell[r, p] - specific[r, p]
+
+what this state says beyond that one, and what that one would have said here too (MATH.md, section 8).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infoflow.errors import BadPrompt
+from infoflow.text.contrasts import proposals
+from infoflow.text.neutral import NEUTRAL
+from infoflow.text.tokens import Token, label
+
+if TYPE_CHECKING:
+    import torch
+
+    import infoflow.models.model
+
+BANK = "bank"
+"""names the neutral texts that ship"""
+Contrast = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is read off, and where."""
+
+    position: int
+    ids: list[int]
+    centred: bool
+
+
+@dataclass(frozen=True)
+class Other:
+    """The contrast's own run, in the mean over its prompts."""
+
+    states: "torch.Tensor"
+    """[row, position, d_model]"""
+    total: float
+    """the target's value on it"""
+
+
+def as_contrast(given: Any) -> Contrast:
+    """A contrast as a request keeps it: "bank", a prompt, or several.
+
+    Raises:
+        BadPrompt: anything else.
+    """
+    if given is None or isinstance(given, str):
+        return given
+    if not isinstance(given, Sequence) or not given or not all(isinstance(one, str) for one in given):
+        raise BadPrompt("A contrast is a prompt, several prompts, or 'bank'.")
+    return tuple(given)
+
+
+def prompts_of(model: "infoflow.models.model.Model", contrast: str | tuple[str, ...], tokens: Sequence[Token]) -> list[list[int]]:
+    """The contrast's prompts as token ids, each as long as the prompt.
+
+    Raises:
+        BadPrompt: one of another length, with both tokenisations.
+    """
+    n = len(tokens)
+    if contrast == BANK:
+        return [_neutral(model, number, n) for number in range(len(NEUTRAL))]
+    found = []
+    for prompt in [contrast] if isinstance(contrast, str) else contrast:
+        other = model.encode(prompt)
+        if len(other) != n:
+            raise BadPrompt(
+                f"The contrast has {len(other)} tokens and the prompt {n}, and they are held against each other position by "
+                f"position. Prompt: {_pieces(tokens)}. Contrast: {_pieces(other)}."
+            )
+        found.append([token.id for token in other])
+    return found
+
+
+def _pieces(tokens: Sequence[Token]) -> str:
+    return " · ".join(label(token) for token in tokens[:40])
+
+
+def _neutral(model: "infoflow.models.model.Model", number: int, n: int) -> list[int]:
+    """So many tokens of the neutral texts, from one of them on."""
+    text = " ".join((*NEUTRAL[number:], *NEUTRAL[:number]))
+    ids = [token.id for token in model.encode(text)]
+    while len(ids) < n:
+        text = f"{text} {text}"
+        ids = [token.id for token in model.encode(text)]
+    return ids[:n]
+
+
+def held_against(
+    model: "infoflow.models.model.Model", contrast: str | tuple[str, ...], tokens: Sequence[Token], target: Target, every: bool
+) -> Other:
+    """Run the contrast: its residuals at every row, or the embeddings alone, and what it says of the target.
+
+    Raises:
+        BadPrompt: a prompt of another length.
+    """
+    from infoflow.traced.contrast import contrast_block
+
+    plan, n = model.plan(), len(tokens)
+    states, total = None, 0.0
+    prompts = prompts_of(model, contrast, tokens)
+    for ids in prompts:
+        arguments = (n, every, not plan.parallel, target.position, target.ids, target.centred)
+        raw = model.run(ids, contrast_block, plan, *arguments)
+        states = raw["states"] if states is None else states + raw["states"]
+        total += raw["total"]
+    assert states is not None  # there is a prompt
+    return Other(states / len(prompts), total / len(prompts))
+
+
+def propose(model: "infoflow.models.model.Model", prompt: str | tuple[int, ...], most: int = 4) -> tuple[str, ...]:
+    """Contrasts for a prompt: the same text with one name, place, number or adjective swapped, of as many tokens."""
+    if not isinstance(prompt, str):
+        return ()
+    return proposals(prompt, lambda text: len(model.encode(text)), most)

@@ -1,0 +1,63 @@
+"""Prompts that differ in one thing: a name, a place, a number or an adjective swapped for another of its kind."""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+KINDS: tuple[tuple[str, ...], ...] = (
+    ("Mary", "John", "Anna", "Tom", "Alice", "Bob", "Peter", "Susan", "James", "Emma", "David", "Sarah", "Paul", "Lisa", "Kate"),
+    ("France", "Italy", "Germany", "Spain", "England", "Japan", "China", "Egypt", "Greece", "Poland", "Russia", "India", "Cuba"),
+    ("Paris", "Rome", "Berlin", "Madrid", "London", "Tokyo", "Beijing", "Cairo", "Athens", "Warsaw", "Moscow", "Delhi", "Vienna"),
+    ("French", "Italian", "German", "Spanish", "English", "Japanese", "Chinese", "Greek", "Polish", "Russian"),
+    ("hot", "big", "good", "happy", "fast", "cold", "small", "bad", "sad", "slow", "old", "new", "long", "short", "dark"),
+    ("red", "blue", "green", "yellow", "black", "white", "brown", "gray"),
+    ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    ("cat", "dog", "horse", "bird", "fish", "cow", "mouse", "bear"),
+    ("he", "she"), ("his", "her"), ("man", "woman"), ("king", "queen"), ("boy", "girl"), ("father", "mother"),
+)  # fmt: skip
+"""words of one kind, the usual ones first"""
+
+
+def proposals(prompt: str, n_tokens: Callable[[str], int], most: int = 4) -> tuple[str, ...]:
+    """Other prompts of as many tokens, each different in one word: first the last of two names for the other one, then each word
+    of a kind for the next of its kind, and numbers for others of as many digits."""
+    words = list(re.finditer(r"\w+", prompt))
+    wanted = n_tokens(prompt)
+    found: list[str] = []
+    for swapped in (*_swapped_names(prompt, words), *_other_words(prompt, words)):
+        if swapped != prompt and swapped not in found and n_tokens(swapped) == wanted:
+            found.append(swapped)
+        if len(found) == most:
+            break
+    return tuple(found)
+
+
+def _swapped_names(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
+    names = [word for word in words if word[0] in KINDS[0]]
+    kinds = dict.fromkeys(name[0] for name in names)
+    if len(kinds) != 2 or len(names) < 3:
+        return []
+    last = names[-1]
+    other = next(name for name in kinds if name != last[0])
+    return [prompt[: last.start()] + other + prompt[last.end() :]]
+
+
+def _other_words(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
+    found = []
+    for word in words:
+        kind = next((kind for kind in KINDS if word[0] in kind), ())
+        others = [other for other in kind if other != word[0] and not re.search(rf"\b{other}\b", prompt)]
+        if word[0].isdigit():
+            others = [str(int(word[0]) + step).zfill(len(word[0])) for step in (10, -10, 1) if int(word[0]) + step >= 0]
+        found.append([re.sub(rf"\b{word[0]}\b", other, prompt) for other in others])
+    return [one for turn in zip_longest(*found) for one in turn if one is not None]  # each word's first, then each one's second
+
+
+def difference(prompt: str, other: str) -> str:
+    """How another prompt is called beside this one: the words that differ, where only a few do; else all of it."""
+    here, there = prompt.split(), other.split()
+    apart = [(a, b) for a, b in zip(here, there, strict=False) if a != b]
+    if len(here) != len(there) or not 0 < len(apart) <= 2:
+        return other
+    return ", ".join(f"{a} → {b}" for a, b in dict.fromkeys(apart))

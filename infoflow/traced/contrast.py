@@ -1,0 +1,14 @@
+"""What runs inside the trace of a prompt that another one is held against: its residuals, and what it says itself.
+
+Like `frozen.py` it may be sent to a server: torch, plain values and module calls only.
+"""
+
+from infoflow.traced.attribution import weight_of
+from infoflow.traced.logit_lens import stream_at
+
+
+def contrast_block(nn, tracer, plan, n, every, mids, position, ids, centred):
+    """Residuals [row, position, d_model], of the embeddings alone or of every row, and the target's value on this prompt."""
+    states = nn.get(plan.layers)[0].input[:1] if not every else stream_at(nn, plan, list(range(n)), mids, None)[0].transpose(0, 1)
+    logits = nn.get(plan.unembed).output[0, position].float()
+    return {"states": states.float().cpu(), "total": float(logits @ weight_of(logits, ids, centred, plan))}

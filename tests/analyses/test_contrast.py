@@ -1,0 +1,181 @@
+"""What any other text would have said too: zero against itself, states swapped in a frozen twin, exact patching."""
+
+import numpy as np
+import pytest
+import torch
+
+import infoflow
+from infoflow.errors import BadPrompt
+from infoflow.text.neutral import NEUTRAL
+from tests.helpers import tiny
+from tests.helpers.frozen_network import FrozenNetwork
+
+PROMPT, OTHER, TARGET, RIVAL = "When Mary and John", "Then Anna and Fred", 65, 66
+
+
+def test_against_itself_all_is_hindsight(family: infoflow.Model) -> None:
+    where = infoflow.locate(family, PROMPT, TARGET, contrast=PROMPT)
+    told = infoflow.attribute(family, PROMPT, TARGET, contrast=PROMPT)
+    assert np.abs(where.specific).max() < 1e-5 and np.abs(told.specific).max() < 1e-5
+    np.testing.assert_allclose(where.hindsight, where.by_cell, atol=1e-5)
+    assert where.contrast_total == pytest.approx(where.total, abs=1e-4)
+    assert told.contrast_total == pytest.approx(told.total, abs=1e-4)
+
+
+def test_a_contrast_changes_nothing_else(family: infoflow.Model) -> None:
+    plain, held = infoflow.locate(family, PROMPT, TARGET), infoflow.locate(family, PROMPT, TARGET, contrast=OTHER)
+    assert plain.specific is plain.hindsight is plain.seen is plain.contrast_total is None
+    np.testing.assert_array_equal(plain.by_cell, held.by_cell)
+    told = infoflow.attribute(family, PROMPT, TARGET, contrast=OTHER)
+    np.testing.assert_array_equal(infoflow.attribute(family, PROMPT, TARGET).by_source, told.by_source)
+    np.testing.assert_allclose(held.specific[0], told.specific, atol=1e-5)  # the bottom row is by source
+    assert held.contrast_total == pytest.approx(infoflow.attribute(family, OTHER, TARGET).total, abs=1e-4)
+    assert np.abs(told.specific).max() > 1e-3  # or the above says nothing
+
+
+def test_a_state_swapped_in_the_frozen_network_takes_what_is_specific(family: infoflow.Model) -> None:
+    """transformers' own forward with patterns, gates and scales of the prompt's run replayed, one residual the contrast's."""
+    found = infoflow.locate(family, PROMPT, TARGET, contrast=OTHER)
+    ids, other_ids = ([t.id for t in family.encode(text)] for text in (PROMPT, OTHER))
+    network, other = (FrozenNetwork(family._hf, family.architecture, of) for of in (ids, other_ids))
+    scale = family.plan().logit_scale
+    whole = scale * float(network.post(network.embeddings)[1][TARGET])
+    for position in (1, len(ids) - 1):
+        embeddings, states = network.embeddings.clone(), other.residuals[-2]
+        embeddings[position] = other.embeddings[position]
+
+        def swapped(module: torch.nn.Module, args: tuple, states: torch.Tensor = states, position: int = position) -> tuple:
+            x = args[0].clone()
+            x[0, position] = states[position]
+            return (x, *args[1:])
+
+        left = {0: scale * float(network.post(embeddings)[1][TARGET])}
+        hook = network.layers[-1].register_forward_pre_hook(swapped)
+        left[found.row_after(family.n_layers - 1) - 1] = scale * float(network.post(network.embeddings)[1][TARGET])
+        hook.remove()
+        for row, value in left.items():
+            assert whole - value == pytest.approx(float(found.specific[row, position]), abs=2e-4 * max(1, abs(whole)))
+
+
+def test_of_several_prompts_it_is_the_mean(demo: infoflow.Model) -> None:
+    texts = ("The capital of Italy is", "The capital of Spain is")
+    each = [infoflow.locate(demo, "The capital of France is", " Paris", contrast=text) for text in texts]
+    both = infoflow.locate(demo, "The capital of France is", " Paris", contrast=texts)
+    np.testing.assert_allclose(both.specific, (each[0].specific + each[1].specific) / 2, atol=1e-4)
+    assert both.contrast_total == pytest.approx((each[0].contrast_total + each[1].contrast_total) / 2, abs=1e-4)
+    assert from_request(both).contrast == texts
+
+
+def from_request(found: infoflow.Location) -> "infoflow.analyses.location.LocationRequest":
+    return found.provenance.request
+
+
+def test_the_bank_is_as_long_as_the_prompt(demo: infoflow.Model) -> None:
+    for prompt in ("hi", "The capital of France is", "The old wizard walked through the forest. " * 12):
+        found = infoflow.attribute(demo, prompt, " Paris", contrast="bank")
+        assert found.specific.shape == found.by_source.shape and np.isfinite(found.specific).all()
+        np.testing.assert_allclose(found.hindsight + found.specific, found.by_source, atol=1e-5)
+    single = infoflow.attribute(demo, "The", " Paris", contrast="bank").specific
+    assert abs(single[0]) < 1e-5  # every text begins with the same mark, whose state is no other's
+    assert len(NEUTRAL) > 3
+
+
+def test_swapping_a_whole_row_on_top_is_seen_whole_where_no_norm_stands_between() -> None:
+    """The share of a swap's effect that frozen paths see: on top only the final norm's scale differs."""
+    model = tiny.model("llama")
+    found = infoflow.locate(model, PROMPT, TARGET, against=RIVAL, contrast=OTHER)
+    norm = model._hf.model.norm
+    with torch.no_grad():
+        states = [model._hf(torch.tensor([[t.id for t in model.encode(p)]]), output_hidden_states=False) for p in (PROMPT, OTHER)]
+        assert states
+        seen: list[torch.Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda m, a: seen.append(a[0][0, -1]))
+        for prompt in (PROMPT, OTHER):
+            model._hf(torch.tensor([[t.id for t in model.encode(prompt)]]))
+        hook.remove()
+        direction = (model._hf.lm_head.weight[TARGET] - model._hf.lm_head.weight[RIVAL]) * norm.weight
+        rms = (seen[0].pow(2).mean() + norm.variance_epsilon).sqrt()
+        expected = float((seen[0] - seen[1]) @ direction / rms)
+    assert float(found.specific[-1].sum()) == pytest.approx(expected, abs=1e-5)
+    assert float(found.seen[-1]) == pytest.approx(expected / (found.total - found.contrast_total), rel=1e-4)
+
+
+def test_another_length_is_refused_with_both_tokenisations(demo: infoflow.Model) -> None:
+    message = r"The contrast has 5 tokens and the prompt 6.*Prompt: .* France · is. Contrast: .*of · is\."
+    for run in (infoflow.attribute, infoflow.locate):
+        with pytest.raises(BadPrompt, match=message):
+            run(demo, "The capital of France is", " Paris", contrast="The capital of is")
+        with pytest.raises(BadPrompt, match="A contrast is a prompt, several prompts, or 'bank'"):
+            run(demo, "The capital of France is", " Paris", contrast=[])
+        with pytest.raises(BadPrompt, match="empty"):
+            run(demo, "The capital of France is", " Paris", contrast=" ")
+
+
+def test_without_a_target_the_contrast_is_of_the_likeliest(demo: infoflow.Model) -> None:
+    found = infoflow.locate(demo, "The capital of France is", contrast="The capital of Italy is")
+    named = infoflow.locate(demo, "The capital of France is", " Paris", contrast="The capital of Italy is")
+    assert found.target == named.target
+    np.testing.assert_allclose(found.specific, named.specific, atol=1e-5)
+    assert found.contrasts[0] == "The capital of Italy is"
+
+
+@pytest.mark.slow
+def test_the_table_of_a_trained_model(smol: infoflow.Model) -> None:
+    """What `France`, the last position and `The` hold at the residual that a layer reads, and what another prompt says there."""
+    layers = (8, 16, 20, 22, 24, 28)
+    expected = {
+        "The capital of Italy is": {
+            3: (-1.23, -1.58, -1.48, -1.41, 0.03, 0.16), 4: (1.48, 2.09, 1.82, 2.30, -0.76, -3.84),
+            0: (4.40, 3.24, 3.08, 2.92, 2.92, 0.85),
+        },
+        "The owner of cats is": {
+            3: (-0.03, 0.02, -0.15, -0.01, -0.32, 0.19), 4: (1.70, 2.51, 2.42, 2.36, 3.35, 4.05),
+        },
+    }  # fmt: skip
+    for contrast, table in expected.items():
+        found = infoflow.locate(smol, "The capital of France is", " Paris", against=" Rome", contrast=contrast)
+        for position, values in table.items():
+            assert [float(found.hindsight[2 * layer, position]) for layer in layers] == pytest.approx(values, abs=0.05)
+
+
+PAIRS = {
+    "names": (
+        "When Mary and John went to the store, John gave a drink to",
+        "When Mary and John went to the store, Mary gave a drink to", " Mary", " John", 0.89,
+    ),
+    "capital": ("The capital of France is", "The capital of Italy is", " Paris", " Rome", 0.83),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Model) -> None:
+    """Every residual of the contrast put into the run, one at a time: over layers and positions the logits' fall goes with what
+    is specific, and not with what cells hold by themselves."""
+    prompt, other, target, rival, expected = PAIRS[name]
+    found = infoflow.locate(smol, prompt, target, against=rival, contrast=other)
+    ids, other_ids = (torch.tensor([[t.id for t in smol.encode(text)]]) for text in (prompt, other))
+    layers, n = smol._hf.model.layers, ids.shape[1]
+    kept: list[torch.Tensor] = []
+    hooks = [layer.register_forward_pre_hook(lambda m, a: kept.append(a[0][0].clone())) for layer in layers]
+    with torch.no_grad():
+        smol._hf(other_ids)
+        for hook in hooks:
+            hook.remove()
+        effect = torch.zeros(len(layers), n)
+        for index, layer in enumerate(layers):
+
+            def patched(module: torch.nn.Module, args: tuple, index: int = index) -> tuple:
+                x = args[0].clone()
+                x[range(n), range(n)] = kept[index]
+                return (x, *args[1:])
+
+            hook = layer.register_forward_pre_hook(patched)
+            logits = smol._hf(ids.expand(n, -1)).logits[:, -1]
+            hook.remove()
+            effect[index] = found.total - (logits[:, found.target] - logits[:, found.against])
+    rows = [2 * layer for layer in range(len(layers))]
+    of = {name: np.corrcoef(value[rows].ravel(), effect.numpy().ravel())[0, 1] for name, value in (
+        ("own", found.by_cell), ("specific", found.specific),
+    )}  # fmt: skip
+    assert of["specific"] == pytest.approx(expected, abs=0.03) and of["own"] < expected - 0.2
