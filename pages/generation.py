@@ -51,6 +51,16 @@ def picture(written: Performed[Generation]) -> None:
     with right:
         ui.step(gen, at.step, found, at.hide_first)
     ui.text(written)
+    if ui.hops() == ui.Hops.ALL:
+        through(gen, at, scope, dark)
+    else:
+        raised(gen, at, dark)
+    blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
+    blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
+
+
+def raised(gen: Generation, at: ui.View, dark: bool) -> None:
+    """What each token before adds to the logit of the one that a step wrote."""
     st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=ui.RAISED)
     table = tables.raised(gen, at.step, hide_first=at.hide_first)
     says = f"What raised the token written. {blocks.largest(table, 'label', 'logit', '+.2f')}"
@@ -61,8 +71,22 @@ def picture(written: Performed[Generation]) -> None:
         most = f"{most}The first token, which is hidden, adds {gen.by_source[at.step, 0]:+.2f}. "
     error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."
     st.caption(f"{most}{error} {tables.cap_note(gen, at.step)}")
-    blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
-    blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
+
+
+def through(gen: Generation, at: ui.View, scope: str, dark: bool) -> None:
+    """What a span of the text rests on in the prompt, through what was written on the way."""
+    first, last, surprise = ui.span(gen, at.step, scope)
+    what = tables.span(gen, first, last)
+    st.markdown(f"**What {blocks.plain(what)} rests on**, all hops", help=ui.HOPS)
+    table = tables.rests_on(gen, first, last, surprise, at.hide_first)
+    says = f"Share of each token of the prompt, all hops. {blocks.largest(table, 'label', 'share')}"
+    blocks.chart(signed.columns(table, "share", "share", dark, ".1%"), key="gen_through", alt=says)
+    st.caption(blocks.plain(tables.through_note(gen, first, last, at.hide_first)))
+    with blocks.fold(f"All hops beside one ({len(table)} rows)", "through") as is_open:
+        if is_open:
+            share = st.column_config.NumberColumn("all hops", format="percent")
+            one = st.column_config.NumberColumn("one hop", format="percent")
+            st.dataframe(table, hide_index=True, column_config={"share": share, "direct": one})
 
 
 if result is not None:

@@ -24,6 +24,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
+from infoflow.metrics.through import Through, through
 from infoflow.models import memory
 from infoflow.text.conversations import USER, Form
 from infoflow.text.tokens import Token
@@ -108,6 +109,13 @@ class Generation(OfPrompt):
     def text(self) -> str:
         """What the model added, without special tokens."""
         return text_of(self.pieces[self.n_prompt :])
+
+    def through(self, aside: Sequence[int] = ()) -> Through:
+        """What each written token rests on through all that was written on the way: R = (I - B)^-1 P (metrics/through.py).
+
+        `aside`: tokens of the prompt that are left out, as an attention sink.
+        """
+        return through(self.by_source, self.n_prompt, aside)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per step and token before it: step, written, prob, rank, source, token, of ("prompt" or "output"),

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from infoflow.analyses.generation import Generation, Stopped
+from infoflow.analyses.generation import Generation, Stopped, text_of
 from infoflow.tables.attention import Level
 from infoflow.text.amounts import before_cap
+from infoflow.text.characters import printable, shortened
 from infoflow.text.tokens import BIAS, clean, unique, visible
+from infoflow.text.vocabulary import joined
 
 
 class Normalisation(StrEnum):
@@ -23,6 +25,8 @@ class Normalisation(StrEnum):
 
 
 EPSILON = 1e-8
+LONGEST_SPAN = 60
+"""characters"""
 INPUT, OUTPUT = "input", "output"
 
 
@@ -147,6 +151,36 @@ def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False)
     if gen.bias.any():
         table.loc[len(table)] = [BIAS, float(gen.bias[step])]
     return table
+
+
+def rests_on(gen: Generation, first: int, last: int, surprise: bool = False, hide_first: bool = False) -> pd.DataFrame:
+    """Of the steps from one to another, the prompt's tokens: label, share (all hops), direct (one hop)."""
+    found = gen.through([0] if hide_first else [])
+    weights = -np.log(np.maximum(gen.prob.astype(np.float64), 1e-12)) if surprise else None
+    names = unique([clean(t) for t in gen.pieces[: gen.n_prompt]])
+    table = pd.DataFrame({
+        "label": names, "share": found.of_span(first, last, weights), "direct": found.direct[first : last + 1].mean(0),
+    })  # fmt: skip
+    return table.iloc[1:] if hide_first else table
+
+
+def span(gen: Generation, first: int, last: int) -> str:
+    """The text of some steps, as a title has room for it."""
+    some = gen.pieces[gen.n_prompt + first : gen.n_prompt + last + 1]
+    text = text_of(some) or joined(some)
+    return f"“{shortened(printable(' '.join(text.split())), LONGEST_SPAN)}”"
+
+
+def through_note(gen: Generation, first: int, last: int, hide_first: bool = False) -> str:
+    """What is to be said of `rests_on`: how much is the prompt's on one hop, and what was set aside."""
+    found = gen.through([0] if hide_first else [])
+    direct = float(found.direct[first : last + 1].sum(1).mean())
+    low = float(found.negative[first : last + 1].mean())
+    lowered = f"{low:+.2f} logits{' a step' if last > first else ''}"
+    return (
+        f"On one hop {direct:.0%} is the prompt's and {1 - direct:.0%} that of tokens written before, whose own share is "
+        f"followed back here. Shares are of what raises a token; what lowers it ({lowered}) is set aside, which is a choice."
+    )
 
 
 def cap_note(gen: Generation, step: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import streamlit as st
@@ -30,6 +31,10 @@ position that each token was read off (the one before it), and goes backward fro
 patterns, gates and norm scales held fixed. The code that made the numbers:"""
 RAISED = """With patterns, gates and norm scales fixed, the logit of the token written is a sum over the tokens before it (and
 the weights' biases). What a head looks at hard need not raise anything: compare."""
+HOPS = """**one hop**: what each token before it adds to the logit of the token written; what the prompt gave to tokens written on
+the way stands at those. **all hops**: their shares are followed back, so that the whole is the prompt's."""
+SPAN = """The share of each token of the prompt in these steps, in the mean."""
+SURPRISE = """Steps count by how unlikely their token was (−log p), and not all alike."""
 TEMPLATE = """This model has a chat template: “Prompt as: chat” puts the prompt into it."""
 NO_TEMPLATE = """This model has no chat template: it is a base model, which continues text."""
 NEW = """At most so many; the model may end its text earlier."""
@@ -49,6 +54,13 @@ LEAST_HELP = """Weaker connections are not drawn. Nothing is computed anew."""
 STEP = """One step is one token written. Arrow keys move the slider. Coral: the token of this step; pink: written
 before; pale: not yet."""
 ALL = """Draw the connections of all steps at once."""
+
+
+class Hops(StrEnum):
+    """How far what raised a token is followed back."""
+
+    ONE = "one hop"
+    ALL = "all hops"
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,31 @@ def text(written: Performed[Generation]) -> None:
     form = "In the model's chat template." if chat else ""
     template = "" if chat else TEMPLATE if written.has_template else NO_TEMPLATE
     st.caption(" ".join(filter(None, [*map(blocks.plain, tables.said(gen)), form, template])))
+
+
+def hops() -> str:
+    """Whether what raised a token is read on one hop or followed back through what was written."""
+    return choice("Count", list(Hops), Hops.ONE, "gen_hops", HOPS)
+
+
+def span(gen: Generation, step: int, scope: str) -> tuple[int, int, bool]:
+    """First and last step whose rest is shown, and whether steps count by their surprise."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        first, last = step, step
+        if gen.n_steps > 1:
+            first, last = st.slider(
+                "Of the steps",
+                1,
+                gen.n_steps,
+                (1, gen.n_steps),
+                key=f"gen_span_{scope}",
+                help=SPAN,
+                width=300,
+                bind="query-params",
+            )
+            first, last = int(first) - 1, int(last) - 1
+        surprise = st.toggle("By surprise", key="gen_surprise", help=SURPRISE, bind="query-params")
+    return first, last, surprise
 
 
 def step(gen: Generation, number: int, found: tables.Connections, hide_first: bool) -> None:

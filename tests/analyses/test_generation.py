@@ -169,3 +169,26 @@ def test_only_what_is_made_for_talk_is_taken_for_it(demo: "infoflow.Model") -> N
     assert named.is_instruct
     with pytest.raises(BadPrompt, match="turn of the conversation is empty"):
         demo.chat([("user", " ")])
+
+
+def test_through_is_the_prompts_share_of_every_step(demo: infoflow.Model) -> None:
+    gen = infoflow.generate(demo, "The old wizard walked", 6)
+    found = gen.through()
+    assert found.prompt.shape == (6, gen.n_prompt)
+    np.testing.assert_allclose(found.prompt.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(found.direct[0], found.prompt[0])  # nothing was written before the first
+    assert not gen.through([0]).prompt[:, 0].any()
+    raising = np.clip(gen.by_source[3], 0, None)
+    np.testing.assert_allclose(found.written[3, :3], raising[gen.n_prompt : gen.n_prompt + 3] / raising.sum(), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_two_step_answer_is_traced_through_what_was_written(smol: infoflow.Model) -> None:
+    """Directly the second `Lima` of an answer rests most on the one written before; through it, on the prompt's."""
+    prompt = "My cat is called Lima. Repeat its name twice: Lima"
+    gen = infoflow.generate(smol, prompt, 8)
+    found = gen.through([0])
+    step = int(np.argmax(found.written.sum(1)))
+    assert found.written[step].max() > found.direct[step].max()  # on one hop a written token is named
+    best = gen.labels[int(found.prompt[step].argmax())]
+    assert best in prompt and found.prompt[step].max() > found.direct[step].max()

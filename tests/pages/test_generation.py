@@ -184,3 +184,17 @@ def test_pictures_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model")
     for least in (0.0, 2.0):
         chart = charts.bipartite(tables.nodes(gen, 1, None), tables.edges(found, gen, least), least, 1.0, dark)
         assert drawing(chart).marks
+
+
+def test_all_hops_are_followed_back_to_the_prompt() -> None:
+    app = opened(str(ROOT / "pages/generation.py"))
+    choose(app, "Count", "all hops")
+    assert errors(app) == [] and "On one hop" in captions(app)
+    shares = rows_of(app, "Share of each token of the prompt")
+    assert sum(r["share"] for r in shares) == pytest.approx(1, abs=1e-6) and not any("⟨bos⟩" in r["label"] for r in shares)
+    next(s for s in app.slider if s.label == "Of the steps").set_value((2, 3)).run()
+    assert errors(app) == [] and "all hops" in " ".join(m.value for m in app.markdown)
+    narrow = rows_of(app, "Share of each token of the prompt")
+    assert [r["share"] for r in narrow] != [r["share"] for r in shares]
+    next(t for t in app.toggle if t.label == "By surprise").set_value(True).run()
+    assert errors(app) == [] and sum(r["share"] for r in rows_of(app, "Share of each")) == pytest.approx(1, abs=1e-6)
