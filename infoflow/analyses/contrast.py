@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infoflow.errors import BadPrompt
-from infoflow.text.contrasts import proposals
+from infoflow.text.contrasts import BANK, proposals
 from infoflow.text.neutral import NEUTRAL
 from infoflow.text.tokens import Token, label
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     import infoflow.models.model
 
-BANK = "bank"
-"""names the neutral texts that ship"""
 Contrast = str | tuple[str, ...] | None
 
 

@@ -219,7 +219,7 @@ class LocationRequest(Request[Location]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n))
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n, self.contrast is not None))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "LocationRequest":
         """Typed targets may leave out their leading space."""
@@ -227,14 +227,16 @@ class LocationRequest(Request[Location]):
         return replace(self, model=model.spec, target=target, against=against)
 
 
-def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, contrasted: bool = False) -> int:
     """Memory of `locate` beyond the weights: what `attribute` takes, and the rows of each layer with their slopes,
-    L r T (5 d_model + 2 H d_head) numbers with r = 1 or, with biases, 2; then one head's moves at a time, 4 T^2."""
+    L r T (5 d_model + 2 H d_head) numbers with r = 1 or, with biases, 2; then one head's moves at a time, 4 T^2.
+    A contrast's residuals are held twice, 2 (2 L + 1) T d_model."""
     s = model.sizes()
     rows = 1 + s.biased
     slopes = s.layers * rows * n_tokens * (5 * s.d_model + 2 * s.heads * s.d_head) + 4 * n_tokens**2
     kept = s.layers * n_tokens * (2 * s.heads + 2 * 3 * KEPT)
-    return attribution.needed_bytes(model, n_tokens) + FLOAT * (slopes + kept)
+    held = 2 * (2 * s.layers + 1) * n_tokens * s.d_model if contrasted else 0
+    return attribution.needed_bytes(model, n_tokens) + FLOAT * (slopes + kept + held)
 
 
 def locate(
@@ -281,7 +283,8 @@ def _located(
         raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
     ids = [-1 if request.target is None else model.token_id(request.target)]
     ids += [] if request.against is None else [model.token_id(request.against)]
-    refuse_here(model, needed_bytes(model, n), f"Locating an answer over {n} tokens needs", "Shorten the prompt")
+    needed = needed_bytes(model, n, request.contrast is not None)
+    refuse_here(model, needed, f"Locating an answer over {n} tokens needs", "Shorten the prompt")
     plan = model.plan()
     other = None
     if request.contrast is not None:

@@ -1,10 +1,10 @@
 """Where an answer is, as a map of rows by positions."""
 
-from infoflow.analyses.contrast import BANK
 from infoflow.analyses.location import Location
 from infoflow.charts import location as charts
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import answer as tables
+from infoflow.text.contrasts import named
 
 MOVES = 8
 """so many moves are drawn at first"""
@@ -53,7 +53,7 @@ def answer_map(
 
 def _said(found: Location, quantity: str, moves: int) -> str:
     line = "The line goes through the cells that hold most"
-    against = contrast_name(found.contrast)
+    against = "" if found.contrast is None else named(found.contrast)
     if quantity == "own":
         whole = f"Each row sums to {found.total:+.2f}, its biases included; the worst is off by {found.max_error:.0e}."
         there = HINDSIGHT if found.specific is None else f"What {against} would say too is in it."
@@ -65,10 +65,3 @@ def _said(found: Location, quantity: str, moves: int) -> str:
         f"What each residual says beyond that of {against}. Swapping a whole row {does}; at the side, how much of that frozen "
         f"paths see: the rest is in gates and patterns. {line}."
     )
-
-
-def contrast_name(contrast: str | tuple[str, ...] | None) -> str:
-    """A contrast in a sentence."""
-    if contrast is None or contrast == BANK:
-        return "neutral texts (their mean)"
-    return f"“{short(contrast)}”" if isinstance(contrast, str) else f"{len(contrast)} other prompts (their mean)"

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
+from infoflow.text.characters import shortened
+
 KINDS: tuple[tuple[str, ...], ...] = (
     ("Mary", "John", "Anna", "Tom", "Alice", "Bob", "Peter", "Susan", "James", "Emma", "David", "Sarah", "Paul", "Lisa", "Kate"),
     ("France", "Italy", "Germany", "Spain", "England", "Japan", "China", "Egypt", "Greece", "Poland", "Russia", "India", "Cuba"),
@@ -17,6 +19,21 @@ KINDS: tuple[tuple[str, ...], ...] = (
     ("he", "she"), ("his", "her"), ("man", "woman"), ("king", "queen"), ("boy", "girl"), ("father", "mother"),
 )  # fmt: skip
 """words of one kind, the usual ones first"""
+LONGEST = 40
+"""characters of a contrast in a sentence"""
+
+
+BANK = "bank"
+"""names the neutral texts that ship"""
+
+
+def named(contrast: str | Sequence[str]) -> str:
+    """A contrast in a sentence."""
+    if contrast == BANK:
+        return "neutral texts (their mean)"
+    if isinstance(contrast, str):
+        return f"“{shortened(' '.join(contrast.split()), LONGEST)}”"
+    return f"{len(contrast)} other prompts (their mean)"
 
 
 def proposals(prompt: str, n_tokens: Callable[[str], int], most: int = 4) -> tuple[str, ...]:

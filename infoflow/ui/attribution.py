@@ -8,10 +8,9 @@ import streamlit as st
 from infoflow.analyses.attribution import Attribution, AttributionRequest, Direct
 from infoflow.analyses.flow import Flow
 from infoflow.charts import signed as charts
-from infoflow.pictures.location import contrast_name
 from infoflow.summaries.sentence import would_say
 from infoflow.tables import attribution as tables
-from infoflow.text.contrasts import proposals
+from infoflow.text.contrasts import named, proposals
 from infoflow.text.tokens import unique, visible
 from infoflow.ui import blocks, results
 from infoflow.ui import contrast as contrasts
@@ -99,7 +98,7 @@ def _hindsight(found: Attribution | None) -> str:
     if found is None or found.specific is None or found.contrast is None:
         return "Hindsight is in it: what these tokens would say in any text; a contrast tells the two apart."
     said = would_say(found.by_source, found.specific, found.position_labels)
-    given = f"On {contrast_name(found.contrast)} the model itself gives {found.contrast_total:+.2f}."
+    given = f"On {named(found.contrast)} the model itself gives {found.contrast_total:+.2f}."
     return blocks.plain(f"{said.text} {given}")
 
 

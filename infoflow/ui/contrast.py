@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from infoflow.analyses.contrast import BANK
-from infoflow.text.contrasts import difference
+from infoflow.text.contrasts import BANK, difference
 from infoflow.ui import controls
 from infoflow.ui.places import Places
 
