@@ -18,7 +18,7 @@ from infoflow.models.spec import ModelSpec
 from infoflow.text.examples import PRESETS
 from infoflow.ui import cache, jobs
 from infoflow.ui.information_flow import WINDOW
-from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, opened, rows_of, running_text
+from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, opened, rows_of, running_text, unescaped
 
 
 def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,3 +258,16 @@ def test_the_first_sentence_is_no_attention_sink() -> None:
     ask(app, "The cat sat. It slept.")
     assert errors(app) == []
     assert "Hidden: ⟨bos⟩" in " ".join(m.value for m in app.markdown)
+
+
+def test_a_link_brings_hidden_and_traced_sources() -> None:
+    app = opened()
+    hide = next(m for m in app.multiselect if m.label == "Hide also")
+    trace = next(s for s in app.selectbox if s.label == "Trace one source")
+    again = AppTest.from_file(FLOW, default_timeout=120)
+    again.query_params[hide.key], again.query_params[trace.key] = ["John", "store"], "Mary"
+    again.run()
+    assert errors(again) == []
+    assert next(m for m in again.multiselect if m.label == "Hide also").value == ["John", "store"]
+    assert next(s for s in again.selectbox if s.label == "Trace one source").value == "Mary"
+    assert "Hidden: ⟨bos⟩, John, store" in " ".join(unescaped(m.value) for m in again.markdown)
