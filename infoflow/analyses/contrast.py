@@ -9,11 +9,12 @@ With x' the residual at the same row and position of another prompt, or its mean
 what this state says beyond that one, and what that one would have said here too (MATH.md, section 8).
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, TooLarge
 from infoflow.text.contrasts import BANK, proposals
 from infoflow.text.neutral import NEUTRAL
 from infoflow.text.tokens import Token, label
@@ -84,13 +85,24 @@ def _pieces(tokens: Sequence[Token]) -> str:
 
 
 def _neutral(model: "infoflow.models.model.Model", number: int, n: int) -> list[int]:
-    """So many tokens of the neutral texts, from one of them on."""
-    text = " ".join((*NEUTRAL[number:], *NEUTRAL[:number]))
-    ids = [token.id for token in model.encode(text)]
-    while len(ids) < n:
-        text = f"{text} {text}"
-        ids = [token.id for token in model.encode(text)]
-    return ids[:n]
+    """So many tokens of the neutral texts, from one of them on. No more is encoded than has to be: a model may read few."""
+    words = " ".join((*NEUTRAL[number:], *NEUTRAL[:number])).split()
+
+    def of(many: int) -> list[int]:
+        return [token.id for token in model.encode(" ".join(words[i % len(words)] for i in range(many)))]
+
+    def enough(many: int) -> bool:
+        try:
+            return len(of(many)) >= n
+        except TooLarge:
+            return True
+
+    many = bisect_left(range(n), True, lo=1, key=enough)  # each word is a token at least
+    try:
+        return of(many)[:n]
+    except TooLarge:  # its last word alone goes beyond what the model reads
+        ids = of(many - 1)
+        return [*ids, *ids[-1:] * (n - len(ids))]
 
 
 def held_against(

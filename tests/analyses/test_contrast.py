@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import infoflow
+from infoflow.analyses import contrast as contrasts
 from infoflow.errors import BadPrompt
 from infoflow.text.neutral import NEUTRAL
 from tests.helpers import tiny
@@ -78,6 +79,14 @@ def test_the_bank_is_as_long_as_the_prompt(demo: infoflow.Model) -> None:
     single = infoflow.attribute(demo, "The", " Paris", contrast="bank").specific
     assert abs(single[0]) < 1e-5  # every text begins with the same mark, whose state is no other's
     assert len(NEUTRAL) > 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 31, 255, 256])
+def test_the_bank_fits_a_model_that_reads_few_tokens(n: int) -> None:
+    model = tiny.model("llama")  # 256 tokens, of which each byte is one
+    assert model.longest == 256
+    found = contrasts.prompts_of(model, "bank", model.encode([9] * n))
+    assert [len(ids) for ids in found] == [n] * len(NEUTRAL) and (n == 1 or len(set(map(tuple, found))) > 1)
 
 
 def test_swapping_a_whole_row_on_top_is_seen_whole_where_no_norm_stands_between() -> None:
