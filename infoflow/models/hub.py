@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2  # what huggingface_hub speaks through
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import errors, utils
 
 from infoflow.errors import UnsupportedModel
 from infoflow.models import hub_names
@@ -53,7 +53,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
 def is_name(name: str) -> bool:
     """Whether a text can be a model's name on the hub."""
     try:
-        huggingface_hub.utils.validate_repo_id(split_revision(name)[0])
+        utils.validate_repo_id(split_revision(name)[0])
     except errors.HFValidationError:
         return False
     return True
@@ -79,7 +79,7 @@ def search(text: str, most: int = 20) -> list[Found]:
     }  # fmt: skip
     try:  # not through the hub's own library, whose searches have no limit of time
         answer = httpx2.get(
-            f"{hub_names.address()}/api/models", params=asked, headers=huggingface_hub.utils.build_hf_headers(), timeout=_PATIENCE
+            f"{hub_names.address()}/api/models", params=asked, headers=utils.build_hf_headers(), timeout=_PATIENCE
         )
         answer.raise_for_status()
         listed = [huggingface_hub.ModelInfo(**model) for model in answer.json()]
