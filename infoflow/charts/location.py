@@ -12,6 +12,8 @@ from infoflow.charts.palette import Ink, ink, signed_ramp
 HIGHEST = 600
 """pixels of the map"""
 _SIDE = 0.03
+_WIDE, _LETTER = 700.0, 5.8
+"""pixels of a map beside its details, and of a letter in it: for the names of arrows, which shall not stand on each other"""
 
 
 def answer_map(
@@ -76,7 +78,7 @@ def answer_map(
     )  # fmt: skip
     parts = [ground, *_way(way, x, y, page), *_sums(sums, n, last, room, x, y, page)]
     if len(moves):
-        parts.extend(_moves(moves, x, y, page))
+        parts.extend(_moves(moves, x, y, page, (line, _WIDE / (last + 1 + room - first))))
     return layered(*parts, height=int(line * (n + 1)) + 40, width="container")
 
 
@@ -106,8 +108,9 @@ def _sums(sums: pd.DataFrame, n: int, last: int, room: float, x: alt.X, y: alt.Y
     return [text, off, title]
 
 
-def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink) -> list[alt.Chart]:
-    """Arrows from the cell that a part leaves to the one where it arrives, with the heads that move it."""
+def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float, float]) -> list[alt.Chart]:
+    """Arrows from the cell that a part leaves to the one where it arrives, with the heads that move it. `cell`: pixels of its
+    height and width."""
     largest = float(moves["logit"].abs().max()) or 1.0
     sign = (moves["dest"] > moves["source"]).map({True: 1, False: -1})
     placed = moves.assign(
@@ -131,14 +134,37 @@ def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink) -> list[alt.Chart
     tip = at_end.mark_point(filled=True, shape="circle", size=42, color=page.accent, opacity=1).encode(x=x, y=y, tooltip=tips)
     parts = [halo, lines, tip]
     text = alt.Text("heads:N")
-    under_the_line = placed.groupby("order")["source"].rank(method="first").astype(int) % 2 == 0  # neighbours, apart
-    for align, forward in (("left", True), ("right", False)):  # beside the start, towards the end
-        for dy, below in ((-8, False), (10, True)):
-            of = placed[((sign > 0) == forward) & (under_the_line == below)]
-            if of.empty:
-                continue
-            named = alt.Chart(of.assign(x=of["said"], y=of["order"] + 0.5))
-            style: dict[str, Any] = {"align": align, "fontSize": 10, "fontWeight": "bold", "color": page.text, "dy": dy}
+    places = _beside(placed, *cell)
+    for align, forward in (("left", True), ("right", False)):  # towards the end
+        of = placed.assign(x=places[0], y=places[1])[(sign > 0) == forward]
+        if len(of):
+            named = alt.Chart(of)
+            style: dict[str, Any] = {
+                "align": align,
+                "fontSize": 10,
+                "fontWeight": "bold",
+                "color": page.text,
+                "baseline": "middle",
+            }
             under = named.mark_text(**style, stroke=page.paper, strokeWidth=3, aria=False)
             parts += [part.encode(x=x, y=y, text=text, tooltip=tips) for part in (under, named.mark_text(**style))]
     return parts
+
+
+def _beside(placed: pd.DataFrame, line: float, column: float) -> tuple[list[float], list[float]]:
+    """Where the names of the arrows stand, beside their starts: the first place along each, above or below it, that no name has
+    taken. `line` and `column`: pixels of a row and of a column."""
+    taken: list[tuple[float, float, float]] = []  # left, right, middle, in pixels
+    across, up = [], []
+    for move in placed.itertuples():
+        forward, long = move.dest > move.source, len(move.heads) * _LETTER
+        for along, off in [(a, o) for a in (0.0, 0.2, 0.4, 0.6) for o in (9.0, -9.0)]:
+            x = move.said + along * (move.dest - move.source)
+            y = move.order + 0.5 + along + off / line
+            left = x * column - (0 if forward else long)
+            if not any(left < right and start < left + long and abs(y * line - middle) < 12 for start, right, middle in taken):
+                break
+        taken.append((left, left + long, y * line))
+        across.append(x)
+        up.append(y)
+    return across, up
