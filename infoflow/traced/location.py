@@ -12,8 +12,9 @@ from infoflow.traced.frozen import attention_writes, mix, mlp_writes, normed, va
 def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other, report):
     """The whole of it, inside a trace. `other`: residuals [row, position, d_model] that the run's own are held against, or None.
 
-    Rows: the embeddings, and after each layer's attention (not where the MLP reads what
-    attention read, for there that is no cut through the network) and MLP."""
+    Rows: the embeddings, and after each layer's attention (not where the MLP reads what attention read, for there that is no cut
+    through the network) and MLP.
+    """
     layers = []
 
     def collect(seen, rows, pairs):
@@ -29,15 +30,13 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
         slopes = torch.autograd.grad(logit, [embeddings] + [r[name] for _, r in layers for name in ("z", *stages)])
     likely = target["answer"].topk(min(top_k, len(target["answer"]))).indices.tolist()
     slopes = [slopes[0]] + [slope[own] for slope in slopes[1:]]  # every row of a position goes the same way
-    by_cell = [(embeddings.detach() * slopes[0]).sum(-1)]
-    rows_seen = [embeddings.detach()]
+    cells = [(embeddings.detach(), slopes[0])]
     added, mlp = [], []  # 3.
     arrived, left = torch.zeros(plan.n_layers, plan.n_heads, n), torch.zeros(plan.n_layers, plan.n_heads, n)
     arrivals, departures = [], []
     for index, (seen, states) in enumerate(layers):
         of_z, *of_stages = slopes[1 + index * (1 + len(stages)) : 1 + (index + 1) * (1 + len(stages))]
-        rows_seen.extend(seen[name] for name in stages if other is not None)
-        by_cell.extend((seen[name] * slope).sum(-1) for name, slope in zip(stages, of_stages, strict=True))
+        cells.extend((seen[name], slope) for name, slope in zip(stages, of_stages, strict=True))
         attention_bias, mlp_bias = _biases(seen, plan, pairs)
         each = ((attention_bias, of_stages[0]), (mlp_bias, of_stages[-1]))
         shares = [(bias * slope).sum(-1) for bias, slope in each]
@@ -51,14 +50,11 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
     added = torch.stack(added)
     specific = None
     if other is not None:
-        of_rows = [slopes[0]]
-        for index in range(plan.n_layers):
-            of_rows.extend(slopes[2 + index * (1 + len(stages)) : 1 + (index + 1) * (1 + len(stages))])
-        each = zip(rows_seen, other.to(slopes[0].device), of_rows, strict=True)
-        specific = torch.stack([((own_row - other_row) * slope).sum(-1) for own_row, other_row, slope in each]).cpu()
+        each = zip(cells, other.to(embeddings.device), strict=True)
+        specific = torch.stack([((x - instead) * slope).sum(-1) for (x, slope), instead in each]).cpu()
     end = without_residual(target, rows[here].detach(), here, pairs)
     return {
-        "by_cell": torch.stack(by_cell).cpu(),
+        "by_cell": torch.stack([(x * slope).sum(-1) for x, slope in cells]).cpu(),
         "specific": specific,
         "added": added.cpu(),
         "end": end,
