@@ -21,12 +21,13 @@ def sentences(found: Location) -> tuple[Sentence, ...]:
         what = tables.what(found)
         return (Sentence(f"{what[0].upper()}{what[1:]} is {found.total:+.1f}, so that there is no answer to locate."),)
     if start == 0:
-        return (Sentence(f"{whole} most is at {end} from the embedding on.", {"row": 0, "position": found.position}),)
+        return (Sentence(f"{whole} the largest part is at {end} from the embedding on.", {"row": 0, "position": found.position}),)
     before = int(found.path[start - 1])
     held = float(found.by_cell[start - 1, before])
     first = " (the first token)" if before == 0 else ""
-    said = f"{whole} most is at {quoted(found.position_labels[before])}{first} up to {_row(found, start - 1)} ({held:+.1f} "
-    said += f"there), and at {end} from {_row(found, start)} on."
+    until = "up to" if (found.path[:start] == before).all() else "still at"
+    there = f"{quoted(found.position_labels[before])}{first} {until} {_row(found, start - 1)} ({held:+.1f} there)"
+    said = f"{whole} the largest part is at {there}, and at {end} from {_row(found, start)} on."
     came = Sentence(said, {"row": start, "position": found.position})
     if found.specific is not None:
         said_too = would_say(found.by_cell[0], found.specific[0], found.position_labels)

@@ -95,8 +95,6 @@ def test_swapping_a_whole_row_on_top_is_seen_whole_where_no_norm_stands_between(
     found = infoflow.locate(model, PROMPT, TARGET, against=RIVAL, contrast=OTHER)
     norm = model._hf.model.norm
     with torch.no_grad():
-        states = [model._hf(torch.tensor([[t.id for t in model.encode(p)]]), output_hidden_states=False) for p in (PROMPT, OTHER)]
-        assert states
         seen: list[torch.Tensor] = []
         hook = norm.register_forward_pre_hook(lambda m, a: seen.append(a[0][0, -1]))
         for prompt in (PROMPT, OTHER):

@@ -186,19 +186,22 @@ def test_where_an_answer_was_and_what_moved_it() -> None:
     said = made.location([[1, 4, 1], [1, 4, 1], [0, 0, 6]], [(1, 1, 1, 2, 4.0), (1, 0, 1, 2, 0.5), (1, 0, 0, 2, 1.0)])
     was, moved = location.sentences(said)
     assert was.text == (
-        "Of the logit of “b” (+6.0) most is at “B” up to layer 0, after MLP (+4.0 there), and at “C” from layer 1, after MLP on."
+        "Of the logit of “b” (+6.0) the largest part is at “B” up to layer 0, after MLP (+4.0 there), "
+        "and at “C” from layer 1, after MLP on."
     )
     assert was.place == {"row": 2, "position": 2}
     assert moved.text == "Heads 1.1 and 1 more move most of all: +4.5 from “B” to “C”." and moved.place == {"layer": 1, "head": 1}
     (only,) = texts(location.sentences(made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]], against=2, against_name="c")))
-    assert only == "Of “b” over “c” (+6.0) most is at “C” from the embedding on."
+    assert only == "Of “b” over “c” (+6.0) the largest part is at “C” from the embedding on."
     held = made.location([[3, 4, 1], [1, 4, 1], [0, 0, 8]], specific=np.array([[0, 3, 1], [0, 4, 1], [0, 0, 8.0]], np.float32))
     assert location.sentences(held)[1].text == (
         "“A” would say +3.0 of its +3.0 in the contrast too; beyond the contrast “B” says most (+3.0)."
     )
     assert location.sentences(held)[1].place == {"row": 0, "position": 1}
     (first, _) = texts(location.sentences(made.location([[4, 1, 1], [0, 0, 6], [0, 0, 6]], [(0, 0, 0, 2, 4.0)])))
-    assert "most is at “A” (the first token) up to the embedding (+4.0 there)" in first
+    assert "the largest part is at “A” (the first token) up to the embedding (+4.0 there)" in first
+    (moved_on, *_) = texts(location.sentences(made.location([[4, 1, 1], [1, 4, 1], [0, 0, 6]])))
+    assert "the largest part is at “B” still at layer 0, after MLP (+4.0 there)" in moved_on
     (none,) = texts(location.sentences(made.location([[-1, 0, 0]] * 3)))
     assert none == "The logit of “b” is -1.0, so that there is no answer to locate."
 
