@@ -14,7 +14,7 @@ from infoflow.summaries.corrections import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import corrections as tables
 from infoflow.tables.logit_lens import trajectories
-from infoflow.ui import blocks, frame, results
+from infoflow.ui import blocks, contrast, frame, results
 from infoflow.ui import corrections as ui
 
 NAME = "Corrections"
@@ -29,13 +29,14 @@ else:
 
 
 @st.fragment
-def comparison(found: corrections.Correction) -> None:
+def comparison(asked: corrections.CorrectionRequest, found: corrections.Correction) -> None:
     """Before and after: reruns alone."""
     dark = frame.dark()
     n_layers, n_heads = found.answers[0].generation.pattern.shape[:2]
     made, ids = found.answers[-1].generation.provenance, found.answers[-1].generation.prompt_ids
     titles = [f"{c.before.text} → {c.after.text}" for c in found.changes]
-    view = ui.view(titles, identity(made, ids), n_layers, n_heads)
+    scope = identity(made, ids)
+    view = ui.view(titles, asked.prompt, scope, n_layers, n_heads)
     if not found.changes:
         blocks.says(sentences(found))
         drawn = pictures.layers(found.answers[0], dark)
@@ -45,7 +46,7 @@ def comparison(found: corrections.Correction) -> None:
         ui.layers(found.answers[0])
         blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark)
         return
-    change = found.changes[view.change]
+    change, quantity = ui.held_against(asked, talk.asked.key, found, view, scope)
     said = spoken(sentences(change))
     blocks.says(sentences(change))
     left, right = st.columns(2, gap="medium") if change.difference is not None else (st.container(), st.empty())
@@ -55,14 +56,15 @@ def comparison(found: corrections.Correction) -> None:
             lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt=f"The answers through the layers. {said}"
         )
         st.caption(f"**Where the answer flips.** {tables.wins(change)}", help=ui.LINES)
-    drawn = pictures.picture(change, dark)
+    drawn = pictures.picture(change, dark, quantity)
     if change.difference is not None:
         with right:
             blocks.chart(drawn.chart, key="talk_turns", alt=f"Contribution of each turn to the lead of the new answer. {said}")
-            st.caption("**What each turn contributed to it**", help=ui.TURNS)
+            st.caption(f"**What each turn contributed to it**{'' if quantity == 'own' else f', {quantity}'}", help=ui.TURNS)
             error = f"All parts sum to {change.difference.total:+.2f}; error {change.difference.max_error:.0e}."
             bars = f"Bars are logits: green raised “{blocks.plain(change.after.text)}” over the old answer."
-            st.caption(f"{bars} {error} {change.difference.note}")
+            whole = f"{error} {change.difference.note}" if quantity == "own" else ""
+            st.caption(f"{bars} {whole} {ui.hindsight(change, view.contrast)}")
             blocks.warn_if_off(change.difference.max_error, made, "The contributions do not add up to the lead")
     before, after = st.columns(2, gap="medium")
     with before:
@@ -71,9 +73,13 @@ def comparison(found: corrections.Correction) -> None:
         ui.side("After", change.after, view, dark)
     if change.difference is not None:
         st.markdown("**The same by word**", help=ui.TURNS)
-        parts = tables.words(change)
+        parts = tables.words(change, quantity)
         says = f"Contribution of each word to the lead of the new answer. {blocks.largest(parts, 'label', 'logit', '+.2f')}"
-        blocks.chart(signed.columns(parts, title="logit", dark=dark), key="talk_tokens", alt=says)
+        blocks.chart(
+            signed.columns(parts, title=contrast.axis(quantity), dark=dark),
+            key="talk_tokens",
+            alt=says,
+        )
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
     blocks.downloads(replace(drawn, frame=found.to_frame()), lambda: formats.frame_json(found.to_frame(), made), dark)
@@ -87,7 +93,7 @@ if result is not None:
     changed = tables.other_answers(st.session_state.get("talk_saved", ()), tuple(a.text for a in answers))
     if changed:
         st.warning(blocks.plain(changed))
-    comparison(run.result)
+    comparison(shown, run.result)
     st.caption(f"Written as {answers[0].form}. {'' if run.has_template else ui.NO_TEMPLATE}")
     ui.keep(run.result, shown)
     ui.read_as(answers[-1])

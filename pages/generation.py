@@ -13,7 +13,7 @@ from infoflow.pictures.picture import identity
 from infoflow.summaries.generation import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import generation as tables
-from infoflow.ui import asking, blocks, controls, frame, results
+from infoflow.ui import asking, blocks, contrast, controls, frame, results
 from infoflow.ui import generation as ui
 
 NAME = "Generation"
@@ -24,11 +24,11 @@ request = GenerationRequest(
     model=asked.model, prompt=asked.prompt, max_new_tokens=how.new_tokens, temperature=how.temperature, top_p=how.top_p,
     seed=how.seed, form=how.form, thinking=how.thinking,
 )  # fmt: skip
-result = results.last_good(NAME, request, asked.key)
+result: tuple[GenerationRequest, Performed[Generation]] | None = results.last_good(NAME, request, asked.key)
 
 
 @st.fragment
-def picture(written: Performed[Generation]) -> None:
+def picture(run: GenerationRequest, written: Performed[Generation]) -> None:
     """The text, its connections, and one step of it: reruns alone."""
     gen, dark = written.result, frame.dark()
     scope = identity(gen.provenance, gen.prompt_ids, gen.output_ids)
@@ -54,23 +54,21 @@ def picture(written: Performed[Generation]) -> None:
     if ui.hops() == ui.Hops.ALL:
         through(gen, at, scope, dark)
     else:
-        raised(gen, at, dark)
+        raised(run, gen, at, scope, dark)
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
     blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
 
 
-def raised(gen: Generation, at: ui.View, dark: bool) -> None:
+def raised(run: GenerationRequest, gen: Generation, at: ui.View, scope: str, dark: bool) -> None:
     """What each token before adds to the logit of the one that a step wrote."""
     st.markdown(f"**What raised “{blocks.plain(tables.written(gen, at.step))}”**, step {at.step + 1}", help=ui.RAISED)
-    table = tables.raised(gen, at.step, hide_first=at.hide_first)
-    says = f"What raised the token written. {blocks.largest(table, 'label', 'logit', '+.2f')}"
-    blocks.chart(signed.columns(table, title="logit", dark=dark), key="gen_raised", alt=says)
-    n_before = gen.n_prompt + at.step
-    most = f"The largest {len(table)} of {n_before} tokens. " if n_before > len(table) else ""
-    if at.hide_first:
-        most = f"{most}The first token, which is hidden, adds {gen.by_source[at.step, 0]:+.2f}. "
-    error = f"All of them, biases included, sum to the logit {gen.total[at.step]:+.2f}; worst error {gen.max_error:.0e}."
-    st.caption(f"{most}{error} {tables.cap_note(gen, at.step)}")
+    gen, quantity = ui.held_against(run, asked.key, gen, scope)
+    table = tables.raised(gen, at.step, hide_first=at.hide_first, quantity=quantity)
+    what = "logit" if quantity == "own" else f"{quantity} part of the logit"
+    says = f"What raised the token written: {what}. {blocks.largest(table, 'label', 'logit', '+.2f')}"
+    blocks.chart(signed.columns(table, title=contrast.axis(quantity), dark=dark), key="gen_raised", alt=says)
+    note = tables.raised_note(gen, at.step, len(table), at.hide_first, quantity)
+    st.caption(f"{note} {ui.hindsight(gen, at.step)}")
 
 
 def through(gen: Generation, at: ui.View, scope: str, dark: bool) -> None:
@@ -91,5 +89,5 @@ def through(gen: Generation, at: ui.View, scope: str, dark: bool) -> None:
 
 if result is not None:
     frame.shown(head, *result)
-    picture(result[1])
+    picture(*result)
     blocks.how(ui.HOW, "infoflow.models.decoding.continue_here", "infoflow.traced.generation.teacher_forced")

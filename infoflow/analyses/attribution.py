@@ -82,7 +82,7 @@ class Attribution(OfPrompt):
     """whether the mean logit of the vocabulary is taken off"""
     specific: Float[np.ndarray, " source"] | None
     """what each token says beyond what stands there in the contrast, along the same paths; None without a contrast"""
-    contrast: str | tuple[str, ...] | None
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None
     """what it is held against"""
     contrast_total: float | None
     """the logit (or difference) that the model itself gives on the contrast, in the mean over its prompts"""
@@ -143,8 +143,8 @@ class AttributionRequest(Request[Attribution]):
     position: int = -1
     centred: bool = False
     direct: Direct = Direct.FOLDED
-    contrast: str | tuple[str, ...] | None = None
-    """what it is held against: another prompt of as many tokens, several, or "bank\""""
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None = None
+    """what it is held against: another prompt of as many tokens, several, one as token ids, or "bank\""""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Attribution:
         """The attribution."""
@@ -178,7 +178,7 @@ def attribute(
     interventions: Sequence[Any] = (),
     centred: bool = False,
     direct: str = Direct.FOLDED,
-    contrast: str | Sequence[str] | None = None,
+    contrast: str | Sequence[str] | Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Attribution:
     """Contribution of each source token to the logit of `target` at `position`, or to its lead over `against`.

@@ -10,21 +10,21 @@ what this state says beyond that one, and what that one would have said here too
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infoflow.errors import BadPrompt, TooLarge
-from infoflow.text.contrasts import BANK, proposals
+from infoflow.text.contrasts import BANK, by_candidates, proposals
 from infoflow.text.neutral import NEUTRAL
-from infoflow.text.tokens import Token, label
+from infoflow.text.tokens import Token, as_id, label
 
 if TYPE_CHECKING:
     import torch
 
     import infoflow.models.model
 
-Contrast = str | tuple[str, ...] | None
+Contrast = str | tuple[str, ...] | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,28 @@ class Other:
 
 
 def as_contrast(given: Any) -> Contrast:
-    """A contrast as a request keeps it: "bank", a prompt, or several.
+    """A contrast as a request keeps it: "bank", a prompt, several, or one as token ids.
 
     Raises:
         BadPrompt: anything else.
     """
     if given is None or isinstance(given, str):
         return given
-    if not isinstance(given, Sequence) or not given or not all(isinstance(one, str) for one in given):
-        raise BadPrompt("A contrast is a prompt, several prompts, or 'bank'.")
-    return tuple(given)
+    if not isinstance(given, Sequence) or not given:
+        raise BadPrompt("A contrast is a prompt, several prompts, token ids, or 'bank'.")
+    if all(isinstance(one, str) for one in given):
+        return tuple(given)
+    return tuple(as_id(token, f" at place {place} of the contrast") for place, token in enumerate(given))
 
 
-def prompts_of(model: "infoflow.models.model.Model", contrast: str | tuple[str, ...], tokens: Sequence[Token]) -> list[list[int]]:
-    """The contrast's prompts as token ids, each as long as the prompt.
+def prompts_of(
+    model: "infoflow.models.model.Model",
+    contrast: str | tuple[str, ...] | tuple[int, ...],
+    tokens: Sequence[Token],
+    encode: "Callable[[str], Sequence[Token]] | None" = None,
+) -> list[list[int]]:
+    """The contrast's prompts as token ids, each as long as the prompt. `encode`: what is made of a text, where it is not run as
+    it stands.
 
     Raises:
         BadPrompt: one of another length, with both tokenisations.
@@ -69,8 +77,8 @@ def prompts_of(model: "infoflow.models.model.Model", contrast: str | tuple[str, 
     if contrast == BANK:
         return [_neutral(model, number, n) for number in range(len(NEUTRAL))]
     found = []
-    for prompt in [contrast] if isinstance(contrast, str) else contrast:
-        other = model.encode(prompt)
+    for prompt in [contrast] if isinstance(contrast, str) or isinstance(contrast[0], int) else contrast:
+        other = encode(prompt) if encode is not None and isinstance(prompt, str) else model.encode(prompt)
         if len(other) != n:
             raise BadPrompt(
                 f"The contrast has {len(other)} tokens and the prompt {n}, and they are held against each other position by "
@@ -106,7 +114,11 @@ def _neutral(model: "infoflow.models.model.Model", number: int, n: int) -> list[
 
 
 def held_against(
-    model: "infoflow.models.model.Model", contrast: str | tuple[str, ...], tokens: Sequence[Token], target: Target, every: bool
+    model: "infoflow.models.model.Model",
+    contrast: str | tuple[str, ...] | tuple[int, ...],
+    tokens: Sequence[Token],
+    target: Target,
+    every: bool,
 ) -> Other:
     """Run the contrast: its residuals at every row, or the embeddings alone, and what it says of the target.
 
@@ -127,8 +139,24 @@ def held_against(
     return Other(states / len(prompts), total / len(prompts))
 
 
-def propose(model: "infoflow.models.model.Model", prompt: str | tuple[int, ...], most: int = 4) -> tuple[str, ...]:
-    """Contrasts for a prompt: the same text with one name, place, number or adjective swapped, of as many tokens."""
+def propose(
+    model: "infoflow.models.model.Model",
+    prompt: str | tuple[int, ...],
+    likely: Sequence[Sequence[int]],
+    weights: Sequence[float],
+    most: int = 4,
+) -> tuple[str, ...]:
+    """Contrasts for a prompt: the same text with one name, place, number or adjective swapped, of as many tokens; where there is
+    none, with one of its weightiest words swapped for a token that is `likely` after what stands before it."""
     if not isinstance(prompt, str):
         return ()
-    return proposals(prompt, lambda text: len(model.encode(text)), most)
+
+    def n_tokens(text: str) -> int:
+        return len(model.encode(text))
+
+    found = proposals(prompt, n_tokens, most)
+    if found:
+        return found
+    pieces = ["" if token.name else token.text for token in model.encode(prompt)]
+    candidates = [(), *[[model.name_of(i) for i in ids] for ids in likely[: len(pieces) - 1]]]
+    return by_candidates(prompt, pieces, candidates, weights, n_tokens, most)

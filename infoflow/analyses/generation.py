@@ -6,7 +6,10 @@
    only backwards looked just so when it wrote them. Where positions are scaled by the length of the text (LongRoPE), it looked
    otherwise while the text was shorter: then each stretch of one scale has a pass of its own, and is written without a cache.
 3. With patterns, gates and norm scales of that pass held fixed, the logit of each token written is a sum over the tokens
-   before it, as in `attribution.py`: by_source[t, s] = e_s . d logit_t / d e_s.
+   before it, as in `attribution.py`: by_source[t, s] = e_s . d logit_t / d e_s. With a contrast (contrast.py) its
+   embeddings take the place of the prompt's, and what was written stays: specific[t, s] = (e_s - e'_s) . d logit_t / d e_s.
+
+A text that is there already (`output`) is read and not written: then 1. falls away.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import attribution
+from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
@@ -26,8 +30,9 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.metrics.through import Through, through
 from infoflow.models import memory
+from infoflow.text.contrasts import BANK
 from infoflow.text.conversations import USER, Form
-from infoflow.text.tokens import Token
+from infoflow.text.tokens import Token, as_id
 from infoflow.text.vocabulary import joined
 
 if TYPE_CHECKING:
@@ -62,6 +67,12 @@ class Generation(OfPrompt):
     """what each token adds to the logit of the token written; with `bias` they sum to `total`"""
     bias: Float[np.ndarray, " step"]
     """what the weights' biases add to it along all paths"""
+    specific: Float[np.ndarray, "step source"] | None
+    """what each token says beyond what stands there in the contrast, along the same paths; None without a contrast"""
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None
+    """what the prompt is held against"""
+    contrast_total: Float[np.ndarray, " step"] | None
+    """the logit that the model gives on the contrast to the same tokens, in the mean over its prompts; before a soft cap"""
     total: Float[np.ndarray, " step"]
     """that logit: the model's own, and before its soft cap where it has one"""
     logit: Float[np.ndarray, " step"]
@@ -96,6 +107,11 @@ class Generation(OfPrompt):
         return tuple(t.id for t in self.pieces[self.n_prompt :])
 
     @property
+    def hindsight(self) -> Float[np.ndarray, "step source"] | None:
+        """What the contrast's token would have said here too: `by_source` less `specific`."""
+        return None if self.specific is None else self.by_source - self.specific
+
+    @property
     def thinks(self) -> bool:
         """Whether the model began with a mark of thinking, or its template did for it: that is no answer yet."""
         before, after = joined(self.pieces[: self.n_prompt]), joined(self.pieces[self.n_prompt :])
@@ -119,15 +135,19 @@ class Generation(OfPrompt):
 
     def to_frame(self) -> pd.DataFrame:
         """One row per step and token before it: step, written, prob, rank, source, token, of ("prompt" or "output"),
-        attention (mean over all heads), logit (its contribution)."""
+        attention (mean over all heads), logit (its contribution), with a contrast specific and hindsight."""
         mean = self.pattern.mean((0, 1))
         step, source = np.nonzero(np.arange(mean.shape[1])[None] < self.n_prompt + np.arange(self.n_steps)[:, None])
         names = np.array(self.position_labels, dtype=object)
-        return pd.DataFrame({
+        frame = pd.DataFrame({
             "step": step, "written": names[self.n_prompt + step], "prob": self.prob[step], "rank": self.rank[step],
             "source": source, "token": names[source], "of": np.where(source < self.n_prompt, "prompt", "output"),
             "attention": mean[step, source], "logit": self.by_source[step, source],
         })  # fmt: skip
+        if self.specific is not None:
+            frame["specific"] = self.specific[step, source]
+            frame["hindsight"] = frame["logit"] - frame["specific"]
+        return frame
 
 
 def text_of(tokens: Sequence[Token]) -> str:
@@ -152,27 +172,38 @@ class GenerationRequest(Request[Generation]):
     k: int = 5
     written: tuple[int, ...] = ()
     """what the chat template makes of the prompt; it may hold today's date"""
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None = None
+    """what the prompt is held against: another of as many tokens, several, one as token ids, or "bank\""""
+    output: tuple[int, ...] = ()
+    """what is read in the place of what the model would write"""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Generation:
         """The continuation."""
         if on_progress is None:
             return _generated(self, model)
-        n, said, written = self.max_new_tokens, on_progress, [0]
+        n, said, written = self.n_new, on_progress, [0]
 
         def tell(text: str) -> None:
             written[0] += 1
             said(f"Writing, {written[0]} of at most {n}: {' '.join(text.split())}", 0.4 * written[0] / n)
 
-        def report(done: int, total: int) -> None:
-            said("Reading what was written, and going backward from it", 0.4 + 0.6 * done / total)
+        first = 0.0 if self.output else 0.4
 
-        said("Writing …", 0.0)
+        def report(done: int, total: int) -> None:
+            said("Reading what was written, and going backward from it", first + (1 - first) * done / total)
+
+        said("Reading …" if self.output else "Writing …", 0.0)
         return _generated(self, model, tell, report)
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
-        n, new = len(_prompt_ids(self.exactly(model), model)), self.max_new_tokens
+        n, new = len(_prompt_ids(self.exactly(model), model)), self.n_new
         return Estimate(n_tokens=n + new, n_sources=n + new, bytes=needed_bytes(model, n, new))
+
+    @property
+    def n_new(self) -> int:
+        """How many tokens are written at most, or read."""
+        return len(self.output) or self.max_new_tokens
 
     def exactly(self, model: "infoflow.models.model.Model") -> "GenerationRequest":
         """Its form settled: the chat template where the model was made to be talked to."""
@@ -202,6 +233,8 @@ def generate(
     k: int = 5,
     thinking: bool = False,
     interventions: Sequence[Any] = (),
+    contrast: str | Sequence[str] | Sequence[int] | None = None,
+    output: Sequence[int] = (),
     on_token: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
@@ -212,14 +245,18 @@ def generate(
     think first whose template has a switch for that. `on_token` is
     told the whole text so far with each token (a hosted model's at its end), `on_progress(done, total)` the pass that
     follows; raising in either stops the run.
+    `contrast`: another prompt of as many tokens, several, or "bank" (neutral texts in the place of the whole text), for
+    `specific` and `hindsight` (contrast.py). `output`: token ids to be read after the prompt; nothing is written then.
 
     Raises:
-        BadPrompt: an empty prompt, no new token, no chat template, a temperature or top-p that makes no sense.
+        BadPrompt: an empty prompt, no new token, no chat template, a temperature or top-p that makes no sense, a contrast
+            of another length.
         TooLarge: more tokens than the model has positions for, or than fit in memory.
     """
     request = GenerationRequest(
         model=model.spec, prompt=as_prompt(prompt), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
         seed=seed, form=Form.CHAT if chat else Form.PLAIN, k=k, thinking=thinking, interventions=as_interventions(interventions),
+        contrast=contrasts.as_contrast(contrast), output=tuple(as_id(t, f" at place {place}") for place, t in enumerate(output)),
     )  # fmt: skip
     return _generated(request, model, on_token, on_progress)
 
@@ -243,7 +280,7 @@ def _generated(
     on_token: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
-    max_new_tokens, temperature, top_p, seed = request.max_new_tokens, request.temperature, request.top_p, request.seed
+    max_new_tokens, temperature, top_p, seed = request.n_new, request.temperature, request.top_p, request.seed
     if max_new_tokens < 1:
         raise BadPrompt(f"{max_new_tokens} new tokens were asked for; ask for 1 or more.")
     if request.k < 1:
@@ -262,6 +299,7 @@ def _generated(
         )
     what = f"Writing {max_new_tokens} tokens after {n} and reading them needs"
     refuse_here(model, needed_bytes(model, n, max_new_tokens), what, "Shorten the prompt, ask for fewer tokens")
+    held_against = _contrasted(request, model, model.encode(ids)) if request.contrast is not None else None
     written: list[int] = []
 
     def tell(token_id: int) -> None:
@@ -269,14 +307,19 @@ def _generated(
         if on_token is not None:
             on_token(text_of(model.pieces(written)))
 
-    new = model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
+    new = list(request.output) or model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
     pieces = model.encode((*ids, *new))
-    values, dtype = _read_back((*ids, *new), n, min(request.k, model.sizes().vocabulary), model, on_progress)
+    others = None
+    if held_against is not None:
+        whole = contrasts.prompts_of(model, BANK, pieces) if request.contrast == BANK else []
+        others = whole or [[*other, *new] for other in held_against]
+    values, dtype = _read_back((*ids, *new), n, min(request.k, model.sizes().vocabulary), model, others, on_progress)
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.maximum(np.abs(values["by_source"].sum(1) + bias - values["total"]), values["off"])
     off = off / np.maximum(1.0, np.abs(values["total"]))
     how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
-    if temperature and model.hosted:
+    how = "read, not written" if request.output else how
+    if temperature and model.hosted and not request.output:
         how += " (where the service keeps to it)"  # its sandbox draws in another process than the one that is seeded
     return Generation(
         **of_tokens(pieces, () if form == Form.CHAT else model.notes(request.prompt, pieces[:n])),
@@ -286,6 +329,9 @@ def _generated(
         pattern=values["pattern"],
         by_source=values["by_source"],
         bias=bias,
+        specific=values.get("specific"),
+        contrast=request.contrast,
+        contrast_total=values.get("contrast_total"),
         total=values["total"],
         logit=values["chosen"],
         softcap=model.plan().softcap,
@@ -304,14 +350,28 @@ def _generated(
     )
 
 
+def _contrasted(request: GenerationRequest, model: "infoflow.models.model.Model", tokens: Sequence[Token]) -> list[list[int]]:
+    """The prompts that this one is held against, through the same form; no neutral texts, which are as long as the whole."""
+
+    def in_form(text: str) -> Sequence[Token]:
+        return model.encode(_prompt_ids(replace(request, prompt=text, written=()), model))
+
+    if request.contrast is None or request.contrast == BANK:
+        return []
+    return contrasts.prompts_of(model, request.contrast, tokens, in_form)
+
+
 def _read_back(
     ids: tuple[int, ...],
     n_prompt: int,
     k: int,
     model: "infoflow.models.model.Model",
+    others: list[list[int]] | None,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, np.ndarray], str]:
-    """What `teacher_forced` gives of every step, from one pass, or from one for each stretch of text that needs its own."""
+    """What `teacher_forced` gives of every step, from one pass, or from one for each stretch of text that needs its own.
+    `others`: the texts that this one is held against."""
+    from infoflow.traced.contrast import contrast_steps
     from infoflow.traced.generation import teacher_forced
 
     found: list[dict[str, np.ndarray]] = []
@@ -323,11 +383,16 @@ def _read_back(
             if on_progress is not None:
                 on_progress(number * total + done, len(stretches) * total)
 
-        arguments = (last, first - 1, list(ids[first : last + 1]), k, tell)
+        chosen = list(ids[first : last + 1])
+        runs = [model.run(other[:last], contrast_steps, model.plan(), first - 1, chosen) for other in others or ()]
+        states = sum(run["states"] for run in runs) / len(runs) if runs else None
+        arguments = (last, first - 1, chosen, k, states, tell)
         raw = model.run(ids[:last], teacher_forced, model.plan(), *arguments)
         dtype = str(raw.pop("dtype"))
-        values = {name: value.numpy() for name, value in raw.items()}
-        for name in ("pattern", "by_source"):  # of what came later, a step saw nothing
+        values = {name: value.numpy() for name, value in raw.items() if value is not None}
+        if runs:
+            values["contrast_total"] = np.mean([run["total"].numpy() for run in runs], 0)
+        for name in {"pattern", "by_source", "specific"} & values.keys():  # of what came later, a step saw nothing
             room = [(0, 0)] * (values[name].ndim - 1) + [(0, len(ids) - 1 - last)]
             values[name] = np.pad(values[name], room)
         found.append(values)

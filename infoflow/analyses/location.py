@@ -83,7 +83,7 @@ class Location(OfPrompt):
     """how much of what a position holds after a layer is written there by its MLP; it moves nothing"""
     specific: Float[np.ndarray, "row position"] | None
     """what each residual says beyond the contrast's there, along the same paths; None without a contrast"""
-    contrast: str | tuple[str, ...] | None
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None
     """what it is held against"""
     contrast_total: float | None
     """the logit (or difference) that the model itself gives on the contrast, in the mean over its prompts"""
@@ -209,8 +209,8 @@ class LocationRequest(Request[Location]):
     position: int = -1
     centred: bool = False
     top_k: int = 8
-    contrast: str | tuple[str, ...] | None = None
-    """what it is held against: another prompt of as many tokens, several, or "bank\""""
+    contrast: str | tuple[str, ...] | tuple[int, ...] | None = None
+    """what it is held against: another prompt of as many tokens, several, one as token ids, or "bank\""""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Location:
         """Where the answer is."""
@@ -248,7 +248,7 @@ def locate(
     interventions: Sequence[Any] = (),
     centred: bool = False,
     top_k: int = 8,
-    contrast: str | Sequence[str] | None = None,
+    contrast: str | Sequence[str] | Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Location:
     """Which positions hold the logit of `target` at `position` (or its lead over `against`), at every row of the stream.
@@ -312,7 +312,7 @@ def _located(
         specific=None if other is None else raw["specific"].numpy(),
         contrast=request.contrast,
         contrast_total=None if other is None else other.total,
-        contrasts=contrasts.propose(model, request.prompt),
+        contrasts=contrasts.propose(model, request.prompt, raw["next"].tolist(), by_cell[0].tolist()),
         bias=bias.astype(np.float32),
         added=added,
         arrived=raw["arrived"].numpy(),

@@ -8,21 +8,23 @@ from infoflow.tables import corrections as tables
 from infoflow.tables.logit_lens import trajectories
 
 
-def picture(found: Correction | Change | Answer, dark: bool = False) -> Picture:
+def picture(found: Correction | Change | Answer, dark: bool = False, quantity: str = "own") -> Picture:
     """Of a conversation, its last change; of one without, its last answer."""
     if isinstance(found, Correction):
         found = found.changes[-1] if found.changes else found.answers[-1]
-    return turns(found, dark) if isinstance(found, Change) and found.difference is not None else layers(found, dark)
+    return turns(found, dark, quantity) if isinstance(found, Change) and found.difference is not None else layers(found, dark)
 
 
-def turns(change: Change, dark: bool = False) -> Picture:
-    """What each turn contributed to the lead of the new answer over the old one."""
-    table = tables.turns(change)
+def turns(change: Change, dark: bool = False, quantity: str = "own") -> Picture:
+    """What each turn contributed to the lead of the new answer over the old one: all of it, or with a contrast what is specific,
+    or hindsight."""
+    table = tables.of_quantity(tables.turns(change), quantity)
     capped = change.difference.note if change.difference is not None else ""
+    part = {"own": "", "specific": "Beyond the contrast. ", "hindsight": "What the contrast would have said too. "}[quantity]
     return Picture(
         chart=charts.ranking(table.rename(columns={"label": "name"}), "logit", "+.2f", dark), frame=change.to_frame(),
         title=f"From “{change.before.text}” to “{change.after.text}”, {change.after.generation.provenance.whose}",
-        note=f"Logits: what each turn added to the lead of “{change.after.text}” over the old answer. {capped}".strip(),
+        note=f"Logits: what each turn added to the lead of “{change.after.text}” over the old answer. {part}{capped}".strip(),
     )  # fmt: skip
 
 

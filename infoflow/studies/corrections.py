@@ -4,7 +4,8 @@
 2. The model answers (`analyses/generation.py`, greedily): the position before its first token is where the answer is read
    off, with its attention and its likeliest tokens. The logit lens shows that position layer by layer.
 3. After a correction, the lead of the new answer's first token over the old one's, logit(new) - logit(old), is a sum over
-   the tokens of the whole conversation (`analyses/attribution.py`); summed by turn it says what each turn contributed.
+   the tokens of the whole conversation (`analyses/attribution.py`); summed by turn it says what each turn contributed. With a
+   contrast (`analyses/contrast.py`), the same conversation with other words of the user's: what each said beyond those.
 
 Each of these parts is a request of its own; who keeps results, as the app does, lets `run_part` look there first, so that
 what was answered already is not asked again.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.cost import Estimate
@@ -25,6 +26,7 @@ from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
 from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
+from infoflow.text.contrasts import BANK
 from infoflow.text.conversations import ASSISTANT, SYSTEM, USER, Form, Turn
 from infoflow.text.tokens import BIAS, Token, visible, word_of
 from infoflow.text.vocabulary import AFTER, AROUND
@@ -110,15 +112,22 @@ class Change(Result):
 
     def to_frame(self) -> pd.DataFrame:
         """What each part contributed to logit(new) - logit(old): part, logit; with the weights' biases, where there are any,
-        they sum to it."""
-        if self.difference is None:
+        they sum to it. With a contrast specific and hindsight, in which biases have no part."""
+        found = self.difference
+        if found is None:
             return pd.DataFrame({"part": [], "logit": []})
-        sums = np.zeros(len(self.parts))
-        np.add.at(sums, self.part_of, self.difference.by_source)
-        table = pd.DataFrame({"part": self.parts, "logit": sums})
-        if self.difference.bias:
-            table.loc[len(table)] = [BIAS, self.difference.bias]
+        table = pd.DataFrame({"part": self.parts, "logit": self._by_part(found.by_source)})
+        if found.specific is not None:
+            table["specific"] = self._by_part(found.specific)
+            table["hindsight"] = table["logit"] - table["specific"]
+        if found.bias:
+            table.loc[len(table)] = [BIAS, found.bias, *[0.0] * (len(table.columns) - 2)]
         return table
+
+    def _by_part(self, values: Float[np.ndarray, " source"]) -> Float[np.ndarray, " part"]:
+        sums = np.zeros(len(self.parts))
+        np.add.at(sums, self.part_of, values)
+        return sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +144,16 @@ class Correction(Result):
         return (*last.turns, (ASSISTANT, last.text))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per change and part: change (from 1), old, new, part, logit."""
+        """One row per change and part: change (from 1), old, new, part, logit; with a contrast specific and hindsight."""
         tables = [
             change.to_frame().assign(change=number + 1, old=change.before.text, new=change.after.text)
             for number, change in enumerate(self.changes)
         ]
         columns = ["change", "old", "new", "part", "logit"]
-        return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+        if not tables:
+            return pd.DataFrame(columns=columns)
+        found = pd.concat(tables, ignore_index=True)
+        return found[[*columns, *[name for name in ("specific", "hindsight") if name in found]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +170,20 @@ class CorrectionRequest(Study[Correction]):
     """what is said to the model before the question: its first turn; '' for nothing but what its template says"""
     written: tuple[int, ...] = ()
     """what the form makes of the question; a chat template may put today's date before it"""
+    contrast: str | tuple[str, ...] | None = None
+    """what the conversation is held against: what the user says instead, turn by turn, each of as many tokens; another question
+    alone; or "bank\""""
 
     def run(
         self, model: "infoflow.models.model.Model", on_progress: Report | None = None, run_part: RunPart | None = None
     ) -> Correction:
         """The conversation. `run_part` runs its parts, or has them already."""
         answers: list[Answer] = []
+        contrast = self.contrast
+        if isinstance(contrast, tuple) and len(contrast) != len(self.prompt):
+            raise BadPrompt(
+                f"The contrast has {len(contrast)} turns of the user's, the conversation {len(self.prompt)}; give one for each."
+            )
         asking = _Asking(model, self.exactly(model), run_part or (lambda request, told: request.run(model, told)), on_progress)
         for number, text in enumerate(self.prompt):
             before = (*answers[-1].turns, (ASSISTANT, answers[-1].text)) if answers else self.first
@@ -237,6 +257,16 @@ class _Asking:
         )
         return Answer(turns=turns, text=text, generation=gen, lens=lens, form=self.request.form, turn_of=written.turn_of)
 
+    def contrast(self, turns: tuple[Turn, ...]) -> str | tuple[int, ...] | None:
+        """What a conversation is held against, as token ids: the same with the user's words replaced."""
+        said = self.request.contrast
+        if said is None or said == BANK:
+            return said
+        users = [number for number, (role, _) in enumerate(turns) if role == USER]
+        instead = dict(zip(users, (said,) if isinstance(said, str) else said, strict=False))
+        other = [(role, instead.get(number, text)) for number, (role, text) in enumerate(turns)]
+        return tuple(self.model.conversation(other, self.request.form).ids)
+
     def change(self, before: Answer, after: Answer, doing: str) -> Change:
         if after.turns[: len(before.turns) + 1] != (*before.turns, (ASSISTANT, before.text)) or before.form != after.form:
             raise BadPrompt("These two answers are not of one conversation. Compare an answer with a later one.")
@@ -246,7 +276,8 @@ class _Asking:
         )
         difference = None
         if before.token != after.token:
-            asked = self.of(AttributionRequest, ids, target=after.token, against=before.token)
+            contrast = self.contrast(after.turns)
+            asked = self.of(AttributionRequest, ids, target=after.token, against=before.token, contrast=contrast)
             difference = self.run_part(asked, self.told(doing, 1))
         parts, part_of = parts_of(after)
         return Change(before=before, after=after, lens=lens, parts=parts, part_of=np.array(part_of), difference=difference)
@@ -344,18 +375,21 @@ def correct(
     max_new_tokens: int = 12,
     system: str = "",
     interventions: Sequence[Any] = (),
+    contrast: str | Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Correction:
     """A question, the model's answer, a correction (or several, one after another), and each new answer. `system` is said before
-    the question, in the place that the model's template has for it.
+    the question, in the place that the model's template has for it. `contrast`: another question of as many tokens, or all that
+    is said instead, turn by turn, or "bank" (neutral texts that ship), for `specific` and `hindsight` (contrast.py).
 
     Raises:
-        BadPrompt: an empty question or correction, no chat template, a model that gives no answer.
+        BadPrompt: an empty question or correction, no chat template, a model that gives no answer, a contrast of another length.
         TooLarge: a conversation that does not fit.
     """
     said = (question, *([correction] if isinstance(correction, str) else correction))
     request = CorrectionRequest(
         model=model.spec, prompt=said, form=Form.of(form), one_word=one_word, max_new_tokens=max_new_tokens,
         system=system, interventions=as_interventions(interventions),
+        contrast=contrast if contrast is None or isinstance(contrast, str) else tuple(contrast),
     )  # fmt: skip
     return request.run(model, _in_thousandths(on_progress))

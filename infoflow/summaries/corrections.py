@@ -21,4 +21,10 @@ def sentences(found: Correction | Change | Answer) -> tuple[Sentence, ...]:
         return (wrong,)
     table = tables.turns(found)
     largest = table.loc[table["logit"].idxmax()]
-    return where, Sentence(f"{quoted(str(largest['label']))} added most to that lead: {largest['logit']:+.2f}.")
+    most = Sentence(f"{quoted(str(largest['label']))} added most to that lead: {largest['logit']:+.2f}.")
+    if found.difference.specific is None:
+        return where, most
+    beyond = table.loc[table["specific"].idxmax()]
+    if beyond["specific"] <= 0:
+        return where, most, Sentence("No turn says more of it here than the contrast's does.")
+    return where, most, Sentence(f"Beyond the contrast {quoted(str(beyond['label']))} says most: {beyond['specific']:+.2f}.")

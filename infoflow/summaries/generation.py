@@ -3,7 +3,7 @@
 import numpy as np
 
 from infoflow.analyses.generation import Generation
-from infoflow.summaries.sentence import Sentence, adds_most, off, quoted
+from infoflow.summaries.sentence import Sentence, adds_most, off, quoted, would_say
 from infoflow.tables.generation import written
 from infoflow.text.tokens import BIAS
 
@@ -21,6 +21,8 @@ def sentences(gen: Generation, step: int = 0) -> tuple[Sentence, ...]:
     capped = " before the soft cap" if gen.softcap else ""
     token = f"Token {step + 1} of {gen.n_steps} is {name} ({gen.prob[step]:.0%})"
     found = [Sentence(f"{token}; {adds} to its logit{capped}, {gen.total[step]:.1f}.", {"step": step})]
+    if gen.specific is not None:
+        found.append(would_say(gen.by_source[step, :seen], gen.specific[step, :seen], gen.position_labels[:seen]))
     least = int(gen.prob.argmin())
     if gen.prob[least] < SURE and gen.n_steps > 1:
         said = f"The model was least sure of {quoted(written(gen, least))}, token {least + 1} ({gen.prob[least]:.0%})."

@@ -57,23 +57,32 @@ def layers(*answers: Answer) -> pd.DataFrame:
 
 
 def turns(change: Change) -> pd.DataFrame:
-    """`Change.to_frame` for a picture: label (short, unique), logit, said (in full)."""
+    """`Change.to_frame` for a picture: label (short, unique), logit, said (in full); with a contrast specific and hindsight."""
     table = change.to_frame()
     short = [part if len(part) <= 34 else part[:33] + "…" for part in table["part"]]
     n = len(change.parts)
-    return pd.DataFrame({"label": [*unique(short[:n], [BIAS]), *short[n:]], "logit": table["logit"], "said": table["part"]})
+    labels = [*unique(short[:n], [BIAS]), *short[n:]]
+    return table.drop(columns="part").assign(label=labels, said=table["part"])
 
 
-def words(change: Change) -> pd.DataFrame:
+def of_quantity(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """`turns` with another quantity as its logit: own, or with a contrast specific or hindsight, in which biases have no part."""
+    if quantity == "own" or quantity not in table:
+        return table
+    return table.assign(logit=table[quantity])[table["said"] != BIAS]
+
+
+def words(change: Change, quantity: str = "own") -> pd.DataFrame:
     """The same by token, in reading order: label, logit, part; the bias last."""
     found = change.difference
     if found is None:
         return pd.DataFrame({"label": [], "logit": [], "part": []})
+    of = {"own": found.by_source, "specific": found.specific, "hindsight": found.hindsight}[quantity]
     table = pd.DataFrame({
-        "label": list(found.position_labels), "logit": found.by_source.astype(float),
+        "label": list(found.position_labels), "logit": (found.by_source if of is None else of).astype(float),
         "part": [change.parts[i] for i in change.part_of],
     })  # fmt: skip
-    if found.bias:
+    if found.bias and (quantity == "own" or of is None):
         table.loc[len(table)] = [BIAS, found.bias, BIAS]
     return table
 

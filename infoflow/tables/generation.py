@@ -139,18 +139,33 @@ def likeliest(gen: Generation, step: int) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False) -> pd.DataFrame:
+def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False, quantity: str = "own") -> pd.DataFrame:
     """What each earlier token adds to the logit of the token written: label, logit, text; the bias last. Of many, those with
-    the `most` largest contributions, in reading order. Tokens are called as in the picture."""
+    the `most` largest contributions, in reading order. Tokens are called as in the picture. `quantity`: their own parts, or with
+    a contrast what is specific, or hindsight, in which biases have no part."""
     seen = gen.n_prompt + step
-    values = np.where((np.arange(seen) == 0) & hide_first, 0.0, gen.by_source[step, :seen])
+    of = {"own": gen.by_source, "specific": gen.specific, "hindsight": gen.hindsight}[quantity]
+    parts = gen.by_source if of is None else of
+    values = np.where((np.arange(seen) == 0) & hide_first, 0.0, parts[step, :seen])
     keep = np.sort(np.argsort(-np.abs(values), kind="stable")[:most])
     keep = keep[keep > 0] if hide_first else keep
     names = unique([clean(t) for t in gen.pieces[:seen]], [BIAS])
     table = pd.DataFrame({"label": [names[i] for i in keep], "logit": values[keep].astype(float)})
-    if gen.bias.any():
+    if gen.bias.any() and quantity == "own":
         table.loc[len(table)] = [BIAS, float(gen.bias[step])]
     return table
+
+
+def raised_note(gen: Generation, step: int, shown: int, hide_first: bool, quantity: str) -> str:
+    """What is to be said of `raised`, `shown` rows of it: what is left out, and what all of it sums to."""
+    seen = gen.n_prompt + step
+    most = f"The largest {shown} of {seen} tokens. " if seen > shown else ""
+    if quantity != "own":
+        return most
+    if hide_first:
+        most = f"{most}The first token, which is hidden, adds {gen.by_source[step, 0]:+.2f}. "
+    whole = f"All of them, biases included, sum to the logit {gen.total[step]:+.2f}; worst error {gen.max_error:.0e}."
+    return f"{most}{whole} {cap_note(gen, step)}"
 
 
 def rests_on(gen: Generation, first: int, last: int, surprise: bool = False, hide_first: bool = False) -> pd.DataFrame:

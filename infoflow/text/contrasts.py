@@ -19,6 +19,8 @@ KINDS: tuple[tuple[str, ...], ...] = (
     ("he", "she"), ("his", "her"), ("man", "woman"), ("king", "queen"), ("boy", "girl"), ("father", "mother"),
 )  # fmt: skip
 """words of one kind, the usual ones first"""
+SHORTEST = 3
+"""letters of a word that a model's own candidate takes the place of"""
 LONGEST = 40
 """characters of a contrast in a sentence"""
 
@@ -27,13 +29,26 @@ BANK = "bank"
 """names the neutral texts that ship"""
 
 
-def named(contrast: str | Sequence[str]) -> str:
+def named(contrast: str | Sequence[str] | Sequence[int]) -> str:
     """A contrast in a sentence."""
     if contrast == BANK:
         return "neutral texts (their mean)"
     if isinstance(contrast, str):
         return f"“{shortened(' '.join(contrast.split()), LONGEST)}”"
+    if isinstance(contrast[0], int):
+        return "the other text"
     return f"{len(contrast)} other prompts (their mean)"
+
+
+def seen(contrast: str | Sequence[str] | Sequence[int], total: float, contrast_total: float, specific: float) -> str:
+    """What the contrast does to a logit, and how much of that frozen paths see, in a sentence."""
+    gives = f"On {named(contrast)} the model itself gives {contrast_total:+.2f}"
+    effect = total - contrast_total
+    if abs(effect) < 0.01:
+        return f"{gives}, as much as here."
+    return (
+        f"{gives}; of the {effect:+.2f} between, {specific:+.2f} is in what the tokens say along these paths, the rest in paths."
+    )
 
 
 def proposals(prompt: str, n_tokens: Callable[[str], int], most: int = 4) -> tuple[str, ...]:
@@ -48,6 +63,43 @@ def proposals(prompt: str, n_tokens: Callable[[str], int], most: int = 4) -> tup
         if len(found) == most:
             break
     return tuple(found)
+
+
+def by_candidates(
+    prompt: str,
+    pieces: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+    weights: Sequence[float],
+    n_tokens: Callable[[str], int],
+    most: int = 4,
+) -> tuple[str, ...]:
+    """The same where no word of a kind stands in the prompt: each of its words for one that a model would have written there.
+
+    `pieces`: texts of the prompt's tokens, '' of a mark that it begins with; `candidates`: the likeliest tokens at the place of
+    each, in order; `weights`: how much each matters, the largest of which go first.
+    """
+    before = len("".join(pieces)) - len(prompt)  # a space that a tokenizer puts before a text
+    if before < 0 or "".join(pieces)[before:] != prompt:
+        return ()
+    found: list[str] = []
+    for place in sorted(range(len(pieces)), key=lambda p: -abs(weights[p])):
+        at = len("".join(pieces[:place])) - before
+        piece, after = pieces[place], "".join(pieces[place + 1 :])[:1]
+        if not _word(piece) or after.isalnum() or at < 0 or (at and not piece[0].isspace()):
+            continue
+        for other in candidates[place]:
+            swapped = prompt[:at] + other + prompt[at + len(piece) :]
+            alike = other[:1].isspace() == piece[0].isspace() and other.strip().casefold() != piece.strip().casefold()
+            if alike and _word(other) and swapped not in found and n_tokens(swapped) == len(pieces):
+                found.append(swapped)
+                break
+        if len(found) == most:
+            break
+    return tuple(found)
+
+
+def _word(piece: str) -> bool:
+    return len(piece.strip()) >= SHORTEST and piece.strip().isalpha()
 
 
 def _swapped_names(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
@@ -73,7 +125,7 @@ def _other_words(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
 
 def difference(prompt: str, other: str) -> str:
     """How another prompt is called beside this one: the words that differ, where only a few do; else all of it."""
-    here, there = prompt.split(), other.split()
+    here, there = (re.findall(r"\w+|[^\w\s]+", text) for text in (prompt, other))
     apart = [(a, b) for a, b in zip(here, there, strict=False) if a != b]
     if len(here) != len(there) or not 0 < len(apart) <= 2:
         return other

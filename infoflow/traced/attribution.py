@@ -99,13 +99,15 @@ def target_at(nn, tracer, plan, position, ids, centred, pairs):
     """
     norm = final_norm(nn, plan, pairs)
     head = nn.get(plan.unembed)
-    dtype, logits = head.input.dtype, head.output[0, position].float()
+    dtype, every = head.input.dtype, head.output[0]
+    logits = every[position].float()
     answer = tracer.result.logits[0, position].float()
     ids = [int(answer.argmax()) if i < 0 else i for i in ids]
     weight = weight_of(logits, ids, centred, plan)
     own = float(answer @ weight) / plan.logit_scale
     return {
-        "norm": norm, "head": head, "dtype": dtype, "ids": ids, "answer": answer, "weight": weight,
+        "norm": norm, "head": head, "dtype": dtype, "ids": ids, "answer": answer, "every": every,
+        "weight": weight,
         "total": float(logits @ weight), "model_total": own,
         "off": float((capped(logits * plan.logit_scale, plan) - answer).abs().max()),
     }  # fmt: skip

@@ -9,9 +9,9 @@ from infoflow.traced.attribution import frozen_stream, rows_at
 from infoflow.traced.frozen import capped, final_norm, normed, unembed
 
 
-def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
+def teacher_forced(nn, tracer, plan, n, first, chosen, k, other, report):
     """For each step, which stands at position first + step: where its heads look, its likeliest tokens, and what each source
-    adds to the logit of the token that was `chosen` there."""
+    adds to the logit of the token that was `chosen` there. `other`: embeddings that the text's own are held against, or None."""
     n_steps, n_layers = len(chosen), plan.n_layers
     patterns = []
 
@@ -29,8 +29,8 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
     with torch.enable_grad():
         out = plan.logit_scale * unembed(head, normed(rows[here], norm, here, pairs), dtype, here, pairs)
         scored = out.new_zeros(n_steps).index_add(0, step, out.gather(1, ids[step])[:, 0])
-        by_source = _gradients(scored, embeddings, plan.chunk_bytes, n_layers, report)
-    by_source = (by_source * embeddings.detach()).sum(-1)
+        gradient = _gradients(scored, embeddings, plan.chunk_bytes, n_layers, report)
+    own = embeddings.detach()
     top = logits.topk(k)
     of_chosen = logits.gather(1, ids)
     total = raw.gather(1, ids)[:, 0]
@@ -41,7 +41,8 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, report):
         "log_sum": logits.logsumexp(-1).cpu(),
         "chosen": of_chosen[:, 0].cpu(),
         "rank": (logits > of_chosen).sum(-1).int().cpu(),
-        "by_source": by_source.cpu(),
+        "by_source": (gradient * own).sum(-1).cpu(),
+        "specific": None if other is None else (gradient * (own - other.to(own.device))).sum(-1).cpu(),
         "parts": scored.detach().cpu(),
         "total": total.cpu(),
         "off": (capped(raw, plan) - logits).abs().amax(-1).cpu(),

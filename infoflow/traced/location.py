@@ -28,7 +28,8 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
     with torch.enable_grad():
         logit = read(target, normed(rows[here], target["norm"], here, pairs), here, pairs)
         slopes = torch.autograd.grad(logit, [embeddings] + [r[name] for _, r in layers for name in ("z", *stages)])
-    likely = target["answer"].topk(min(top_k, len(target["answer"]))).indices.tolist()
+    k = min(top_k, len(target["answer"]))
+    likely = target["answer"].topk(k).indices.tolist()
     slopes = [slopes[0]] + [slope[own] for slope in slopes[1:]]  # every row of a position goes the same way
     cells = [(embeddings.detach(), slopes[0])]
     added, mlp = [], []  # 3.
@@ -64,6 +65,7 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
         **{f"arrivals_{name}": torch.stack([one[name] for one in arrivals]).cpu() for name in ("head", "other", "logit")},
         **{f"departures_{name}": torch.stack([one[name] for one in departures]).cpu() for name in ("head", "other", "logit")},
         "ids": target["ids"],
+        "next": target["every"].topk(k).indices.int().cpu(),
         "top": [(int(t), float(target["answer"].softmax(-1)[t]), float(target["answer"][t])) for t in likely],
         "total": target["total"],
         "model_total": target["model_total"],

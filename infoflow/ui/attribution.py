@@ -10,7 +10,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.charts import signed as charts
 from infoflow.summaries.sentence import would_say
 from infoflow.tables import attribution as tables
-from infoflow.text.contrasts import named, proposals
+from infoflow.text.contrasts import proposals, seen
 from infoflow.text.tokens import unique, visible
 from infoflow.ui import blocks, results
 from infoflow.ui import contrast as contrasts
@@ -80,7 +80,7 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
     what = whole if quantity == contrasts.Shown.OWN else f"{quantity} part of the {whole}"
     bars, text = st.columns([1.5, 1], gap="medium", vertical_alignment="center")
     with bars:
-        chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=what, dark=dark)
+        chart = charts.columns(shown.rename(columns={"source_label": "label"}), title=contrasts.axis(quantity, whole), dark=dark)
         says = f"Contribution of each source to the {what}. {blocks.largest(shown, 'source_label', 'logit', '+.2f')}"
         blocks.chart(chart, key="logit_bars", alt=says)
     with text:
@@ -96,9 +96,9 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
 def _hindsight(found: Attribution | None) -> str:
     """What is to be said of hindsight: that it is in there, or what a contrast takes out."""
     if found is None or found.specific is None or found.contrast is None:
-        return "Hindsight is in it: what these tokens would say in any text; a contrast tells the two apart."
+        return contrasts.WITHOUT
     said = would_say(found.by_source, found.specific, found.position_labels)
-    given = f"On {named(found.contrast)} the model itself gives {found.contrast_total:+.2f}."
+    given = seen(found.contrast, found.total, found.contrast_total or 0.0, float(found.specific.sum()))
     return blocks.plain(f"{said.text} {given}")
 
 

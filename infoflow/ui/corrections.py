@@ -18,13 +18,16 @@ from infoflow.files.conversations import (
     save_conversation,
 )
 from infoflow.models.spec import ModelSpec
-from infoflow.studies.corrections import Answer, Correction, CorrectionRequest
+from infoflow.studies.corrections import Answer, Change, Correction, CorrectionRequest
 from infoflow.tables import corrections as tables
+from infoflow.text.contrasts import seen
 from infoflow.text.conversations import Form
 from infoflow.text.examples import TALKS
-from infoflow.ui import address, blocks, controls
+from infoflow.ui import address, blocks, controls, results
+from infoflow.ui import contrast as contrasts
 from infoflow.ui.asking import EXPECTED, IN_A_LINK, Asked, model_name, place, run_again
 from infoflow.ui.controls import choice, hide_first, layer_and_head
+from infoflow.ui.places import Places
 from infoflow.ui.streamlit_names import came_by_history, write_bound
 
 FORMS = (Form.AUTO, Form.CHAT, Form.PLAIN)
@@ -51,6 +54,10 @@ ATTENTION = """The position that the answer's first word is read off: what it at
 shown. Mean over all heads of the last layer, over all heads, or a single head."""
 SYSTEM_PROMPT = """Said to the model before the question, in the place that its template has for it; as plain text, a line of its
 own. Empty: only what the template itself says."""
+CONTRASTS = Places("contrast_of_talk")
+CONTRAST = """The same conversation with other words of the user's, of as many tokens: pick one with a word swapped, the mean over
+neutral texts, or type another question and press Enter. What would be said then too is hindsight: paths that are held fixed are
+those of the finished run."""
 SAID = "said"
 """what the address calls the conversation"""
 REOPEN = """A JSON file that “Save” wrote. The model answers again; where it answers otherwise, that is said."""
@@ -170,18 +177,44 @@ class View:
     hide_first: bool
     change: int
     """which correction is looked at"""
+    contrast: str | tuple[str, ...] | None
+    """what the conversation is held against"""
+    quantity: str
+    """own, specific or hindsight"""
 
 
-def view(changes: Sequence[str], scope: str, n_layers: int, n_heads: int) -> View:
+def view(changes: Sequence[str], said: Sequence[str], scope: str, n_layers: int, n_heads: int) -> View:
     """The row of controls above both answers."""
+    held_against, quantity = None, contrasts.Shown.OWN
     with controls.row():
         change = which_change(changes, scope)
         level = choice("Attention of", list(tables.Level), tables.Level.LAST, "talk_attention", ATTENTION)
+        if changes:
+            held_against = contrasts.of_turns(said, CONTRASTS, scope, CONTRAST)
+            quantity = contrasts.shown("talk_show", held_against is not None)
         with controls.more({"talk_hide_first": True}):
             with st.container(horizontal=True):
                 layer, head = layer_and_head(n_layers, n_heads, level != tables.Level.HEAD, level != tables.Level.HEAD)
             aside = hide_first("talk_hide_first", HIDE_FIRST)
-    return View(level, layer, head, aside, change)
+    return View(level, layer, head, aside, change, held_against, quantity)
+
+
+def held_against(asked: CorrectionRequest, key: str, found: Correction, view: View, scope: str) -> tuple[Change, str]:
+    """The change that is looked at, held against another conversation where one is chosen, and which quantity is shown."""
+    if view.contrast is not None:
+        with blocks.reporting_errors():
+            other = replace(asked, contrast=view.contrast)
+            contrasted = results.of(other, key, "talk_contrast", lambda: CONTRASTS.choose(scope, ""))
+            return contrasted.changes[view.change], view.quantity
+    return found.changes[view.change], contrasts.Shown.OWN
+
+
+def hindsight(change: Change, contrast: str | tuple[str, ...] | None) -> str:
+    """What is to be said of hindsight in the lead of one answer over another."""
+    found = change.difference
+    if found is None or found.specific is None or contrast is None:
+        return contrasts.WITHOUT
+    return blocks.plain(seen(found.contrast or "", found.total, found.contrast_total or 0.0, float(found.specific.sum())))
 
 
 def which_change(titles: Sequence[str], scope: str) -> int:

@@ -1,22 +1,26 @@
 """The controls and pieces of the Generation page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import streamlit as st
 
-from infoflow.analyses.generation import Generation
+from infoflow.analyses.generation import Generation, GenerationRequest
 from infoflow.analyses.perform import Performed
 from infoflow.pictures.generation import LEAST
+from infoflow.summaries.sentence import would_say
 from infoflow.tables import generation as tables
 from infoflow.tables.attention import Level
+from infoflow.text.contrasts import proposals, seen
 from infoflow.text.conversations import Form
 from infoflow.text.tokens import BEGINNING
 from infoflow.text.vocabulary import joined
-from infoflow.ui import blocks, controls
+from infoflow.ui import blocks, controls, results
+from infoflow.ui import contrast as contrasts
 from infoflow.ui.controls import choice, hide_first, layer_and_head
+from infoflow.ui.places import Places
 
 MOST_NEW = 50
 INPUT_WINDOW = 50
@@ -31,6 +35,7 @@ position that each token was read off (the one before it), and goes backward fro
 patterns, gates and norm scales held fixed. The code that made the numbers:"""
 RAISED = """With patterns, gates and norm scales fixed, the logit of the token written is a sum over the tokens before it (and
 the weights' biases). What a head looks at hard need not raise anything: compare."""
+CONTRASTS = Places("contrast_of_text")
 HOPS = """**one hop**: what each token before it adds to the logit of the token written; what the prompt gave to tokens written on
 the way stands at those. **all hops**: their shares are followed back, so that the whole is the prompt's."""
 SPAN = """The share of each token of the prompt in these steps, in the mean."""
@@ -141,7 +146,7 @@ def view(gen: Generation, scope: str) -> View:
         st.button("Show all", on_click=show_all, key=f"{every}_all", help=ALL)
         st.button("Reset selection", on_click=reset, key=f"{chosen}_reset", disabled=st.session_state.get(chosen) is None)
         with controls.more(defaults):
-            level = choice("Show", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
+            level = choice("Attention of", list(Level)[::-1], Level.ALL, "gen_level", LEVEL)
             with st.container(horizontal=True):
                 layer, head = layer_and_head(n_layers, n_heads, level == Level.ALL, level != Level.HEAD)
             normalisation = choice("Weights", list(tables.Normalisation), tables.Normalisation.RAW, "gen_normalised", NORMALISED)
@@ -190,6 +195,29 @@ def text(written: Performed[Generation]) -> None:
 def hops() -> str:
     """Whether what raised a token is read on one hop or followed back through what was written."""
     return choice("Count", list(Hops), Hops.ONE, "gen_hops", HOPS)
+
+
+def held_against(asked: GenerationRequest, key: str, gen: Generation, scope: str) -> tuple[Generation, str]:
+    """The same text held against another prompt, where one is chosen, and which quantity is shown."""
+    prompt = asked.prompt if isinstance(asked.prompt, str) else ""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        near = proposals(prompt, lambda text: len(text.split()))  # how many tokens they are is known to the model alone
+        chosen = contrasts.contrast(prompt, near, CONTRASTS, scope)
+        quantity = contrasts.shown("gen_show", chosen is not None)
+    if chosen is not None:
+        with blocks.reporting_errors():
+            other = replace(asked, contrast=chosen, output=gen.output_ids, max_new_tokens=gen.n_steps)
+            return results.of(other, key, "gen_contrast", lambda: CONTRASTS.choose(scope, "")), quantity
+    return gen, contrasts.Shown.OWN
+
+
+def hindsight(gen: Generation, step: int) -> str:
+    """What is to be said of hindsight: that it is in there, or what a contrast takes out."""
+    if gen.specific is None or gen.contrast is None or gen.contrast_total is None:
+        return contrasts.WITHOUT
+    said = would_say(gen.by_source[step], gen.specific[step], gen.position_labels)
+    both = float(gen.total[step]), float(gen.contrast_total[step]), float(gen.specific[step].sum())
+    return blocks.plain(f"{said.text} {seen(gen.contrast, *both)}")
 
 
 def span(gen: Generation, step: int, scope: str) -> tuple[int, int, bool]:

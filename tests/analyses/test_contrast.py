@@ -112,7 +112,7 @@ def test_another_length_is_refused_with_both_tokenisations(demo: infoflow.Model)
     for run in (infoflow.attribute, infoflow.locate):
         with pytest.raises(BadPrompt, match=message):
             run(demo, "The capital of France is", " Paris", contrast="The capital of is")
-        with pytest.raises(BadPrompt, match="A contrast is a prompt, several prompts, or 'bank'"):
+        with pytest.raises(BadPrompt, match="A contrast is a prompt, several prompts, token ids, or 'bank'"):
             run(demo, "The capital of France is", " Paris", contrast=[])
         with pytest.raises(BadPrompt, match="empty"):
             run(demo, "The capital of France is", " Paris", contrast=" ")
@@ -186,3 +186,58 @@ def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Mod
         ("own", found.by_cell), ("specific", found.specific),
     )}  # fmt: skip
     assert of["specific"] == pytest.approx(expected, abs=0.03) and of["own"] < expected - 0.2
+
+
+def test_each_step_of_a_text_is_held_against_what_a_prompt_of_its_own_is(family: infoflow.Model) -> None:
+    gen = infoflow.generate(family, PROMPT, 3)
+    held = infoflow.generate(family, PROMPT, output=gen.output_ids, contrast=OTHER)
+    assert gen.specific is gen.hindsight is gen.contrast_total is None
+    np.testing.assert_array_equal(held.by_source, gen.by_source)
+    other = [t.id for t in family.encode(OTHER)]
+    for step in range(3):
+        written, token = gen.output_ids[:step], gen.output_ids[step]
+        told = infoflow.attribute(family, [*gen.prompt_ids, *written], token, contrast=[*other, *written])
+        seen = gen.n_prompt + step
+        np.testing.assert_allclose(held.specific[step, :seen], told.specific, atol=1e-4)
+        assert not held.specific[step, gen.n_prompt :].any()  # what was written stays
+        assert held.contrast_total[step] == pytest.approx(told.contrast_total, abs=1e-4)
+    np.testing.assert_allclose(held.specific + held.hindsight, held.by_source, atol=1e-5)
+
+
+def test_a_text_is_held_against_neutral_ones_as_long_as_the_whole(demo: infoflow.Model) -> None:
+    gen = infoflow.generate(demo, PROMPT, 3, contrast="bank")
+    for step in (0, 2):
+        whole = [*gen.prompt_ids, *gen.output_ids]
+        bank = contrasts.prompts_of(demo, "bank", demo.encode(whole))
+        seen = gen.n_prompt + step
+        told = [infoflow.attribute(demo, whole[:seen], gen.output_ids[step], contrast=one[:seen]).specific for one in bank]
+        np.testing.assert_allclose(gen.specific[step, :seen], np.mean(told, 0), atol=1e-4)
+    frame = gen.to_frame()
+    np.testing.assert_allclose(frame["specific"] + frame["hindsight"], frame["logit"], atol=1e-5)
+
+
+def test_in_the_chat_template_the_contrast_goes_through_it_too(demo: infoflow.Model) -> None:
+    gen = infoflow.generate(demo, "The capital of France is", 2, chat=True, contrast="The capital of Italy is")
+    apart = np.nonzero(gen.specific[0])[0].tolist()
+    assert [gen.labels[i] for i in apart] == ["France"]
+
+
+def test_a_text_that_is_given_is_read_and_not_written(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    gen = infoflow.generate(demo, PROMPT, 3)
+    monkeypatch.setattr(infoflow.Model, "generate", lambda *_, **__: pytest.fail("the model wrote"))
+    read = infoflow.generate(demo, PROMPT, output=gen.output_ids)
+    np.testing.assert_array_equal(read.by_source, gen.by_source)
+    assert read.text == gen.text and read.how == "read, not written" and read.stopped == gen.stopped
+
+
+def test_words_that_matter_are_swapped_for_what_the_model_would_have_written(demo: infoflow.Model) -> None:
+    found = infoflow.locate(demo, "The old wizard walked through the forest")
+    assert found.contrasts  # "old" is of a kind
+    prompt = "The wizard walked through the forest"
+    told = infoflow.locate(demo, prompt)
+    assert told.contrasts
+    likely = infoflow.logit_lens(demo, prompt, 8).token_ids[-1]
+    for other in told.contrasts:
+        pairs = zip(demo.encode(prompt), demo.encode(other), strict=True)
+        (place,) = [p for p, (a, b) in enumerate(pairs) if a.id != b.id]
+        assert demo.encode(other)[place].id in likely[place - 1]

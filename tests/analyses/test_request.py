@@ -75,7 +75,7 @@ OTHER: dict[str, Any] = {
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
     "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
-    "system": "Be brief.", "contrast": "another",
+    "system": "Be brief.", "contrast": "another", "output": (3, 4),
 }  # fmt: skip
 
 

@@ -81,6 +81,18 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.asks("seen from another page")
     assert "23 tokens, each a source" in me.text() and len(service.received()) == runs
 
+    me.go_to("Look", "Answer")
+    me.page.get_by_text("Each row sums to").wait_for(timeout=60_000)
+    contrast = me.page.get_by_role("combobox", name="Contrast")
+    contrast.fill("seen from another pale")
+    contrast.press("Enter")
+    me.page.get_by_text("beyond the contrast").or_(me.page.get_by_text("No token says more")).first.wait_for(timeout=60_000)
+    me.page.get_by_role("radio", name="specific").click()
+    me.settle()
+    assert (
+        "What each residual says beyond that of “seen from another pale”" in me.text() and "seen+from+another+pale" in me.page.url
+    )
+
     service.process.kill()
     service.process.wait()
     me.page.goto(f"{me.address}/models?where=on+NDIF")

@@ -22,6 +22,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
     gen = infoflow.generate(model, PROMPT, 4)
+    held = infoflow.generate(model, PROMPT, output=gen.output_ids, contrast="Then Anna and Fred")
     return {
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
         "pattern": attn.pattern, "value_norm": attn.value_norm, "write_norm": attn.write_norm,
@@ -34,6 +35,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "by_cell": where.by_cell, "bias": where.bias, "arrived": where.arrived, "left": where.left, "by MLP": where.by_mlp,
         "moves": np.sort(where.arrivals.logit, axis=-1), "likely": [t.probability for t in where.top],
         "specific": other.specific, "swapped": other.contrast_total, "beyond the bank": told.specific,
+        "beyond, by step": held.specific, "swapped, by step": held.contrast_total,
         "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
         "self-test": [float(infoflow.check(model).verdict == "exact")],
     }  # fmt: skip

@@ -89,3 +89,26 @@ def test_what_the_page_saves_it_can_reopen(demo, monkeypatch: pytest.MonkeyPatch
     app = opened(PAGE)
     app.file_uploader(key="talk_file").set_value(("talk.json", saved, "application/json")).run()
     assert errors(app) == [] and "Answer: “blue”" in texts(app) and not app.warning
+
+
+def test_a_lead_is_held_against_another_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(PAGE)
+    own = {r["said"]: r["logit"] for r in rows_of(app, "Contribution of each turn")}
+    assert "Hindsight is in it" in captions(app)
+    monkeypatch.setattr(infoflow.Model, "generate", lambda *_, **__: pytest.fail("the model wrote it again"))
+    box = next(s for s in app.selectbox if s.label == "Contrast")
+    assert box.options[0] == "Rome → Paris" and "France → Italy" in box.options and box.options[-1] == "neutral texts"
+    box.set_value(box.options[1]).run()
+    assert errors(app) == [] and "the model itself gives" in captions(app)
+    app = choose(app, "Show", "specific")
+    specific = {r["said"]: r["logit"] for r in rows_of(app, "Contribution of each turn")}
+    assert [name.split(":")[0] for name, value in specific.items() if value] == ["correction 1"]
+    assert [r["label"] for r in rows_of(app, "Contribution of each word") if r["logit"]] == ["Rome"]
+    app = choose(app, "Show", "hindsight")
+    for row in rows_of(app, "Contribution of each turn"):
+        assert specific[row["said"]] + row["logit"] == pytest.approx(own[row["said"]], abs=1e-4)
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.query_params["contrast_of_talk"] = "Why?"
+    app.run()
+    assert any("are held against each other position by position" in e for e in errors(app))
+    assert "After: “Rome”" in texts(app)

@@ -26,6 +26,13 @@ def texts(app: AppTest) -> str:
     return " ".join([*(m.value for m in app.markdown), running_text(app)])
 
 
+def opened_at(**parameters: str) -> AppTest:
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    return app.run()
+
+
 def slider(app: AppTest, label: str, value: float) -> AppTest:
     next(s for s in app.slider if s.label == label).set_value(value)
     return app.run()
@@ -68,7 +75,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
         assert errors(choose(app, "Weights", normalisation)) == [] and drawn(app) not in pictures
         pictures.append(drawn(app))
     for level, title in (("layer mean", "Layer 0: mean of 8 maps"), ("one head", "Layer 0, head 0")):
-        choose(app, "Show", level)
+        choose(app, "Attention of", level)
         assert errors(app) == [] and title in captions(app)
     app.toggle(key="gen_hide_first").set_value(False).run()
     assert errors(app) == [] and "1.00 in all" in captions(app) and "[BOS]" in str(drawn(app))
@@ -198,3 +205,26 @@ def test_all_hops_are_followed_back_to_the_prompt() -> None:
     assert [r["share"] for r in narrow] != [r["share"] for r in shares]
     next(t for t in app.toggle if t.label == "By surprise").set_value(True).run()
     assert errors(app) == [] and sum(r["share"] for r in rows_of(app, "Share of each")) == pytest.approx(1, abs=1e-6)
+
+
+def test_what_raised_a_token_is_held_against_another_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ask(opened(PAGE), "The capital of France is")
+    own = {r["label"]: r["logit"] for r in rows_of(app, "What raised")}
+    assert "Hindsight is in it" in captions(app)
+    box = next(s for s in app.selectbox if s.label == "Contrast")
+    monkeypatch.setattr(infoflow.Model, "generate", lambda *_, **__: pytest.fail("the model wrote it again"))
+    box.set_value("The capital of Italy is").run()
+    assert errors(app) == [] and "the model itself gives" in captions(app)
+    parts = []
+    for shown in ("specific", "hindsight"):
+        app = choose(app, "Show", shown)
+        assert errors(app) == []
+        parts.append({r["label"]: r["logit"] for r in rows_of(app, "What raised")})
+    assert [name for name, value in parts[0].items() if value] == ["France"]
+    for name, value in own.items():
+        assert parts[0][name] + parts[1][name] == pytest.approx(value, abs=1e-4)
+    slider(app, "Step", 3)
+    assert errors(app) == [] and "France" in {r["label"] for r in rows_of(app, "What raised")}
+    app = opened_at(contrast_of_text="Rome", prompt="The capital of France is")
+    assert any("are held against each other position by position" in e for e in errors(app))
+    assert rows_of(app, "What raised")

@@ -212,6 +212,8 @@ def test_parts_of_a_conversation_are_named_in_order(demo: "infoflow.Model") -> N
         (lambda m: infoflow.correct(m, QUESTION, ""), "turn of the conversation is empty"),
         (lambda m: infoflow.correct(m, QUESTION, WRONG, form="letter"), "There is no form 'letter'"),
         (lambda m: infoflow.correct(tiny.model(), QUESTION, WRONG, form="chat"), "no chat template"),
+        (lambda m: infoflow.correct(m, QUESTION, WRONG, contrast="Why?"), "are held against each other"),
+        (lambda m: infoflow.correct(m, QUESTION, WRONG, contrast=["a", "b", "c"]), "3 turns of the user's, the conversation 2"),
         (lambda m: corrections.answer(m, []), "must be the user's"),
         (lambda m: corrections.answer(m, [("user", "a"), ("assistant", "b")]), "must be the user's"),
     ],
@@ -300,3 +302,25 @@ def test_what_is_said_before_the_question_is_a_part_of_its_own(form: str, demo: 
     assert change.difference is None or change.to_frame()["logit"].sum() == pytest.approx(change.difference.total, abs=1e-4)
     plain = infoflow.correct(demo, "What is the capital of France?", "No, the answer is Rome.", form=form)
     assert generation.prompt_ids != plain.changes[0].after.generation.prompt_ids
+
+
+@pytest.mark.parametrize("form", ["chat", "plain text"])
+def test_a_conversation_is_held_against_one_with_other_words(form: str, demo: "infoflow.Model") -> None:
+    said = (QUESTION.replace("France", "Spain"), WRONG.replace("Rome", "Berlin"))
+    found = infoflow.correct(demo, QUESTION, WRONG, form=form, contrast=said)
+    change = found.changes[0]
+    turns = [("user", said[0]), ("assistant", change.before.text), ("user", said[1])]
+    ids = demo.conversation(turns, Form.of(form)).ids
+    told = infoflow.attribute(
+        demo, change.after.generation.prompt_ids, change.after.token, against=change.before.token, contrast=list(ids)
+    )
+    np.testing.assert_array_equal(change.difference.specific, told.specific)
+    table = change.to_frame().set_index("part")
+    assert set(table.index[table["specific"] != 0]) == {"question: " + QUESTION, "correction 1: " + WRONG}
+    np.testing.assert_allclose(table["specific"] + table["hindsight"], table["logit"], atol=1e-5)
+    assert table["specific"].sum() == pytest.approx(float(told.specific.sum()), abs=1e-4)
+    assert [*found.to_frame().columns[-2:]] == ["specific", "hindsight"]
+    question = infoflow.correct(demo, QUESTION, WRONG, form=form, contrast=said[0]).changes[0].to_frame().set_index("part")
+    assert set(question.index[question["specific"] != 0]) == {"question: " + QUESTION}
+    bank = infoflow.correct(demo, QUESTION, WRONG, form=form, contrast="bank").changes[0]
+    assert np.abs(bank.difference.specific).max() > 0.1 and "specific" in bank.summary() + "specific"

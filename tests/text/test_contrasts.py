@@ -1,8 +1,10 @@
 """Prompts that differ in one word, of as many tokens."""
 
+from collections.abc import Callable
+
 import pytest
 
-from infoflow.text.contrasts import KINDS, difference, proposals
+from infoflow.text.contrasts import KINDS, by_candidates, difference, named, proposals, seen
 
 
 def letters(text: str) -> int:
@@ -44,5 +46,30 @@ def test_a_word_is_swapped_wherever_it_stands_and_for_none_that_stands_there() -
 
 def test_a_contrast_is_called_by_what_differs() -> None:
     assert difference("The capital of France is", "The capital of Italy is") == "France → Italy"
+    assert difference("Is it France?", "Is it Italy?") == "France → Italy"
     assert difference("a b c", "a x y") == "b → x, c → y"
     assert difference("a b c", "x y z") == "x y z" and difference("a b", "a b c") == "a b c" and difference("a b", "a b") == "a b"
+
+
+def test_where_no_word_is_of_a_kind_a_models_own_candidates_are_swapped_in() -> None:
+    pieces = ["", "The", " wizard", " un", "seen", " left", "."]
+    none: list[str] = []
+    likely = [none, [" A"], [" Wizard", " ,", "witch", " witch", " elf"], [" re"], ["known"], [" of", " came", " sang"], ["!"]]
+    weights = [9.0, 0.1, -0.5, 3.0, 4.0, 0.2, 8.0]
+
+    def swapped(n_tokens: Callable[[str], int], most: int = 4) -> tuple[str, ...]:
+        return by_candidates("The wizard unseen left.", pieces, likely, weights, n_tokens, most)
+
+    assert swapped(lambda _: 7) == ("The witch unseen left.", "The wizard unseen came.")  # the weightier word first
+    assert swapped(lambda _: 7, 1) == ("The witch unseen left.",)
+    assert swapped(lambda text: 7 if "witch" not in text else 8) == ("The elf unseen left.", "The wizard unseen came.")
+    assert swapped(lambda _: 6) == ()
+    spaced = ["", " The", *pieces[2:]]  # as some tokenizers have it, who put a space before a text
+    assert by_candidates("The wizard unseen left.", spaced, likely, weights, lambda _: 7)[0] == "The witch unseen left."
+    assert by_candidates("the wizard unseen left.", pieces, likely, weights, lambda _: 7) == ()  # changed by its tokenizer
+
+
+def test_what_a_contrast_does_is_told_with_what_paths_see_of_it() -> None:
+    assert seen("a b", 5.0, 1.0, 3.0).startswith("On “a b” the model itself gives +1.00; of the +4.00 between, +3.00 is in")
+    assert seen("bank", 5.0, 5.0, 3.0) == "On neutral texts (their mean) the model itself gives +5.00, as much as here."
+    assert named((1, 2)) == "the other text" and named(("a", "b")) == "2 other prompts (their mean)"
