@@ -29,7 +29,7 @@ MAX_SEGMENTS = 7_000
 FOLDED_TO = 6
 HIGHEST = 640
 """pixels: what a page's frame leaves of a window of 900"""
-OTHER = -1
+OTHER, OWN = -1, -2
 _SIDE, _GAP = 0.06, 0.04
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
 
@@ -201,9 +201,15 @@ def grid(
         .encode(x=x, x2=alt.X2("x2:Q"), y=y, y2=alt.Y2("y2:Q"))
     )
     n_sources = len(look.colours)
-    colour = alt.Color(
-        "source:O", legend=None, scale=alt.Scale(domain=[OTHER, *range(n_sources)], range=[page.rest, *look.colours])
-    )
+    of, plainly = "source", [*range(n_sources)]
+    if page.rest in look.colours:  # some have no colour: a position's own is told from the others
+        of, own = "tint", np.array(source_of)[drawn["position"]]
+        grey = np.array([colour == page.rest for colour in look.colours])
+        drawn = drawn.assign(tint=np.where((drawn["source"] == own) & grey[own], OWN, drawn["source"]))
+        plainly = [OWN, *plainly]
+    greys = [page.rest, page.own][: len(plainly) - n_sources + 1]
+    scale = alt.Scale(domain=[OTHER, *plainly], range=[*greys, *look.colours])
+    colour = alt.Color(f"{of}:O", legend=None, scale=scale)
     bars = (
         alt.Chart(drawn, name="bars")
         .mark_rect(strokeWidth=0, clip=True)
@@ -222,6 +228,8 @@ def grid(
         "position": positions, "source": [source_of[i] for i in positions], "token": [tokens[i] for i in positions],
         "x": [i + _SIDE for i in positions], "x2": [i + 1 - _SIDE for i in positions], "y": -0.92, "y2": -0.66,
     })  # fmt: skip
+    if of == "tint":
+        stripe_frame["tint"] = [OWN if look.colours[s] == page.rest else s for s in stripe_frame["source"]]
     stripe = (
         alt.Chart(stripe_frame, name="stripe")
         .mark_rect(cursor="pointer", cornerRadius=2, clip=True)

@@ -12,6 +12,8 @@ from infoflow.charts.palette import Ink, ink, signed_ramp
 HIGHEST = 600
 """pixels of the map"""
 _SIDE = 0.03
+_NARROW = 420
+"""pixels of a map that has room for short names alone"""
 _WIDE, _LETTER = 700.0, 5.8
 """pixels of a map beside its details, and of a letter in it: for the names of arrows, which shall not stand on each other"""
 
@@ -29,7 +31,7 @@ def answer_map(
     `chosen`: order and position of the cell that is marked from the beginning. Columns: of `cells` order, row, where, position,
     label, logit; of `sums` order, total, beside (in words),
     head (what is beside); of `way` order, position; of `moves` order, source, dest, from, to, logit,
-    heads, every.
+    heads, short, every.
     """
     page = ink(dark)
     rows = cells.drop_duplicates("order").sort_values("order")
@@ -104,8 +106,15 @@ def _sums(sums: pd.DataFrame, n: int, last: int, room: float, x: alt.X, y: alt.Y
     off = alt.Chart(placed.assign(x=places[1])).mark_text(**said, color=page.muted).encode(
         x=x, y=y, text=alt.Text("beside:N"), tooltip=tips
     )  # fmt: skip
-    title = alt.Chart(heads).mark_text(**said, color=page.muted).encode(x=x, y=y, text=alt.Text("text:N"))
+    heads["short"] = heads["text"].str.removesuffix(" by")
+    title = alt.Chart(heads).mark_text(**said, color=page.muted).transform_calculate(said=_fitting("text"))
+    title = title.encode(x=x, y=y, text=alt.Text("said:N"))
     return [text, off, title]
+
+
+def _fitting(name: str) -> str:
+    """The field of a name, or where the map is narrow the short one."""
+    return f"width < {_NARROW} ? datum.short : datum.{name}"
 
 
 def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float, float]) -> list[alt.Chart]:
@@ -133,7 +142,7 @@ def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float
     at_end = alt.Chart(placed.assign(x=placed["tip"], y=placed["y2"]))
     tip = at_end.mark_point(filled=True, shape="circle", size=42, color=page.accent, opacity=1).encode(x=x, y=y, tooltip=tips)
     parts = [halo, lines, tip]
-    text = alt.Text("heads:N")
+    text = alt.Text("called:N")
     places = _beside(placed, *cell)
     for align, forward in (("left", True), ("right", False)):  # towards the end
         of = placed.assign(x=places[0], y=places[1])[(sign > 0) == forward]
@@ -146,6 +155,7 @@ def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float
                 "color": page.text,
                 "baseline": "middle",
             }
+            named = named.transform_calculate(called=_fitting("heads"))
             under = named.mark_text(**style, stroke=page.paper, strokeWidth=3, aria=False)
             parts += [part.encode(x=x, y=y, text=text, tooltip=tips) for part in (under, named.mark_text(**style))]
     return parts

@@ -29,6 +29,8 @@ class Ink:
     """the first token"""
     bias: str
     rest: str
+    own: str
+    """a position's own token, where it has no colour"""
     accent: str
     final: str
     """outline of what is already the final answer"""
@@ -43,6 +45,7 @@ LIGHT = Ink(
     sink="#cfc9bc",
     bias="#8f877b",
     rest="#b9b4a9",
+    own="#827c72",
     accent="#3d6f8e",
     final="#c8553d",
 )
@@ -55,6 +58,7 @@ DARK = Ink(
     sink="#5c5952",
     bias="#8a8378",
     rest="#6b675f",
+    own="#9b958b",
     accent="#7fb4d0",
     final="#e0795f",
 )

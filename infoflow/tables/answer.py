@@ -70,10 +70,11 @@ def way(found: Location, rows: list[int], quantity: str = "own") -> pd.DataFrame
 
 def moves(found: Location, rows: list[int], most: int) -> pd.DataFrame:
     """The largest moves from a position to another, all heads of a layer together: layer, head (the largest), source, dest, from,
-    to, logit, heads (the largest by name), every (all of them), order (of the row that it starts from)."""
+    to, logit, heads (the largest by name), short (the largest alone), every (all of them), order (of the row that it starts
+    from)."""
     every = found.moves_frame()
     if every.empty:
-        return every.assign(heads="", every="", order=0)
+        return every.assign(heads="", short="", every="", order=0)
     of = ["layer", "source", "dest"]
     every = every.assign(name=every["layer"].astype(str) + "." + every["head"].astype(str))
     one = every.groupby(of, sort=False)
@@ -81,8 +82,11 @@ def moves(found: Location, rows: list[int], most: int) -> pd.DataFrame:
     frame = frame.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable").head(most)
     more = [f" +{len(names) - MOST_HEADS}" if len(names) > MOST_HEADS else "" for names in frame["name"]]
     named = [", ".join(names[:MOST_HEADS]) for names in frame["name"]]
+    short = [names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") for names in frame["name"]]
     frame = frame.assign(
-        heads=[name + rest for name, rest in zip(named, more, strict=True)], every=[", ".join(names) for names in frame["name"]]
+        short=short,
+        heads=[name + rest for name, rest in zip(named, more, strict=True)],
+        every=[", ".join(names) for names in frame["name"]],
     ).drop(columns="name")
     before = [found.row_after(layer) - 1 for layer in frame["layer"]]
     return frame.assign(order=[rows.index(row) for row in before])

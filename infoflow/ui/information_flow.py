@@ -64,9 +64,8 @@ adds to 100 %. **Distance**: how much shorter the whole gets without it."""
 GROUPING = """What a colour stands for. Parts of a group are added as vectors before they are measured, so a word's share is
 not the sum of its tokens' shares."""
 EMPHASIS = """Which of a layer's two rows is tall: after attention, or after the MLP."""
-COLOURS = (
-    """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others grey."""
-)
+COLOURS = """**hue**: by position. **ordered**: safe for colour-blind readers. **top 8**: the heaviest sources, the others
+grey, a position's own token darker."""
 HIDE_FIRST = """The first token is an attention sink in most models: its share dwarfs the rest. Hidden, the others are scaled
 to 100 %; how much it was is stated under the picture and drawn as a thin grey line under each bar."""
 ERROR = """|sum of all parts − residual| / |residual|, against the residual that the model itself computed; the worst of

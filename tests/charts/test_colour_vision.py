@@ -35,7 +35,7 @@ def test_colours_that_mean_something_differ_for_every_eye(dark: bool) -> None:
     top = palette.source_colours(names, palette.Palette.TOP, dark, [1.0] * 12)[:10]  # the first token, eight, the rest
     few = {
         "raised and lowered": (palette.signs(dark), 15), "their grounds": (palette.signed_ramp(dark), 12),
-        "lines of a lens": (palette.series(6, dark), 7), "eight sources": (top, 5),
+        "lines of a lens": (palette.series(6, dark), 7), "eight sources": ([*top, palette.ink(dark).own], 5),
         "an ordered few": (palette.source_colours(names[:6], palette.Palette.ORDERED, dark), 10),
     }  # fmt: skip
     for what, (colours, least) in few.items():

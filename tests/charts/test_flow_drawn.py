@@ -250,3 +250,15 @@ def test_errors_are_on_a_log_scale_with_the_limit_marked() -> None:
     assert 190 - limit["y"] == pytest.approx(190 * 6 / 8)
     small = drawing(charts.error_by_layer(found.assign(worst=1e-6), tolerance=1e-4), 300)
     assert 190 - small.of("rule")[0]["y"] == pytest.approx(190 * 5 / 7)  # up to 1e-2 at least
+
+
+def test_a_positions_own_token_is_told_from_the_others_that_have_no_colour() -> None:
+    colours = ["#111111", LIGHT.rest, LIGHT.rest]
+    look = charts.Look(colours=colours)
+    drawn = drawing(charts.grid(table([(0, "mid", p) for p in range(4)], [0.5, 0.25, 0.25]), TOKENS, [0, 1, 2, 2], look), 400)
+    bars = sorted((box(item)[0], item["fill"]) for item in drawn.of("rect", "bars"))
+    by_position = [[fill for _, fill in bars[i : i + 3]] for i in range(0, 12, 3)]
+    plain, own = LIGHT.rest, LIGHT.own
+    assert by_position == [["#111111", plain, plain], ["#111111", own, plain], *[["#111111", plain, own]] * 2]
+    stripe = sorted((box(item)[0], item["fill"]) for item in drawn.of("rect", "stripe"))
+    assert [fill for _, fill in stripe] == ["#111111", own, own, own]

@@ -182,10 +182,12 @@ def test_where_an_answer_is_has_its_sums_its_way_and_its_moves() -> None:
     assert found.note.startswith("Each row sums to +6.00, its biases included; the worst is off by 0e+00.")
     assert "the 2 largest moves with their heads" in found.note and "Hindsight is in it" in found.note
     assert len(found.frame) == 3 * 4 and set(found.frame["position"]) == {-1, 0, 1, 2}
-    drawn = drawing(found.chart)
+    narrow = [mark["text"] for mark in drawing(found.chart).of("text")]
+    assert {"1.1 +1", "1.0", "off"} <= set(narrow) and "off by" not in narrow
+    drawn = drawing(found.chart, 700)
     assert len(drawn.of("rect", "cells")) == 9 and len(drawn.of("rule")) == 2 * 2  # each with its halo
     texts = [mark["text"] for mark in drawn.of("text")]
-    assert texts.count("+6.00") == 3 and texts.count("0e+0") == 3 and {"1.1, 1.0", "1.0"} <= set(texts)
+    assert texts.count("+6.00") == 3 and texts.count("0e+0") == 3 and {"1.1, 1.0", "1.0", "off by"} <= set(texts)
     part = location.answer_map(made.location(cells, moves), positions=(1, 2), most=9)
     assert len(drawing(part.chart).of("rect", "cells")) == 6 and "Positions 1 to 2 of 3." in part.note
     assert "1.0" not in [mark["text"] for mark in drawing(part.chart).of("text")]  # from a token that is not drawn
