@@ -45,7 +45,7 @@ LIGHT = Ink(
     sink="#cfc9bc",
     bias="#8f877b",
     rest="#b9b4a9",
-    own="#827c72",
+    own="#605c54",
     accent="#3d6f8e",
     final="#c8553d",
 )
@@ -58,7 +58,7 @@ DARK = Ink(
     sink="#5c5952",
     bias="#8a8378",
     rest="#6b675f",
-    own="#9b958b",
+    own="#b4b0a8",
     accent="#7fb4d0",
     final="#e0795f",
 )
