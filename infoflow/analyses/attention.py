@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -181,7 +182,7 @@ def _attended(
     if model.connection is not None:
         allowed = min(allowed, 4 * model.connection.limit)  # half of each pattern travels, once
     memory.refuse(needed_bytes(model, n), allowed, f"The patterns of {n} tokens need", "Shorten the prompt")
-    plan = model.plan()
+    plan = changed_plan(model, request.interventions, tokens)
     raw = model.run(ids, patterns, plan, n, on_progress)
     pattern = raw["pattern"]
     if plan.hosted:

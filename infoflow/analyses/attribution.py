@@ -30,6 +30,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from infoflow.analyses import contrast as contrasts
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -216,10 +217,11 @@ def _attributed(
     refuse_here(model, needed_bytes(model, n), f"Attribution over {n} tokens needs", "Shorten the prompt")
     target, other = contrasts.Target(position % n, ids, request.centred), None
     if request.contrast is not None:
-        other = contrasts.held_against(model, request.contrast, tokens, target, every=False)
+        other = contrasts.held_against(model, request.contrast, tokens, target, False, request.interventions)
     states = None if other is None else other.states[0]
     arguments = (n, position % n, ids, request.centred, request.direct == Direct.FOLDED, states, on_progress)
-    raw = model.run([t.id for t in tokens], attribute_block, model.plan(), *arguments)
+    plan = changed_plan(model, request.interventions, tokens)
+    raw = model.run([t.id for t in tokens], attribute_block, plan, *arguments)
     sources = float(raw["by_source"].sum()) + raw["bias"]
     writers = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
     off = float(np.max([abs(sources - raw["total"]), abs(writers - raw["direct_total"]), raw["off"]]))  # NaN stays one
@@ -239,7 +241,7 @@ def _attributed(
         direct_bias=raw["direct_bias"],
         total=raw["total"],
         model_total=raw["model_total"],
-        softcap=model.plan().softcap,
+        softcap=plan.softcap,
         direct=request.direct,
         direct_total=raw["direct_total"],
         centred=request.centred,

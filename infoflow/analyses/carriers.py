@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -147,7 +148,12 @@ def _carried(
     tokens = model.encode(request.prompt)
     n = len(tokens)
     names, source_of = sources_of(tokens, request.sources)
-    plan = model.plan()
+    plan = changed_plan(model, request.interventions, tokens)
+    if any(site.startswith("resid") for here in plan.edits.values() for site in here):
+        raise BadPrompt(
+            "Who carried a source is told by what is written into a residual; here the residual itself is changed on the way. "
+            "Take that intervention away, or change what attention or the MLP adds."
+        )
     labels = [*names, BIAS] if plan.biased else names
     index = labels.index(source) if source in labels else source
     if isinstance(index, str) or not 0 <= int(index) < len(labels):

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from infoflow.analyses.changes import changed_plan
 from infoflow.errors import BadPrompt, TooLarge
+from infoflow.interventions import Intervention
 from infoflow.text.contrasts import BANK, by_candidates, proposals
 from infoflow.text.neutral import NEUTRAL
 from infoflow.text.tokens import Token, as_id, label
@@ -119,18 +121,21 @@ def held_against(
     tokens: Sequence[Token],
     target: Target,
     every: bool,
+    interventions: Sequence[Intervention] = (),
 ) -> Other:
-    """Run the contrast: its residuals at every row, or the embeddings alone, and what it says of the target.
+    """Run the contrast: its residuals at every row, or the embeddings alone, and what it says of the target; changed where the
+    prompt's own run is.
 
     Raises:
         BadPrompt: a prompt of another length.
     """
     from infoflow.traced.contrast import contrast_block
 
-    plan, n = model.plan(), len(tokens)
+    n = len(tokens)
     states, total = None, 0.0
     prompts = prompts_of(model, contrast, tokens)
     for ids in prompts:
+        plan = changed_plan(model, interventions, tokens)
         arguments = (n, every, not plan.parallel, target.position, target.ids, target.centred)
         raw = model.run(ids, contrast_block, plan, *arguments)
         states = raw["states"] if states is None else states + raw["states"]

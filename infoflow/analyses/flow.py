@@ -24,6 +24,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import flow_cost
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
@@ -300,7 +301,7 @@ def _decomposed(
     names, source_of = sources_of(tokens, request.sources)
     flow_cost.refuse(model, len(tokens), len(names))
     wanted = [model.token_id(t) for t in request.targets]
-    plan = model.plan()
+    plan = changed_plan(model, request.interventions, tokens)
     raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, request.top_k, on_progress)
     if plan.hosted:
         raw["gram"] = _unpacked(raw["gram"], source_of, plan.biased)

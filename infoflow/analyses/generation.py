@@ -15,6 +15,7 @@ A text that is there already (`output`) is read and not written: then 1. falls a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,11 +24,13 @@ from jaxtyping import Float, Int
 
 from infoflow.analyses import attribution
 from infoflow.analyses import contrast as contrasts
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
+from infoflow.interventions import Intervention
 from infoflow.metrics.through import Through, through
 from infoflow.models import memory
 from infoflow.text.contrasts import BANK
@@ -307,13 +310,15 @@ def _generated(
         if on_token is not None:
             on_token(text_of(model.pieces(written)))
 
-    new = list(request.output) or model.generate(ids, max_new_tokens, temperature, top_p, seed, tell)
+    new = list(request.output) or _written(request, model, ids, tell)
     pieces = model.encode((*ids, *new))
     others = None
     if held_against is not None:
         whole = contrasts.prompts_of(model, BANK, pieces) if request.contrast == BANK else []
         others = whole or [[*other, *new] for other in held_against]
-    values, dtype = _read_back((*ids, *new), n, min(request.k, model.sizes().vocabulary), model, others, on_progress)
+    values, dtype = _read_back(
+        (*ids, *new), n, min(request.k, model.sizes().vocabulary), model, others, request.interventions, on_progress
+    )
     bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
     off = np.maximum(np.abs(values["by_source"].sum(1) + bias - values["total"]), values["off"])
     off = off / np.maximum(1.0, np.abs(values["total"]))
@@ -350,6 +355,25 @@ def _generated(
     )
 
 
+def _written(
+    request: GenerationRequest, model: "infoflow.models.model.Model", ids: tuple[int, ...], tell: Callable[[int], None]
+) -> Sequence[int]:
+    """What the model adds; with interventions one whole run a token, so that each step is changed as the prompt was."""
+    if not request.interventions:
+        return model.generate(ids, request.n_new, request.temperature, request.top_p, request.seed, tell)
+    from infoflow.models.decoding import Sampler
+    from infoflow.traced.interventions import next_logits
+
+    sampler = Sampler(request.temperature, request.top_p, request.seed) if request.temperature else None
+    text = list(ids)
+    while len(text) < len(ids) + request.n_new and (len(text) == len(ids) or text[-1] not in model.ends):
+        plan = changed_plan(model, request.interventions, model.encode(text), len(ids))
+        scores = model.run(text, next_logits, plan)[None]
+        text.append(int((scores if sampler is None else sampler(scores, scores)).argmax()))
+        tell(text[-1])
+    return text[len(ids) :]
+
+
 def _contrasted(request: GenerationRequest, model: "infoflow.models.model.Model", tokens: Sequence[Token]) -> list[list[int]]:
     """The prompts that this one is held against, through the same form; no neutral texts, which are as long as the whole."""
 
@@ -367,6 +391,7 @@ def _read_back(
     k: int,
     model: "infoflow.models.model.Model",
     others: list[list[int]] | None,
+    interventions: Sequence[Intervention],
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, np.ndarray], str]:
     """What `teacher_forced` gives of every step, from one pass, or from one for each stretch of text that needs its own.
@@ -384,10 +409,15 @@ def _read_back(
                 on_progress(number * total + done, len(stretches) * total)
 
         chosen = list(ids[first : last + 1])
-        runs = [model.run(other[:last], contrast_steps, model.plan(), first - 1, chosen) for other in others or ()]
+        tokens = model.encode(ids[:last])
+
+        def plan(tokens: Sequence[Token] = tokens) -> SimpleNamespace:  # one for each run
+            return changed_plan(model, interventions, tokens, n_prompt)
+
+        runs = [model.run(other[:last], contrast_steps, plan(), first - 1, chosen) for other in others or ()]
         states = sum(run["states"] for run in runs) / len(runs) if runs else None
         arguments = (last, first - 1, chosen, k, states, tell)
-        raw = model.run(ids[:last], teacher_forced, model.plan(), *arguments)
+        raw = model.run(ids[:last], teacher_forced, plan(), *arguments)
         dtype = str(raw.pop("dtype"))
         values = {name: value.numpy() for name, value in raw.items() if value is not None}
         if runs:

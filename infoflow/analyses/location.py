@@ -29,6 +29,7 @@ from jaxtyping import Float, Int
 
 from infoflow.analyses import attribution, logit_lens
 from infoflow.analyses import contrast as contrasts
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -285,13 +286,17 @@ def _located(
     ids += [] if request.against is None else [model.token_id(request.against)]
     needed = needed_bytes(model, n, request.contrast is not None)
     refuse_here(model, needed, f"Locating an answer over {n} tokens needs", "Shorten the prompt")
-    plan = model.plan()
+    plan = changed_plan(model, request.interventions, tokens)
     other = None
     if request.contrast is not None:
         if ids[0] < 0:  # the contrast is asked of the same target, so that it has to be known
-            ids[0] = logit_lens.logit_lens(model, [t.id for t in tokens], 1, positions=[position]).token_ids[-1, 0, 0].item()
+            ids[0] = (
+                logit_lens.logit_lens(model, [t.id for t in tokens], 1, positions=[position], interventions=request.interventions)
+                .token_ids[-1, 0, 0]
+                .item()
+            )
         target_here = contrasts.Target(position % n, ids, request.centred)
-        other = contrasts.held_against(model, request.contrast, tokens, target_here, every=True)
+        other = contrasts.held_against(model, request.contrast, tokens, target_here, True, request.interventions)
     states = None if other is None else other.states
     arguments = (n, position % n, ids, request.centred, KEPT, request.top_k, states, on_progress)
     raw = model.run([t.id for t in tokens], locate_block, plan, *arguments)

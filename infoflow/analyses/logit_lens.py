@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -220,7 +221,7 @@ def _read(
     instead = "Shorten the prompt, or read fewer positions" if len(read) > 1 else "Shorten the prompt"
     refuse_here(model, needed_bytes(model, len(tokens), mids, len(read)), what, instead)
     arguments = (k, wanted, list(read), mids, answers, on_progress)
-    raw = model.run([t.id for t in tokens], read_off, model.plan(), *arguments)
+    raw = model.run([t.id for t in tokens], read_off, changed_plan(model, request.interventions, tokens), *arguments)
     values = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     log_sum = values["log_sum"][..., None]
     occurring = {int(i) for name in ("ids", "answers") for i in np.unique(values[name])} | set(wanted)

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import logit_lens
+from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
@@ -114,7 +115,8 @@ def _read(
     need = logit_lens.needed_bytes(model, len(tokens), request.mids, 1)
     refuse_here(model, need, f"Reading {len(tokens)} tokens at every layer needs", "Shorten the prompt")
     most = min(MOVED, model.sizes().vocabulary)
-    raw = model.run([t.id for t in tokens], moved_at, model.plan(), request.position, request.mids, most, on_progress)
+    plan = changed_plan(model, request.interventions, tokens)
+    raw = model.run([t.id for t in tokens], moved_at, plan, request.position, request.mids, most, on_progress)
     values: dict[str, Any] = {name: value.numpy() for name, value in raw.items() if name != "dtype"}
     return Promotions(
         **{**of_tokens(tokens, model.notes(asked.prompt, tokens)), **values},

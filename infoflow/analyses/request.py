@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infoflow.analyses.cost import Estimate
 from infoflow.errors import BadPrompt
-from infoflow.interventions import Intervention
+from infoflow.interventions import AnyIntervention, Intervention
 from infoflow.models.spec import ModelSpec
 from infoflow.text.tokens import as_id
 
@@ -43,7 +43,7 @@ class Request(ABC, Generic[R]):
 
     model: ModelSpec = ModelSpec()
     prompt: Prompt
-    interventions: tuple[Intervention, ...] = ()
+    interventions: tuple[AnyIntervention, ...] = ()
 
     def __post_init__(self) -> None:
         as_interventions(self.interventions)
@@ -149,14 +149,15 @@ def as_prompt(prompt: Any) -> str | tuple[int, ...]:
     return tuple(as_id(token, f" at place {place}") for place, token in enumerate(prompt))
 
 
-def as_interventions(given: Sequence[Any]) -> tuple[Intervention, ...]:
+def as_interventions(given: Sequence[Any]) -> tuple[Any, ...]:
     """Interventions as a request keeps them.
 
     Raises:
-        BadPrompt: any, until there are kinds of them.
+        BadPrompt: something else among them.
     """
-    if given:
-        raise BadPrompt("Interventions are not part of this version; run without them.")
+    for one in given:
+        if not isinstance(one, Intervention):
+            raise BadPrompt(f"{one!r} is no intervention. They are made by Zero, Scale and Block.")
     return tuple(given)
 
 

@@ -19,7 +19,7 @@ import nnsight
 import torch
 from nnsight import TransformersModel
 
-from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
+from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.held import as_analysed, lock_of, shapes_of
@@ -32,7 +32,22 @@ from infoflow.ndif.service import Connection
 from infoflow.text.conversations import Form, Turn
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Conversation, Vocabulary
+from infoflow.traced import interventions
 from infoflow.traced.frozen import NO_PATTERN, reconstruction_error
+from infoflow.traced.interventions import NOTHING_LEFT
+
+
+@contextlib.contextmanager
+def _told_when_nothing_is_left() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RemoteRunError) as error:
+        if NOTHING_LEFT not in f"{error} {getattr(error, 'details', '')}":
+            raise
+        raise BadPrompt(
+            "With this attention blocked a token has nothing left to attend to: its weights would mean nothing. Leave it itself, "
+            "at least."
+        ) from None
 
 
 class Model:
@@ -197,6 +212,8 @@ class Model:
             **self._configured(row),
             **self._read_once(("modules", row), lambda: self._as_built(row)),
             eager=self._known.get("eager", True),
+            edits={},
+            unchanged={},
             chunk_bytes=memory.chunk(allowed),
             product_bytes=memory.product(allowed),
         )
@@ -369,11 +386,16 @@ class Model:
             self.lock.release()
 
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
-        """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back.
+        """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back. A plan
+        among `args` may change the run (traced/interventions.py).
 
         The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
+        with _told_when_nothing_is_left():
+            return self._run(ids, block, *args)
+
+    def _run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         if self.connection is not None:
             self._refuse_hosted_experts()
             # functions stay here: the service tells of the run through the connection
@@ -386,6 +408,7 @@ class Model:
                     raise
                 self._known["eager"] = plans[0].eager = False  # an older service: from what attention was given, from now on
                 return hosted_run.run(self._traced, ids, block, sent, self.connection)
+        changed = hosted_run.changed_in(args)
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced
@@ -396,10 +419,17 @@ class Model:
             as_analysed(self._hf, self._shapes),
             torch.no_grad(),
             torch.autocast(self.device.type, enabled=False),
-            traced.trace(prompt) as tracer,
         ):
-            result = nnsight.save(block(traced, tracer, *args))
-        return result  # noqa: RET504  nnsight needs the name
+            if changed is None:
+                with traced.trace(prompt) as tracer:
+                    result = nnsight.save(block(traced, tracer, *args))
+            else:  # two parts of one run, of which the second reads what the first has changed
+                with traced.trace() as tracer:
+                    with tracer.invoke(prompt):
+                        interventions.apply(traced, tracer, changed)
+                    with tracer.invoke():
+                        result = nnsight.save(block(traced, tracer, *args))
+        return result
 
     def _refuse_hosted_experts(self) -> None:
         if sparse_layers(self._hf, self.architecture):

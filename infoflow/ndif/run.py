@@ -15,6 +15,7 @@ import traceback
 import zipfile
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -28,6 +29,7 @@ from infoflow.errors import InfoflowError, RemoteRunError
 from infoflow.ndif.nnsight_names import RemoteBackend, RemoteError, ResponseModel, Status, environment_of
 from infoflow.ndif.service import Connection, unreachable
 from infoflow.text.amounts import in_words as amount
+from infoflow.traced import interventions
 from infoflow.traced.frozen import NO_PATTERN
 
 _STATUS = {
@@ -91,9 +93,22 @@ def _pause(to: Connection) -> None:
 
 def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
     prompt = torch.tensor([list(ids)])
-    with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
-        result = nnsight.save(block(traced, tracer, *args))
-    return result  # noqa: RET504  nnsight needs the name
+    changed = changed_in(args)
+    if changed is None:
+        with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
+            result = nnsight.save(block(traced, tracer, *args))
+    else:  # two parts of one run, of which the second reads what the first has changed
+        with torch.no_grad(), traced.trace(backend=_backend(traced, to)) as tracer:
+            with tracer.invoke(prompt):
+                interventions.apply(traced, tracer, changed)
+            with tracer.invoke():
+                result = nnsight.save(block(traced, tracer, *args))
+    return result
+
+
+def changed_in(args: Sequence[Any]) -> SimpleNamespace | None:
+    """The plan among what a block is given, where it changes the run."""
+    return next((a for a in args if isinstance(a, SimpleNamespace) and a.edits), None)
 
 
 def _generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> Any:

@@ -18,6 +18,7 @@ from infoflow.traced.frozen import (
     pattern_returned,
     unembed,
 )
+from infoflow.traced.interventions import what_is_left
 
 
 def patterns(nn, tracer, plan, n, report):
@@ -43,12 +44,12 @@ def patterns(nn, tracer, plan, n, report):
             of_head = values.repeat_interleave(plan.n_heads // values.shape[1], 1)
             value_norm[index] = of_head.norm(dim=-1).T.cpu()
             pairs = column_of(n, False, plan.biased, raw.device)
-            add = norm_of(layers[index], plan.attention_post_norm, pairs)
+            add = norm_of(layers[index], plan.attention_post_norm, pairs, (plan.unchanged, (index, "attn")))
             if add is not None:
                 write_scale[index] = add["scale"][:, 0].abs().cpu()
             write_norm[index] = _written(of_head, attention.get(plan.output), add, raw.dtype, plan, pairs).cpu()
             z = torch.einsum("hj,jhd->hd", found[:, -1].to(of_head.device), of_head)
-            at_end.append((z.reshape(1, -1), attention.get(plan.output), add, raw.dtype))
+            at_end.append((z.reshape(1, -1), attention.get(plan.output), add, plan.edits.get(index, {}), raw.dtype))
         if report is not None:
             report(index + 1, n_layers)
     return {
@@ -70,12 +71,12 @@ def _direct(nn, tracer, plan, n, at_end):
         end = torch.zeros(1, given.shape[-1], device=given.device, requires_grad=True)
         read = unembed(head, normed(end, norm, last, pairs), given.dtype, last, pairs)[0, top]
         (direction,) = torch.autograd.grad(plan.logit_scale * read, end)
-        shares = []
-        for z, output, add, dtype in at_end:
+        shares, left = [], what_is_left(plan, n - 1)[0]
+        for z, output, add, edits, dtype in at_end:
             z = z.detach().clone().requires_grad_()
-            seen = {"output": affine("output", output, z.shape[-1], dtype, pairs), "add": add}
+            seen = {"output": affine("output", output, z.shape[-1], dtype, pairs), "add": add, "edits": edits}
             (slope,) = torch.autograd.grad((attention_writes(z, seen, plan, last, pairs) @ direction[0]).sum(), z)
-            shares.append((slope * z.detach()).view(plan.n_heads, plan.d_head).sum(-1))
+            shares.append(left[len(shares)][0] * (slope * z.detach()).view(plan.n_heads, plan.d_head).sum(-1))
     return {
         "head_logits": torch.stack([share.cpu() for share in shares]), "top": top, "top_logit": float(logits[top]),
         "top_probability": float(logits.softmax(-1)[top]), "dtype": str(given.dtype).removeprefix("torch."),

@@ -17,6 +17,7 @@ from infoflow.traced.frozen import (
     unembed,
     values_of,
 )
+from infoflow.traced.interventions import edited, what_is_left
 
 
 def frozen_stream(nn, plan, n, collect, report, steps):
@@ -39,10 +40,11 @@ def frozen_stream(nn, plan, n, collect, report, steps):
             if index == 0:
                 embeddings = seen["pre"].detach().clone().requires_grad_()
                 rows = embeddings.new_zeros(len(pairs["position"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
+            rows = edited(rows, "resid_pre", seen, every, pairs) if index else rows  # the embeddings are given as changed
             z = mix(values_of(rows, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
-            mid = rows + attention_writes(z, seen, plan, every, pairs)
+            mid = edited(rows + attention_writes(z, seen, plan, every, pairs), "resid_mid", seen, every, pairs)
             written = mlp_writes(rows if plan.parallel else mid, seen, plan, every, pairs)
-            rows = mid + written
+            rows = edited(mid + written, "resid_post", seen, every, pairs)
         collect(seen, {"z": z, "mid": mid, "written": written, "post": rows}, pairs)
         if report is not None:
             report(index + 1, steps)
@@ -60,7 +62,8 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, 
 
     def collect(seen, rows, pairs):
         here = rows_at(pairs, position)
-        heads.append(({"output": seen["output"], "add": seen["add"]}, rows["z"].detach()[here]))
+        owner = {name: seen[name] for name in ("output", "add", "edits")}
+        heads.append((owner, rows["z"].detach()[here]))
         writes.append(rows["written"].detach()[here].sum(0))
 
     embeddings, rows, pairs = frozen_stream(nn, plan, n, collect, report, plan.n_layers)  # 2.
@@ -75,6 +78,9 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, 
     logit, end, direction = logit.detach(), end.detach(), direction[-1]
     by_source = (gradient * embeddings.detach()).sum(-1)
     direct = [_heads_direct(plan, seen, z, here, pairs, direction) for seen, z in heads]  # 3.
+    left, embedded = what_is_left(plan, position)
+    direct = [(share * of_attention, bias * of_attention) for (share, bias), (of_attention, _) in zip(direct, left, strict=True)]
+    writes = [write * of_mlp for write, (_, of_mlp) in zip(writes, left, strict=True)]
     of_biases = sum(bias for _, bias in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
     return {
         "by_source": by_source.cpu(),
@@ -82,7 +88,7 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, 
         "bias": float(logit - by_source.sum()) if plan.biased else 0.0,
         "by_head": torch.stack([share for share, _ in direct]).cpu(),
         "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
-        "embedding": float(embeddings[position].detach() @ direction),
+        "embedding": float(embeddings[position].detach() @ direction) * embedded,
         "direct_bias": of_biases,
         "dtype": str(target["dtype"]).removeprefix("torch."),
         "total": target["total"],

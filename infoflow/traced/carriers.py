@@ -47,7 +47,7 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
             values = values_of(rows, seen, plan, every, column)
             rows += attention_writes(mix(values, seen["pattern"], plan, every, column), seen, plan, every, column)
             # the output map is read anew at the end: in half precision it is a matrix, and all layers' would be held at once
-            writer = {"output": layers[index].get(plan.attention).get(plan.output), "add": seen["add"]}
+            writer = {"output": layers[index].get(plan.attention).get(plan.output), "add": seen["add"], "edits": seen["edits"]}
             brought.append((writer, seen["pattern"][:, position].clone(), values, rows[position] - before[position]))
             if index == layer and stage == 0:
                 moved = torch.zeros_like(rows)
@@ -78,7 +78,7 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
     direct_bias = 0.0
     width, given_as = plan.n_heads * plan.d_head, getattr(torch, dtype)
     for index, (kept, pattern, values, _) in enumerate(brought):
-        writer = {"output": affine("output", kept["output"], width, given_as, column), "add": kept["add"]}
+        writer = {"output": affine("output", kept["output"], width, given_as, column), "add": kept["add"], "edits": kept["edits"]}
         slope = _slope(writer, plan, direction, column, here)[0].view(plan.n_heads, plan.d_head)
         shared = values.view(n, -1, plan.d_head).repeat_interleave(plan.n_heads * plan.d_head // values.shape[-1], 1)
         by_head[index] = (torch.einsum("khd,hd->hk", shared, slope) * pattern).cpu()

@@ -5,7 +5,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 
 import torch
 
-from infoflow.traced.frozen import add_attention, add_mlp, capped, capture, final_norm, in_full, normed, pairs_of, unembed
+from infoflow.traced.frozen import add_attention, add_mlp, capped, capture, enter, final_norm, in_full, normed, pairs_of, unembed
 
 
 def split(nn, tracer, plan, source_of, wanted, top_k, report):
@@ -24,6 +24,8 @@ def split(nn, tracer, plan, source_of, wanted, top_k, report):
             rows = x.new_zeros(len(pairs["position"]), x.shape[-1])
             rows[pairs["own"]] = x
             embedding_norm = x.norm(dim=-1)
+        else:
+            enter(rows, seen, pairs)
         before = rows.clone() if plan.parallel else rows
         add_attention(rows, seen, plan, pairs)  # 2.
         _measure(rows, seen["mid"], pairs, gram[index, 0], error[index, 0])  # 4.

@@ -13,6 +13,7 @@ some rows at a time (`part`), so that a caller decides how much memory the steps
 import torch
 
 from infoflow.traced.experts import experts_write, freeze_experts
+from infoflow.traced.interventions import edited
 
 NO_PATTERN = "the attention module gives no pattern"
 """what a run ends with where attention is not computed eagerly: never zeros instead"""
@@ -65,7 +66,7 @@ def capture(layer, given, index, plan, pairs):
     out = attention.output
     pattern = pattern_returned(out) if pattern is None else pattern
     written = out[0][0].float()
-    add = norm_of(layer, plan.attention_post_norm, pairs)
+    add = norm_of(layer, plan.attention_post_norm, pairs, (plan.unchanged, (index, "attn")))
     if plan.parallel:  # the MLP reads what attention read; in between is what attention alone has added
         mid = x + plan.residual_multiplier * written
         mlp_read = norm_of(layer, plan.mlp_norm, pairs) or read
@@ -74,14 +75,22 @@ def capture(layer, given, index, plan, pairs):
         mid = mlp_read["input"]
     else:
         mid, mlp_read = layer.get(plan.mlp).input[0].float(), None
-    seen = {"pre": x, "mid": mid, "pattern": pattern, "read": read, "add": add, "mlp_read": mlp_read}
+    seen = {
+        "edits": plan.edits.get(index, {}),
+        "pre": x,
+        "mid": mid,
+        "pattern": pattern,
+        "read": read,
+        "add": add,
+        "mlp_read": mlp_read,
+    }
     if index in plan.sparse:
         router = layer.get(plan.router)
         normed_input, routed = router.input, router.output
         seen["experts"] = freeze_experts(layer.get(plan.experts)._module, normed_input, routed[1], routed[2])
     else:
         seen["gate"] = _gate_of(layer, plan, len(x))
-    seen["mlp_add"] = norm_of(layer, plan.mlp_post_norm, pairs)
+    seen["mlp_add"] = norm_of(layer, plan.mlp_post_norm, pairs, (plan.unchanged, (index, "mlp")))
     after = layer.output
     seen["post"] = (after[0] if isinstance(after, tuple) else after)[0].float()
     width = plan.n_heads * plan.d_head
@@ -205,18 +214,20 @@ def _matrix(module, first, last, width, dtype, pairs):
     return (out - module(-units).float()) / (2 * scale) if pairs["biased"] else out
 
 
-def norm_of(owner, path, pairs):
+def norm_of(owner, path, pairs, unchanged=({}, None)):
     """A norm as a linear map with its scale frozen: y = scale[p] * gain * (x - mean) + bias; None where there is none.
 
     Gain and bias are read off probes: a norm of zero is its bias; equal entries vanish in a LayerNorm and give the gain
     of an RMSNorm, alternating ones give a LayerNorm's. They are a power of two, whose mean is exact in any precision, and
     large against epsilon; in half precision a gain that is small beside its bias is still rounded. The scale is read off
-    what the norm returned on this run.
+    what the norm returned on this run; where that was changed, it is in a dict by the time that it has returned: `unchanged`
+    is the dict and the key.
     """
     if not path:
         return None
     norm = owner.get(path)
     given, y = norm.input, norm.output
+    y = unchanged[0].get(unchanged[1], y)
     like = given.reshape(-1, given.shape[-1])[:1]
     x, y = given.reshape(-1, given.shape[-1]).float(), y.reshape(-1, y.shape[-1]).float()
     bias = norm(torch.zeros_like(like))[0].float() if pairs["biased"] else x.new_zeros(x.shape[-1])
@@ -276,8 +287,9 @@ def mix(values, pattern, plan, part, pairs, first=0, n_sources=None):
 
 def attention_writes(z, seen, plan, part, pairs):
     """What attention adds to some rows, given z: output projection, then the norm and the multiplier where there are any."""
-    written = linear(seen["output"], z, part, pairs)
+    written = linear(seen["output"], edited(z, "z", seen, part, pairs), part, pairs)
     written = written if seen["add"] is None else normed(written, seen["add"], part, pairs)
+    written = edited(written, "attn", seen, part, pairs)
     return written if plan.residual_multiplier == 1 else plan.residual_multiplier * written
 
 
@@ -292,7 +304,14 @@ def mlp_writes(rows, seen, plan, part, pairs):
         hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
         written = linear(seen["down"], hidden.mul_(gate[position]), part, pairs)
     written = written if seen["mlp_add"] is None else normed(written, seen["mlp_add"], part, pairs)
+    written = edited(written, "mlp", seen, part, pairs)
     return written if plan.residual_multiplier == 1 else plan.residual_multiplier * written
+
+
+def enter(rows, seen, pairs):
+    """Rows as a layer is given them, in place: changed where the run was, before the layer."""
+    if "resid_pre" in seen["edits"]:
+        rows.copy_(edited(rows, "resid_pre", seen, slice(None), pairs))
 
 
 def source_parts(pairs, at_most):
@@ -313,6 +332,8 @@ def add_attention(rows, seen, plan, pairs):
             values = values_of(rows[part], seen, plan, part, pairs)
             z = mix(values, seen["pattern"], plan, part, pairs, first, n_sources)
             rows[part] += attention_writes(z, seen, plan, part, pairs)
+            if "resid_mid" in seen["edits"]:
+                rows[part] = edited(rows[part], "resid_mid", seen, part, pairs)
 
 
 def add_mlp(rows, before, seen, plan, pairs):
@@ -323,6 +344,8 @@ def add_mlp(rows, before, seen, plan, pairs):
         for first in range(0, len(rows), at_once):
             part = slice(first, first + at_once)
             rows[part] += mlp_writes(before[part], seen, plan, part, pairs)
+            if "resid_post" in seen["edits"]:
+                rows[part] = edited(rows[part], "resid_post", seen, part, pairs)
 
 
 def reconstruction_error(nn, tracer, plan, n):

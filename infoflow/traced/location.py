@@ -7,6 +7,7 @@ import torch
 
 from infoflow.traced.attribution import frozen_stream, read, rows_at, target_at, without_residual
 from infoflow.traced.frozen import attention_writes, mix, mlp_writes, normed, values_of
+from infoflow.traced.interventions import edited
 
 
 def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other, report):
@@ -42,7 +43,8 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
         each = ((attention_bias, of_stages[0]), (mlp_bias, of_stages[-1]))
         shares = [(bias * slope).sum(-1) for bias, slope in each]
         added.extend(shares if len(stages) == 2 else [shares[0] + shares[1]])
-        mlp.append((_together(states["written"].detach(), pairs) * of_stages[-1]).sum(-1))
+        written = edited(states["written"].detach(), "resid_post", seen, slice(None), pairs)
+        mlp.append((_together(written, pairs) * of_stages[-1]).sum(-1))
         into, out = _moved(seen, of_z, plan, pairs, most, arrived[index], left[index])
         arrivals.append(into)
         departures.append(out)
@@ -87,6 +89,8 @@ def _biases(seen, plan, pairs):
     every = slice(None)
     z = mix(values_of(nothing, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
     written = attention_writes(z, seen, plan, every, pairs), mlp_writes(nothing, seen, plan, every, pairs)
+    after = "resid_post" if plan.parallel else "resid_mid"
+    written = edited(written[0], after, seen, every, pairs), edited(written[1], "resid_post", seen, every, pairs)
     return [_together(one, pairs) for one in written]
 
 

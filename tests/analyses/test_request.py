@@ -21,7 +21,7 @@ from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
-from infoflow.interventions import Intervention
+from infoflow.interventions import Zero
 from infoflow.models.spec import ModelSpec
 from infoflow.studies.corrections import CorrectionRequest
 from infoflow.text.conversations import Form
@@ -84,7 +84,7 @@ def test_no_field_is_left_out_of_the_key(request_: Request[Any], monkeypatch: py
     keys = {request_.key}
     monkeypatch.setattr("infoflow.analyses.request.as_interventions", lambda given: tuple(given))
     for field in fields(request_):
-        value = (Intervention(),) if field.name == "interventions" else OTHER[field.name]
+        value = (Zero("mlp"),) if field.name == "interventions" else OTHER[field.name]
         if field.name == "prompt" and isinstance(request_, CorrectionRequest):
             value = ("else",)
         keys.add(replace(request_, **{field.name: value}).key)

@@ -8,11 +8,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
@@ -87,6 +89,26 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from serve(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"])
 
 
+STILL = """() => new Promise(done => {
+    let rest;
+    const end = () => { seen.disconnect(); done(); };
+    const again = () => { clearTimeout(rest); rest = setTimeout(end, 120); };
+    const seen = new MutationObserver(again);
+    seen.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+    again();
+    setTimeout(end, 2000);
+})"""
+"""until nothing on the page has changed for a while"""
+
+
+AT_ONCE = """document.addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "*, ::before, ::after { transition: none !important; animation-duration: 0s !important; }";
+    document.head.append(style);
+})"""
+"""what changes its colour or place does so at once, as with reduced motion"""
+
+
 class Visitor:
     """A page of the app, with what a person does on it."""
 
@@ -108,10 +130,11 @@ class Visitor:
         return self.settle()
 
     def settle(self) -> "Visitor":
-        """Wait until the script rests, and check that nothing broke."""
-        self.page.wait_for_timeout(250)
+        """Wait until the script rests and the page with it, and check that nothing broke."""
+        with suppress(PlaywrightTimeoutError):  # what was done may run nothing
+            self.page.wait_for_selector('[data-testid="stApp"]:not([data-test-script-state="notRunning"])', timeout=250)
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=90_000)
-        self.page.wait_for_timeout(250)
+        self.page.evaluate(STILL)
         assert self.page.locator('[data-testid="stException"]').count() == 0
         assert not self.failures
         return self
@@ -177,6 +200,7 @@ def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]
 
     def new(scheme: Literal["light", "dark"] = "light", width: int = 1400, height: int = 1100) -> Visitor:
         page = window.new_page()
+        page.add_init_script(AT_ONCE)
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         return Visitor(page, app)

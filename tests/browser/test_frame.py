@@ -1,8 +1,10 @@
 """The picture comes first: where it begins, what is cut, what a link, Back and the sidebar's button do, on every page."""
 
+import re
 from collections.abc import Callable
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser.conftest import Visitor
 from tests.helpers.pages import PLACES
@@ -11,6 +13,7 @@ New = Callable[..., Visitor]
 
 TOP = 230
 """pixels below the window's top at which a page's picture has begun"""
+PICTURE = '[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])'
 FIRST = """() => {
     const pictures = ':is([data-testid="stVegaLiteChart"], [data-testid="stDataFrame"])';
     const found = document.querySelector(`[data-testid="stMain"] ${pictures}`);
@@ -27,14 +30,24 @@ CUT = """() => {
 }"""
 
 
+def accessible(me: Visitor) -> None:
+    """axe-core finds nothing serious, and charts say what they show with its numbers."""
+    found = Axe().run(me.page, context={"exclude": [[".bars_marks"], [".ground_marks"]]}).response["violations"]
+    serious = [(v["id"], [n["html"] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")]
+    assert serious == [], me.page.url
+    label = "e => e.getAttribute('aria-label') || e.querySelector('[aria-label]')?.getAttribute('aria-label') || ''"
+    said = me.page.locator('[data-testid="stMain"] [data-testid="stVegaLiteChart"]').evaluate_all(f"all => all.map({label})")
+    assert all(re.search(r"\d", text) for text in said), said
+
+
 @pytest.mark.parametrize("page", PLACES)
-def test_the_picture_is_the_first_thing_and_nothing_is_cut(visitor: New, page: str) -> None:
+def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(visitor: New, page: str) -> None:
+    """One visit for all that is only looked at: a page takes seconds to open."""
     me = visitor(width=1440, height=900)
     me.page.goto(me.address + page)
-    me.page.wait_for_selector(
-        '[data-testid="stMain"] :is([data-testid="stVegaLiteChart"] svg, [data-testid="stDataFrame"])', timeout=90_000
-    )
+    me.page.wait_for_selector(PICTURE, timeout=90_000)
     me.settle()
+    accessible(me)
     for width, height in ((1440, 900), (1280, 720)):
         me.page.set_viewport_size({"width": width, "height": height})
         me.settle()
@@ -46,6 +59,12 @@ def test_the_picture_is_the_first_thing_and_nothing_is_cut(visitor: New, page: s
         me.settle()
         assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (page, width)
         assert me.page.evaluate(CUT) == [], (page, width)
+    me.page.set_viewport_size({"width": 1440, "height": 900})
+    me.page.emulate_media(color_scheme="dark")
+    me.page.reload()
+    me.page.wait_for_selector(PICTURE, timeout=90_000)
+    me.settle()
+    accessible(me)
 
 
 def test_back_and_forward_show_what_was_there_and_a_reload_too(visitor: New) -> None:

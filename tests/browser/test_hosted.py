@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Service]:
-    running = start_service({"llama": folder}, f"--key={KEY}", "--delay=2")
+    running = start_service({"llama": folder}, f"--key={KEY}", "--delay=1")
     yield running
     running.process.kill()
 

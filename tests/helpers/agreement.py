@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import infoflow
+from infoflow.interventions import Block, Scale, Zero
 
 PROMPT = "When Mary and John"
 
@@ -23,7 +24,14 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     attn = infoflow.attention(model, PROMPT)
     gen = infoflow.generate(model, PROMPT, 4)
     held = infoflow.generate(model, PROMPT, output=gen.output_ids, contrast="Then Anna and Fred")
+    stack = [Zero("z", 1, None, 0), Block(3, -1), Scale("resid_post", 0.5, 0, 2), Scale("mlp", 0.3), Scale("attn", 2.0, 1)]
+    changed = infoflow.attribute(model, PROMPT, 65, interventions=stack)
+    under = infoflow.generate(model, PROMPT, 2, interventions=stack[:2])
     return {
+        "changed": changed.by_source, "changed, heads": changed.by_head, "changed, error": [changed.max_error < 1e-4],
+        "changed, patterns": infoflow.attention(model, PROMPT, interventions=stack).pattern,
+        "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,
+        "changed, written": under.output_ids, "changed, steps": under.by_source,
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
         "pattern": attn.pattern, "value_norm": attn.value_norm, "write_norm": attn.write_norm,
         "calibrated": infoflow.calibrate(model, 5, 2).scores,

@@ -13,13 +13,22 @@ import infoflow
 from infoflow.models.model import Model
 from infoflow.ndif import run as remote_run
 from infoflow.ndif import service as remote
+from infoflow.traced import interventions
 from tests.helpers.agreement import largest_difference
 
 
 def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connection) -> Any:
-    with torch.no_grad(), traced.trace(torch.tensor([list(ids)]), remote="local") as tracer:
-        result = nnsight.save(block(traced, tracer, *args))
-    return result  # noqa: RET504  nnsight needs the name
+    prompt, changed = torch.tensor([list(ids)]), remote_run.changed_in(args)
+    if changed is None:
+        with torch.no_grad(), traced.trace(prompt, remote="local") as tracer:
+            result = nnsight.save(block(traced, tracer, *args))
+    else:
+        with torch.no_grad(), traced.trace(remote="local") as tracer:
+            with tracer.invoke(prompt):
+                interventions.apply(traced, tracer, changed)
+            with tracer.invoke():
+                result = nnsight.save(block(traced, tracer, *args))
+    return result
 
 
 def _simulated_text(traced: Any, ids: Any, arguments: Any, seed: Any, to: remote.Connection) -> Any:

@@ -1,0 +1,259 @@
+"""A changed run is what hooks on the plain model give, at every site and family; what is split of it still sums to it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import infoflow
+from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.request import from_dict
+from infoflow.errors import BadPrompt
+from infoflow.interventions import Block, Intervention, Scale, Zero, described, stacked
+from tests.helpers import changed, tiny
+
+PROMPT, TARGET = "When Mary", 65
+FAMILIES = ("llama", "gemma2", "gpt2", "gpt_neox", "olmo2", "mixtral", "bloom", "granite", "gpt_oss")
+CASES: tuple[Intervention, ...] = (
+    Zero("attn", 1), Scale("mlp", 0.5, 1, 7), Zero("z", 1, None, 2), Scale("z", 2.0, 0, 8, 1), Scale("embed", 0.3, 0, 7),
+    Scale("resid_pre", 0.7, 1, 7), Scale("resid_mid", 1.5, 1, 7), Zero("resid_post", 0, 8), Scale("resid_post", 0.5, 1),
+    Block(7, None, 1), Block(8, -1, None, 1), Zero("mlp"),
+)  # fmt: skip
+
+
+def whole(gen: infoflow.Generation, step: int = 0) -> torch.Tensor:
+    """Logits of a step by id."""
+    out = torch.zeros(257)
+    out[torch.tensor(gen.token_ids[step].astype(int))] = torch.tensor(gen.logits[step])
+    return out
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=float(2e-5 * wanted.abs().max()))
+
+
+def fits(one: Intervention, model: infoflow.Model) -> bool:
+    return getattr(one, "site", "") != "resid_mid" or not model.plan().parallel
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_change_is_that_of_a_hook_and_contributions_still_sum(name: str) -> None:
+    model = tiny.model(name)
+    ids = [t.id for t in model.encode(PROMPT)]
+    plain = changed.logits(model, ids, [])[-1]
+    for one in CASES:
+        if not fits(one, model):
+            with pytest.raises(BadPrompt, match="there is no residual between"):
+                infoflow.generate(model, PROMPT, 1, interventions=[one])
+            continue
+        wanted = changed.logits(model, ids, [one])[-1]
+        assert float((wanted - plain).abs().max()) > 1e-3, one  # or the case says nothing
+        gen = infoflow.generate(model, PROMPT, 1, k=257, interventions=[one])
+        close(whole(gen), wanted)
+        assert gen.max_error < 1e-5, one
+    close(changed.logits(model, ids, [])[-1], plain)  # and the model is as it was
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_stack_is_applied_by_every_analysis(name: str) -> None:
+    model = tiny.model(name)
+    stack = [one for one in (*CASES[1:4], *CASES[5:8], *CASES[8:11]) if fits(one, model)]
+    ids = [t.id for t in model.encode(PROMPT)]
+    wanted = changed.logits(model, ids, stack)[-1]
+    flow = infoflow.decompose(model, PROMPT, interventions=stack)
+    assert flow.error.max() < 1e-5 and flow.logit_error < 1e-5
+    close(torch.tensor([t.logit for t in flow.targets]), wanted[[t.id for t in flow.targets]])
+    told = infoflow.attribute(model, PROMPT, TARGET, interventions=stack)
+    assert told.max_error < 1e-5 and told.model_total == pytest.approx(float(wanted[TARGET]), rel=1e-4, abs=1e-4)
+    where = infoflow.locate(model, PROMPT, TARGET, interventions=stack)
+    assert where.max_error < 1e-5
+    np.testing.assert_allclose(where.by_cell[0], told.by_source, atol=1e-4 * max(1, abs(told.total)))
+    for layer in range(model.n_layers):
+        first = where.row_after(layer)
+        for p in range(len(ids)):
+            change = where.by_cell[first, p] - where.by_cell[first - 1, p]
+            assert where.moved_at(layer, p)["logit"].sum() == pytest.approx(change, abs=2e-5 * max(1, abs(told.total)))
+    lens = infoflow.logit_lens(model, PROMPT, targets=[TARGET], interventions=stack)
+    assert float(lens.target_logits[-1, -1, 0]) == pytest.approx(float(wanted[TARGET]), rel=1e-4, abs=1e-4)
+    attn = infoflow.attention(model, PROMPT, interventions=stack)
+    assert attn.next_token.id == int(wanted.argmax())
+    rows = attn.pattern.sum(-1)
+    assert (rows <= 1 + 1e-5).all() and (model._hf.config.model_type == "gpt_oss" or np.abs(rows - 1).max() < 1e-5)
+    assert not attn.pattern[1, :, 7:, 7].any() and not attn.pattern[:, 1, -1, 8].any()  # what is blocked has no weight
+    assert not np.triu(attn.pattern, 1).any()  # and none leaks to what comes later
+    best = attn.head_logits.sum()
+    direct = infoflow.attribute(model, PROMPT, attn.next_token.id, interventions=stack)
+    assert best == pytest.approx(float(direct.by_head.sum()), abs=1e-3 * max(1, abs(direct.total)))
+    moved = infoflow.promotions(model, PROMPT, interventions=stack)
+    assert np.isfinite(moved.gained).all()
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
+def test_who_carried_a_source_in_a_changed_run(name: str) -> None:
+    model = tiny.model(name)
+    stack = [Zero("z", 1, None, 2), Scale("mlp", 0.5, 0), Scale("attn", 0.7, 1)]
+    found = infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=stack)
+    parts = found.by_head.sum() + found.by_mlp.sum() + found.embedding + found.direct_bias
+    assert parts == pytest.approx(1.0, abs=1e-4) and not found.by_head[1, 2].any()
+    flow = infoflow.decompose(model, PROMPT, interventions=stack)
+    assert found.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4)
+    with pytest.raises(BadPrompt, match="residual itself"):
+        infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=[Scale("resid_post", 0.5, 1)])
+
+
+def test_a_text_is_written_under_the_changes_at_every_step() -> None:
+    model = tiny.model("llama")
+    stack = [Block(1, None, None, 1), Scale("mlp", 2.0, 1)]
+    gen = infoflow.generate(model, PROMPT, 4, k=257, interventions=stack)
+    text = [t.id for t in model.encode(PROMPT)]
+    for step, token in enumerate(gen.output_ids):
+        wanted = changed.logits(model, text, stack)[-1]
+        assert token == int(wanted.argmax())
+        close(whole(gen, step), wanted)
+        text.append(token)
+    assert gen.max_error < 1e-5
+    sampled = [infoflow.generate(model, PROMPT, 4, 1.0, seed=s, interventions=stack).output_ids for s in (1, 1, 2)]
+    assert sampled[0] == sampled[1] != sampled[2]
+    plain = infoflow.generate(model, PROMPT, 4, 1.0, seed=3).output_ids
+    assert infoflow.generate(model, PROMPT, 4, 1.0, seed=3, interventions=[Scale("mlp", 1.0)]).output_ids == plain
+
+
+def test_a_correction_is_had_under_changes(demo: infoflow.Model) -> None:
+    found = infoflow.correct(demo, "What is the capital of France?", "No, the answer is Rome.", interventions=[Zero("mlp", 0, 0)])
+    assert found.changes[0].difference.max_error < 1e-5
+    assert found.answers[0].generation.provenance.request.interventions
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_stack_is_what_hooks_give(data: st.DataObject) -> None:
+    model = tiny.model("llama")
+    ids = [t.id for t in model.encode(PROMPT)]
+    n, heads, layers = len(ids), 4, 3
+    some: Any = st.one_of(st.none(), st.integers(0, layers - 1))
+    place: Any = st.one_of(st.none(), st.integers(-n, n - 1))
+    factor = st.floats(-2, 2, width=32)
+    scales = st.builds(Scale, st.sampled_from(("resid_pre", "resid_mid", "resid_post", "attn", "mlp", "z")), factor, some, place)
+    of_head = st.builds(Scale, st.just("z"), factor, some, place, st.integers(0, heads - 1))
+    blocks = st.builds(
+        Block, st.integers(1, n - 2), st.one_of(st.none(), st.integers(-2, -1)), some, st.one_of(st.none(), st.integers(0, 3))
+    )
+    stack = data.draw(
+        st.lists(st.one_of(scales, of_head, blocks, st.builds(Zero, st.just("attn"), some, place)), min_size=1, max_size=4)
+    )
+    gen = infoflow.generate(model, PROMPT, 1, k=257, interventions=stack)
+    close(whole(gen), changed.logits(model, ids, stack)[-1])
+    assert gen.max_error < 1e-4
+
+
+def test_blocking_is_a_mask_given_to_transformers(demo: infoflow.Model) -> None:
+    ids = [t.id for t in demo.encode("When Mary and John went to the store, John gave a drink to")]
+    n = len(ids)
+    mask = torch.full((1, 1, n, n), torch.finfo(torch.float32).min).triu(1)
+    mask[..., 2, 2:] = torch.finfo(torch.float32).min
+    mask[..., 5:, 2] = torch.finfo(torch.float32).min
+    mask[..., 2, 2] = 0
+    with torch.no_grad():
+        wanted = demo._hf(torch.tensor([ids]), attention_mask=mask).logits[0, -1]
+    attn = infoflow.attention(demo, ids, interventions=[Block(2, tuple(range(5, n)))])
+    assert (
+        attn.next_token.id == int(wanted.argmax()) and attn.top_logit == pytest.approx(float(wanted.max()), abs=1e-3)
+        if hasattr(attn, "top_logit")
+        else True
+    )
+    lens = infoflow.logit_lens(demo, ids, targets=[5, 77], interventions=[Block(2, tuple(range(5, n)))])
+    np.testing.assert_allclose(lens.target_logits[-1, -1], wanted[[5, 77]].numpy(), atol=1e-3)
+
+
+def test_words_name_all_their_places(demo: infoflow.Model) -> None:
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    tokens = demo.encode(prompt)
+    johns = [p for p, t in enumerate(tokens) if t.text.strip() == "John"]
+    assert len(johns) == 2
+
+    def told(source: Any) -> float:
+        return infoflow.attribute(demo, prompt, " Mary", interventions=[Block(source, -1)]).total
+
+    assert told("John") == pytest.approx(told(tuple(johns)), abs=1e-5)
+    assert told("John·2") == pytest.approx(told(johns[1]), abs=1e-5) and abs(told("John·2") - told("John")) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: Zero("nowhere"), "There is no site 'nowhere'. There are: embed"),
+        (lambda: Zero("attn", head=1), "A head has a part of its own at z alone"),
+        (lambda: Zero("embed", 2), "embeddings are before the first layer"),
+        (lambda: Scale("mlp", float("inf")), "A factor is a finite number"),
+        (lambda: Scale("mlp", float("nan")), "A factor is a finite number"),
+        (lambda: Zero("mlp", ()), "No layers are given"),
+    ],
+)
+def test_what_makes_no_sense_by_itself_is_said(made: Any, message: str) -> None:
+    with pytest.raises(BadPrompt, match=message):
+        made()
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (Zero("mlp", 3), r"There is no layer 3; the model has 3 \(0 to 2\)"),
+        (Zero("mlp", -1), "There is no layer -1"),
+        (Zero("z", 0, None, 4), r"There is no head 4; the model has 4"),
+        (Zero("mlp", 0, 99), r"There is no position 99; the prompt has \d+ tokens"),
+        (Block("Paul"), "The prompt has no word “Paul”. It has: "),
+        (Block(3, 1), "Nothing is blocked"),
+        (Block(0, 0), "has nothing left to attend to"),
+        (Block(tuple(range(10)), 4, 1), "has nothing left to attend to"),
+        (Zero("resid_post", 2), "no longer a number|are not numbers|NaN"),
+    ],
+)
+def test_what_can_not_be_done_with_this_prompt_is_said(one: Intervention, message: str) -> None:
+    model = tiny.model("llama")
+    if isinstance(one, Zero) and one.site == "resid_post":
+        found = infoflow.attribute(model, PROMPT, TARGET, interventions=[one])
+        assert found.total == pytest.approx(0.0, abs=1e-5) and found.max_error < 1e-5  # a norm of nothing is nothing here
+        return
+    for run in (
+        lambda: infoflow.attention(model, PROMPT, interventions=[one]),
+        lambda: infoflow.generate(model, PROMPT, 1, interventions=[one]),
+    ):
+        with pytest.raises(BadPrompt, match=message):
+            run()
+    assert infoflow.attribute(model, PROMPT, TARGET).max_error < 1e-5  # the next run is right
+
+
+def test_they_are_values_in_keys_and_files() -> None:
+    stack = (Zero("attn", range(1, 3), [-1, 2]), Scale("z", 0.5, 0, "Mary", 1), Block("a", -1, (0, 2), 3))
+    request = GenerationRequest(prompt="a", interventions=stack)
+    again = from_dict(request.to_dict())
+    assert again == request and hash(again) == hash(request) and again.key == request.key
+    assert request.interventions[0].layers == (1, 2) and request.interventions[0].positions == (-1, 2)
+    assert GenerationRequest(prompt="a", interventions=stack[:2]).key != request.key
+    with pytest.raises(BadPrompt, match="no site 'nowhere'"):
+        from_dict({**request.to_dict(), "interventions": [{"kind": "zero", "site": "nowhere"}]})
+    with pytest.raises(BadPrompt, match="is no intervention"):
+        infoflow.generate(tiny.model("llama"), "a", interventions=["zero"])
+
+
+def test_a_second_one_at_the_same_place_takes_the_firsts() -> None:
+    one, two, other = Scale("mlp", 0.5, 1), Zero("mlp", 1), Zero("mlp", 2)
+    assert stacked((one, other), two) == (two, other) and stacked((one,), other) == (one, other)
+    assert stacked((Block(1),), Block(1)) == (Block(1),) and stacked((Block(1),), Block(2)) == (Block(1), Block(2))
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (Block("Mary", -1, (3, 4, 5)), "In layers 3 to 5 the last token can't see “Mary”."),
+        (Block(2), "Every token can't see position 2."),
+        (Zero("z", 5, None, 7), "In layer 5 what head 7 has gathered is taken away."),
+        (Scale("mlp", 0.5, (0, 2), "Mary"), "In layers 0, 2 what the MLP adds at “Mary” is multiplied by 0.5."),
+        (Zero("embed", None, 1), "The embedding at position 1 is taken away."),
+    ],
+)
+def test_each_says_what_it_will_do(one: Intervention, said: str) -> None:
+    assert described(one) == said
