@@ -65,14 +65,21 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
-    running: list[Service] = []
+    running: dict[tuple[str, ...], Service] = {}
+    mortal: list[Service] = []
 
     def _start(*more: str) -> Service:
-        running.append(start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more))
-        return running[-1]
+        """One of each kind, since each takes seconds; one that is asked for without any option is the caller's own, to be killed."""
+        if more not in running or running[more].process.poll() is not None:
+            one = start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more)
+            if not more:
+                mortal.append(one)
+                return one
+            running[more] = one
+        return running[more]
 
     yield _start
-    for one in running:
+    for one in (*running.values(), *mortal):
         one.process.kill()
 
 

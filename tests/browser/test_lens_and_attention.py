@@ -8,7 +8,7 @@ import pytest
 from tests.browser.conftest import Visitor
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark"])
 def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., Visitor]) -> None:
     me = visitor(scheme=scheme).open("/logit_lens")
     me.page.get_by_text("Factual recall", exact=True).click()
@@ -27,7 +27,7 @@ def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., 
     assert "Moved by this block" in me.text() and "Tokens through the layers" in me.text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light"])
 def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, visitor: Callable[..., Visitor]) -> None:
     me = visitor(scheme=scheme).open("/attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&layer=5&head=2")
     assert "Layer 5, head 2" in me.text()
