@@ -69,7 +69,7 @@ def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
     mortal: list[Service] = []
 
     def _start(*more: str) -> Service:
-        """One of each kind, since each takes seconds; one that is asked for without any option is the caller's own, to be killed."""
+        """One of each kind, since each takes seconds; one without any option is the caller's own, to be killed."""
         if more not in running or running[more].process.poll() is not None:
             one = start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more)
             if not more:
