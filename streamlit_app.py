@@ -13,7 +13,10 @@ PAGES = {
         st.Page("pages/logit_lens.py", title="Logit lens"),
         st.Page("pages/generation.py", title="Generation"),
     ],
-    "Change": [st.Page("pages/corrections.py", title="Corrections")],
+    "Change": [
+        st.Page("pages/interventions.py", title="Interventions"),
+        st.Page("pages/corrections.py", title="Corrections"),
+    ],
     "Models": [st.Page("pages/models.py", title="Models")],
 }
 st.navigation(PAGES, position="top").run()

@@ -117,14 +117,14 @@ def _place(of: Intervention) -> tuple[Any, ...]:
     return (isinstance(of, Block), *(getattr(of, name) for name in names))
 
 
-def described(one: Intervention) -> str:
-    """What it will do, in a sentence."""
+def described(one: Intervention, labels: Sequence[str] = ()) -> str:
+    """What it will do, in a sentence. `labels`: of the prompt's tokens, which are named then beside their positions."""
     assert isinstance(one, Zero | Scale | Block)
     where = "" if one.layers is None else f"In {_named('layer', one.layers)} "
     if isinstance(one, Block):
         heads = "" if one.heads is None else f"{_named('head', one.heads)} of "
-        who = "every token" if one.destination is None else _places(one.destination)
-        said = f"{heads}{who} can't see {'any token' if one.source is None else _places(one.source)}"
+        who = "every token" if one.destination is None else _places(one.destination, labels)
+        said = f"{heads}{who} can't see {'any token' if one.source is None else _places(one.source, labels)}"
     else:
         what = {
             "embed": "the embedding", "resid_pre": "the residual before the layer", "resid_mid": "the residual after attention",
@@ -132,7 +132,7 @@ def described(one: Intervention) -> str:
             "z": "what every head has gathered" if one.head is None else f"what {_named('head', one.head)} has gathered",
         }[one.site]  # fmt: skip
         does = "is taken away" if isinstance(one, Zero) else f"is multiplied by {one.factor:g}"
-        said = f"{what}{'' if one.positions is None else f' at {_places(one.positions)}'} {does}"
+        said = f"{what}{'' if one.positions is None else f' at {_places(one.positions, labels)}'} {does}"
     text = f"{where}{said}."
     return text[0].upper() + text[1:]
 
@@ -147,6 +147,12 @@ def _named(what: str, numbers: int | Sequence[int]) -> str:
     return f"{what}s {', '.join(map(str, some))}"
 
 
-def _places(places: int | str | Sequence[int | str]) -> str:
+def _places(places: int | str | Sequence[int | str], labels: Sequence[str]) -> str:
     some = (places,) if isinstance(places, int | str) else places
-    return ", ".join(f"“{p}”" if isinstance(p, str) else "the last token" if p == -1 else f"position {p}" for p in some)
+    return ", ".join(f"“{p}”" if isinstance(p, str) else _position(p, labels) for p in some)
+
+
+def _position(p: int, labels: Sequence[str]) -> str:
+    if labels and -len(labels) <= p < len(labels):
+        return f"“{labels[p]}” (position {p % len(labels)})"
+    return "the last token" if p == -1 else f"position {p}"

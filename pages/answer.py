@@ -16,6 +16,7 @@ head = frame.page(NAME, ui.INTRO, ui.USE, ("residual stream", "logit", "head", "
 asked, _ = asking.question()
 view = ui.view(asked.model, asked.prompt)
 request = LocationRequest(
+    interventions=asked.interventions,
     model=asked.model, prompt=asked.prompt, target=view.target, against=view.against, centred=view.centred,
     contrast=view.contrast,
 )  # fmt: skip

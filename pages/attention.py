@@ -19,7 +19,9 @@ from infoflow.ui import attention as ui
 NAME = "Attention"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("head", "layer", "logit", "attention sink"))
 asked, _ = asking.question()
-result = results.last_good(NAME, AttentionRequest(model=asked.model, prompt=asked.prompt), asked.key)
+result = results.last_good(
+    NAME, AttentionRequest(model=asked.model, prompt=asked.prompt, interventions=asked.interventions), asked.key
+)
 
 
 @st.fragment

@@ -20,7 +20,9 @@ from infoflow.ui import corrections as ui
 NAME = "Corrections"
 head = frame.page(NAME, ui.INTRO, words=("token", "logit", "logit lens", "contribution"))
 talk = ui.conversation_asked()
-request = corrections.CorrectionRequest(model=talk.asked.model, prompt=talk.said, form=talk.form, system=talk.system)
+request = corrections.CorrectionRequest(
+    model=talk.asked.model, prompt=talk.said, form=talk.form, system=talk.system, interventions=talk.asked.interventions
+)
 result = None
 if talk.said:
     result = results.last_good(NAME, request, talk.asked.key)

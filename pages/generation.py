@@ -22,7 +22,7 @@ asked, how = asking.question(ui.writing)
 assert how is not None
 request = GenerationRequest(
     model=asked.model, prompt=asked.prompt, max_new_tokens=how.new_tokens, temperature=how.temperature, top_p=how.top_p,
-    seed=how.seed, form=how.form, thinking=how.thinking,
+    seed=how.seed, form=how.form, thinking=how.thinking, interventions=asked.interventions,
 )  # fmt: skip
 result: tuple[GenerationRequest, Performed[Generation]] | None = results.last_good(NAME, request, asked.key)
 

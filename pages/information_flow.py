@@ -21,7 +21,7 @@ from infoflow.ui import information_flow as ui
 NAME = "Information flow"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("residual stream", "source", "layer", "MLP", "attention sink"))
 asked, sources = asking.question(ui.run_by)
-request = FlowRequest(model=asked.model, prompt=asked.prompt, sources=sources or ui.RUN_BY[0])
+request = FlowRequest(model=asked.model, prompt=asked.prompt, sources=sources or ui.RUN_BY[0], interventions=asked.interventions)
 result = results.last_good(NAME, request, asked.key)
 
 

@@ -19,7 +19,9 @@ head = frame.page(NAME, ui.INTRO, ui.USE, ("logit lens", "residual stream", "lay
 asked, _ = asking.question()
 view = ui.view(list(tables.COLOURS), asked.model, asked.prompt)
 mids = view.mids or not asked.model.hosted  # here they are always read, and the toggle only hides them
-request = LensRequest(model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=view.read)
+request = LensRequest(
+    model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=view.read, interventions=asked.interventions
+)
 result = results.last_good(NAME, request, asked.key)
 
 

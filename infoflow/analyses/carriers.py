@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
+from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, of_tokens

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infoflow.analyses.changes import changed_plan
+from infoflow.analyses.interventions import changed_plan
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import Intervention
 from infoflow.text.contrasts import BANK, by_candidates, proposals

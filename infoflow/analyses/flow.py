@@ -24,8 +24,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import flow_cost
-from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import Estimate
+from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.result import OfPrompt, Prediction, of_tokens

@@ -24,8 +24,8 @@ from jaxtyping import Float, Int
 
 from infoflow.analyses import attribution
 from infoflow.analyses import contrast as contrasts
-from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
+from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.result import OfPrompt, of_tokens

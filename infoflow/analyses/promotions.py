@@ -16,8 +16,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import logit_lens
-from infoflow.analyses.changes import changed_plan
 from infoflow.analyses.cost import Estimate, refuse_here
+from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, of_tokens

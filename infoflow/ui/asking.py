@@ -4,7 +4,7 @@ the view."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote_plus
 
 import streamlit as st
@@ -14,7 +14,7 @@ from infoflow.models.catalog import MODELS
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.examples import PRESETS, Preset
-from infoflow.ui import blocks, cache
+from infoflow.ui import blocks, cache, changes
 from infoflow.ui.controls import choice
 from infoflow.ui.streamlit_names import came_by_history, write_bound
 
@@ -71,6 +71,8 @@ class Asked:
     model: ModelSpec
     prompt: str
     key: str = field(default="", repr=False, compare=False)
+    interventions: tuple[Any, ...] = ()
+    """what is changed in every run, of the Interventions page"""
 
 
 def fits_in_a_link(prompt: str) -> bool:
@@ -122,9 +124,10 @@ def question(more: Callable[[], T] | None = None) -> tuple[Asked, T | None]:
             st.caption(f"**Expected of the bundled model:** {current.expected}", help=EXPECTED)
         if not fits:
             st.caption(TOO_LONG, help=TOO_LONG_HELP)
+    changed = changes.in_force()
     there = place()
     write_bound()
-    return Asked(there.spec(name), prompt, there.key), found
+    return Asked(there.spec(name), prompt, there.key, changed), found
 
 
 def model_name(width: int | Literal["stretch"] = "stretch", key: str = "model", in_address: bool = True) -> str:

@@ -66,7 +66,7 @@ def logit(asked: Asked, flow: Flow, hidden: Sequence[int], clicked: int | None, 
             found = _attribution(
                 AttributionRequest(
                     model=asked.model, prompt=asked.prompt, target=target, against=against, centred=centred,
-                    direct=direct or Direct.FOLDED, contrast=held_against,
+                    direct=direct or Direct.FOLDED, contrast=held_against, interventions=asked.interventions,
                 ), asked.key, scope,
             )  # fmt: skip
             table, capped = tables.attributed(flow, found, quantity), found.note

@@ -65,6 +65,7 @@ def carriers(asked: Asked, flow: Flow, chosen: Bar, segment: int | None, hidden:
             position=position,
             source=int(source),
             sources=labels,
+            interventions=asked.interventions,
         )
         found = results.of(request, asked.key, "carriers", lambda: st.session_state.update(panel=Ask.LOGIT))
         _carried(found, dark)

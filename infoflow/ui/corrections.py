@@ -23,7 +23,7 @@ from infoflow.tables import corrections as tables
 from infoflow.text.contrasts import seen
 from infoflow.text.conversations import Form
 from infoflow.text.examples import TALKS
-from infoflow.ui import address, blocks, controls, results
+from infoflow.ui import address, blocks, changes, controls, results
 from infoflow.ui import contrast as contrasts
 from infoflow.ui.asking import EXPECTED, IN_A_LINK, Asked, model_name, place, run_again
 from infoflow.ui.controls import choice, hide_first, layer_and_head
@@ -111,9 +111,10 @@ def conversation_asked() -> ConversationAsked:
             placeholder="What the model is told before", help=SYSTEM_PROMPT,
         )  # fmt: skip
         reopen()
+    changed = changes.in_force()
     there = place()
     write_bound()
-    return replace(asked, asked=Asked(there.spec(model), "", there.key), form=Form(form), system=system)
+    return replace(asked, asked=Asked(there.spec(model), "", there.key, changed), form=Form(form), system=system)
 
 
 def _use_talk() -> None:

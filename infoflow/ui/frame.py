@@ -11,10 +11,12 @@ from streamlit.delta_generator import DeltaGenerator
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
 from infoflow.errors import InfoflowError
+from infoflow.interventions import described
 from infoflow.pictures.picture import short
 from infoflow.settings import settings
 from infoflow.text.glossary import WORDS
 from infoflow.ui import blocks, streamlit_names
+from infoflow.ui.changes import count
 
 ICON = str(Path(__file__).with_name("icon.png"))
 """the browser tab's picture; a named symbol would be fetched from another host"""
@@ -83,6 +85,9 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
         )
         if made is not None and made.weights:
             st.badge(made.weights, color="gray", help=WEIGHTS)
+        if request.interventions:
+            changed = " ".join(described(one) for one in request.interventions)
+            st.badge(count(len(request.interventions)), icon=":material/science:", color="orange", help=blocks.plain(changed))
         where = f"{request.model.name}{' on NDIF' if request.model.hosted else ''}"
         name = where if len(where) <= 40 else f"…{where[-39:]}"  # of a path, its end says more
         words = blocks.plain(f"“{short(request.title, 32)}” on {name}")

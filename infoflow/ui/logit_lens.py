@@ -136,7 +136,9 @@ def cell(request: LensRequest, key: str, lens: Lens, row: int, position: int) ->
     asks = f"lens_moved_{request.model.hosted}"
     if not st.toggle("Moved by this block", value=not request.model.hosted, key=asks, help=MOVED, bind="query-params"):
         return
-    moved = PromotionsRequest(model=request.model, prompt=request.prompt, position=position, mids=request.mids)
+    moved = PromotionsRequest(
+        model=request.model, prompt=request.prompt, position=position, mids=request.mids, interventions=request.interventions
+    )
     with blocks.reporting_errors():
         found = results.of(moved, key, "lens_moved", lambda: st.session_state.update({asks: False}))
         change = st.column_config.NumberColumn("change", format="percent")

@@ -101,6 +101,9 @@ STILL = """() => new Promise(done => {
 """until nothing on the page has changed for a while"""
 
 
+RESTS = """() => document.querySelector('[data-testid="stApp"]').dataset.testScriptState === "notRunning"
+    && !document.querySelector('[data-stale="true"]')"""
+"""no script runs, and nothing is left that one which runs would draw anew"""
 AT_ONCE = """document.addEventListener("DOMContentLoaded", () => {
     const style = document.createElement("style");
     style.textContent = "*, ::before, ::after { transition: none !important; animation-duration: 0s !important; }";
@@ -135,6 +138,7 @@ class Visitor:
             self.page.wait_for_selector('[data-testid="stApp"]:not([data-test-script-state="notRunning"])', timeout=250)
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=90_000)
         self.page.evaluate(STILL)
+        self.page.wait_for_function(RESTS, timeout=90_000)
         assert self.page.locator('[data-testid="stException"]').count() == 0
         assert not self.failures
         return self

@@ -10,7 +10,9 @@ from streamlit.testing.v1 import AppTest
 ROOT = Path(__file__).parents[2]
 FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
 
-PLACES = ("/", "/start", "/answer", "/attention", "/logit_lens", "/generation", "/corrections", "/models")
+PLACES = (
+    "/", "/start", "/answer", "/attention", "/logit_lens", "/generation", "/interventions", "/corrections", "/models",
+)  # fmt: skip
 """addresses of all pages"""
 
 

@@ -1,0 +1,25 @@
+"""Numbers as they are typed: 3, 3-5, 0 2 7."""
+
+import re
+
+from infoflow.errors import BadPrompt
+
+
+def numbers(text: str, what: str) -> tuple[int, ...] | None:
+    """The numbers of a text, in order; None for all of them, where it is empty or says so.
+
+    Raises:
+        BadPrompt: something else than numbers and ranges.
+    """
+    if text.strip().lower() in ("", "all"):
+        return None
+    found: list[int] = []
+    for part in re.split(r"[\s,;]+", text.strip()):
+        match = re.fullmatch(r"(\d{1,6})(?:[-–](\d{1,6}))?", part)
+        if match is None:
+            raise BadPrompt(f"“{part}” is no {what}. Type a number, a range such as 3-5, several (0, 2, 7), or nothing for all.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > 10_000:
+            raise BadPrompt(f"“{part}” is no range of {what}s: the first comes first.")
+        found.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(found))

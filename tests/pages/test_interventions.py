@@ -1,0 +1,126 @@
+"""The Interventions page: changes are described, tried, listed, switched and removed; every page runs under them."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import infoflow
+from infoflow.interventions import Block, Scale, Zero
+from infoflow.ui import changes
+from tests.helpers.pages import ROOT, ask, button, choose, errors, opened, rows_of, unescaped
+
+PAGE = str(ROOT / "pages/interventions.py")
+CUT = '{"source":2,"destination":14,"kind":"block"}'
+OTHERS = {
+    "information_flow": "flow", "answer": "location", "attention": "attention", "logit_lens": "logit_lens",
+    "generation": "generation", "corrections": "generation",
+}  # fmt: skip
+
+
+def texts(app: AppTest) -> str:
+    return unescaped(" ".join([*(m.value for m in app.markdown), *(c.value for c in app.caption)]))
+
+
+def with_changes(page: str, *held: str) -> AppTest:
+    app = AppTest.from_file(page, default_timeout=120)
+    app.query_params["change"] = list(held)
+    return app.run()
+
+
+def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
+    (block,) = [b for b in app.button if "can't be seen by the last token" in b.label]
+    assert "“Mary”, which adds most to “Mary”" in unescaped(block.label)
+    block.click().run()
+    assert errors(app) == []
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    wanted = infoflow.generate(demo, prompt, 1, interventions=[Block(2, 14)])
+    assert f"the likeliest is now “John” ({float(wanted.probs[0, 0]):.1%})" in texts(app)
+    shown = {r["name"]: r["change"] for r in rows_of(app, "Next tokens")}
+    assert shown["Mary"] < -0.9 and shown["John"] > 0.9
+    assert app.query_params["change"] == CUT and "“Mary” (position 2)" in texts(app)
+    button(app, "Switch off").click().run()
+    assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
+    button(app, "Switch on").click().run()
+    assert "falls from 100.0% to less than 0.1%" in texts(app)
+    next(t for t in app.toggle if t.label == "1 intervention").set_value(False).run()
+    assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
+    button(app, "Remove").click().run()
+    assert "change" not in app.query_params and not [t for t in app.toggle if "intervention" in t.label]
+
+
+def test_lens_and_attention_are_compared_and_what_can_not_show_is_said() -> None:
+    app = choose(with_changes(PAGE, CUT), "Compare", "attention")
+    assert errors(app) == []
+    heads = rows_of(app, "Attention moved by each head")
+    assert len(heads) == 48 and max(h["moved"] for h in heads) > 0.5
+    row = {r["label"]: r["change"] for r in rows_of(app, "Head ")}
+    assert row["Mary"] < 0 and sum(row.values()) == pytest.approx(0, abs=1e-4)
+    choose(app, "Compare", "lens")
+    assert errors(app) == [] and {r["run"] for r in rows_of(app, "Tokens through the layers")} == {"this", "other"}
+    silent = with_changes(PAGE, '{"site":"mlp","layers":5,"kind":"zero"}')
+    choose(silent, "Compare", "attention")
+    assert errors(silent) == [] and any("No head looks elsewhere" in i.value for i in silent.info)
+
+
+def test_a_change_is_described_before_it_is_added() -> None:
+    app = opened(PAGE)
+    assert any("Choose which tokens" in w.value for w in app.warning) and button(app, "Add this change").disabled
+    choose(app, "Change", "scale")
+    next(t for t in app.text_input if t.label == "Layers").set_value("1-2").run()
+    assert "In layers 1 to 2 what attention adds is multiplied by 0.5." in texts(app)
+    next(t for t in app.text_input if t.label == "Layers").set_value("five").run()
+    assert any("“five” is no layer" in unescaped(w.value) for w in app.warning) and button(app, "Add this change").disabled
+    next(t for t in app.text_input if t.label == "Layers").set_value("3").run()
+    button(app, "Add this change").click().run()
+    assert errors(app) == [] and app.query_params["change"] == '{"site":"attn","factor":0.5,"layers":[3],"kind":"scale"}'
+    choose(app, "Change", "zero")
+    button(app, "Add this change").click().run()  # at the same site: it takes the other's place
+    assert errors(app) == [] and app.query_params["change"] == '{"site":"attn","layers":[3],"kind":"zero"}'
+
+
+def test_a_change_that_can_not_be_made_is_said_and_taken_back() -> None:
+    app = with_changes(PAGE, '{"site":"mlp","layers":77,"kind":"zero"}')
+    assert any("There is no layer 77" in e for e in errors(app))
+    button(app, "Remove").click().run()
+    assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
+    broken = with_changes(PAGE, "{", '{"kind":"zero","site":"nowhere"}', '{"kind":"burn"}')
+    assert errors(broken) == [] and "Nothing is changed yet" in broken.info[0].value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", OTHERS)
+def test_every_page_runs_under_them_and_says_so(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple] = []
+    plan = infoflow.analyses.interventions.changed_plan
+
+    def noted(model: infoflow.Model, interventions: tuple, *more: object) -> object:
+        seen.append(tuple(interventions))
+        return plan(model, interventions, *more)
+
+    monkeypatch.setattr(f"infoflow.analyses.{OTHERS[page]}.changed_plan", noted)
+    app = with_changes(
+        str(ROOT / f"pages/{page}.py"), '{"site":"mlp","layers":0,"kind":"zero"}', '-{"site":"attn","kind":"zero"}'
+    )
+    tested = {()} if page == "information_flow" else set()  # the model's self-test is a decomposition, of the model as it is
+    assert errors(app) == [] and set(seen) - tested == {(Zero("mlp", 0),)}
+    assert "1 intervention" in texts(app) and any(t.label == "2 interventions" for t in app.toggle)
+
+
+def test_the_stack_is_in_the_address_and_has_an_end() -> None:
+    def page() -> None:
+        from infoflow.interventions import Scale
+        from infoflow.ui import address, changes
+
+        for number in range(25):
+            changes.add(Scale("mlp", 0.5, number))
+        address.write("change")
+
+    app = AppTest.from_function(page).run()
+    assert not app.exception and len(app.query_params["change"]) == changes.MOST
+    assert changes._spelled(Scale("mlp", 0.5, 3)) == '{"site":"mlp","factor":0.5,"layers":3,"kind":"scale"}'
+
+
+def test_another_prompt_keeps_them() -> None:
+    app = ask(with_changes(PAGE, '{"site":"mlp","layers":0,"kind":"zero"}'), "The capital of France is")
+    assert errors(app) == [] and "1 intervention" in texts(app)
