@@ -149,7 +149,7 @@ def _carried(
     n = len(tokens)
     names, source_of = sources_of(tokens, request.sources)
     plan = changed_plan(model, request.interventions, tokens)
-    if any(site.startswith("resid") for here in plan.edits.values() for site in here):
+    if any(site.startswith("resid") and (at, site) != (0, "resid_pre") for at, here in plan.edits.items() for site in here):
         raise BadPrompt(
             "Who carried a source is told by what is written into a residual; here the residual itself is changed on the way. "
             "Take that intervention away, or change what attention or the MLP adds."

@@ -77,8 +77,11 @@ class Provenance:
 
     @property
     def whose(self) -> str:
-        """The model as a title names it: with how its weights were stored, where they are held otherwise."""
-        return f"{self.model}, {self.weights.partition(',')[0]}" if self.weights else self.model
+        """The model as a title names it: with how its weights were stored, where they are held otherwise, and how many changes
+        its run was under."""
+        named = f"{self.model}, {self.weights.partition(',')[0]}" if self.weights else self.model
+        n = len(self.request.interventions)
+        return f"{named}, with {n} intervention{'' if n == 1 else 's'}" if n else named
 
     @property
     def revision(self) -> str:

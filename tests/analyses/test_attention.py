@@ -131,7 +131,7 @@ def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.M
         infoflow.attention(demo, "a").weighted("x")
     with pytest.raises(BadPrompt, match="at least two tokens"):
         infoflow.calibrate(demo, 1)
-    with pytest.raises(BadPrompt, match="Interventions"):
+    with pytest.raises(BadPrompt, match="1 is no intervention"):
         infoflow.attention(demo, "a", interventions=[1])
     monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "1")
     with pytest.raises(TooLarge, match="are allowed"):

@@ -121,7 +121,6 @@ def test_settings_of_the_model_itself_do_not_bend_its_scores() -> None:
         ({"contrast": [1]}, "are held against each other position by position"),
         ({"contrast": []}, "A contrast is"),
         ({"output": [1, 10**9]}, "1000000000"),
-        ({"output": [1, 2.5]}, "at place 1"),
     ],
 )
 def test_what_can_not_be_done_is_said(asked: dict[str, object], message: str, demo: "infoflow.Model") -> None:

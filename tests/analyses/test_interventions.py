@@ -65,6 +65,7 @@ def test_a_stack_is_applied_by_every_analysis(name: str) -> None:
     wanted = changed.logits(model, ids, stack)[-1]
     flow = infoflow.decompose(model, PROMPT, interventions=stack)
     assert flow.error.max() < 1e-5 and flow.logit_error < 1e-5
+    assert flow.provenance.whose.endswith(f", with {len(stack)} interventions")
     close(torch.tensor([t.logit for t in flow.targets]), wanted[[t.id for t in flow.targets]])
     told = infoflow.attribute(model, PROMPT, TARGET, interventions=stack)
     assert told.max_error < 1e-5 and told.model_total == pytest.approx(float(wanted[TARGET]), rel=1e-4, abs=1e-4)
@@ -100,6 +101,9 @@ def test_who_carried_a_source_in_a_changed_run(name: str) -> None:
     assert parts == pytest.approx(1.0, abs=1e-4) and not found.by_head[1, 2].any()
     flow = infoflow.decompose(model, PROMPT, interventions=stack)
     assert found.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4)
+    embedded = infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=[Scale("embed", 0.3, 0, 3)])
+    flow = infoflow.decompose(model, PROMPT, interventions=[Scale("embed", 0.3, 0, 3)])
+    assert embedded.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4)
     with pytest.raises(BadPrompt, match="residual itself"):
         infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=[Scale("resid_post", 0.5, 1)])
 

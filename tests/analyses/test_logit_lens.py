@@ -268,7 +268,7 @@ def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.M
     monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "1")
     with pytest.raises(TooLarge, match="are allowed"):
         infoflow.logit_lens(demo, "a b c " * 30)
-    with pytest.raises(BadPrompt, match="Interventions"):
+    with pytest.raises(BadPrompt, match="1 is no intervention"):
         infoflow.logit_lens(demo, "a", interventions=[1])
 
 
