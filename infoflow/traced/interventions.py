@@ -39,7 +39,7 @@ def apply(nn, tracer, plan):
             new = scaled(written, here["attn"]) if "attn" in here else written
             if "resid_mid" in here:  # no module gives it: what attention adds makes up for the difference
                 whole = before.float() + plan.residual_multiplier * new.float()
-                new = new + ((scaled(whole, here["resid_mid"]) - whole) / plan.residual_multiplier).to(new.dtype)
+                new = ((scaled(whole, here["resid_mid"]) - before.float()) / plan.residual_multiplier).to(new.dtype)
             owner.output = new
         if "mlp" in here:
             owner = layer.get(plan.mlp_post_norm or (plan.mlp if index in plan.sparse else plan.down))

@@ -32,7 +32,7 @@ def whole(gen: infoflow.Generation, step: int = 0) -> torch.Tensor:
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=float(2e-5 * wanted.abs().max()))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5 * max(0.1, float(wanted.abs().max())))
 
 
 def fits(one: Intervention, model: infoflow.Model) -> bool:
@@ -131,7 +131,7 @@ def test_a_correction_is_had_under_changes(demo: infoflow.Model) -> None:
     assert found.answers[0].generation.provenance.request.interventions
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_stack_is_what_hooks_give(data: st.DataObject) -> None:
     model = tiny.model("llama")
@@ -261,3 +261,11 @@ def test_a_second_one_at_the_same_place_takes_the_firsts() -> None:
 )
 def test_each_says_what_it_will_do(one: Intervention, said: str) -> None:
     assert described(one) == said
+
+
+@pytest.mark.parametrize("stack", [[Scale("resid_pre", 1.0), Scale("resid_mid", 0.0, 0)], [Zero("resid_mid"), Zero("resid_pre")]])
+def test_a_residual_of_nothing_is_nothing_and_no_rounded_rest(stack: list[Intervention]) -> None:
+    """A norm would make much of what rounding leaves."""
+    model = tiny.model("llama")
+    ids = [t.id for t in model.encode(PROMPT)]
+    close(whole(infoflow.generate(model, PROMPT, 1, k=257, interventions=stack)), changed.logits(model, ids, stack)[-1])

@@ -22,7 +22,7 @@ def logits(model: infoflow.Model, ids: Sequence[int], stack: Sequence[Interventi
 def hooked(model: infoflow.Model, stack: Sequence[Intervention], n: int) -> Iterator[None]:
     hf, row = model._hf, model.architecture
     with ExitStack() as hooks:
-        for one in stack:
+        for one in sorted(stack, key=lambda one: getattr(one, "site", "") == "resid_mid"):  # it sees what others have changed
             layers = hf.get_submodule(row.layers)
             for layer in layers if one.layers is None else [layers[one.layers]]:
                 hook = _block(hf, row, layer, one, n) if isinstance(one, Block) else _scale(hf, row, layer, one, n)
