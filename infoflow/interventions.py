@@ -90,7 +90,7 @@ def _check(given: Intervention) -> None:
 
 def _several(value: Any, name: str, words: bool) -> Any:
     """A number (or word), a tuple of them, or None."""
-    if isinstance(value, Sequence | range) and not isinstance(value, str | bytes):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if not value:
             raise BadPrompt(f"No {name} are given; leave {name} out for all of them.")
         return tuple(_one(item, name, words) for item in value)

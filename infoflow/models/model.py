@@ -34,20 +34,26 @@ from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Conversation, Vocabulary
 from infoflow.traced import interventions
 from infoflow.traced.frozen import NO_PATTERN, reconstruction_error
-from infoflow.traced.interventions import NOTHING_LEFT
+from infoflow.traced.interventions import NO_NUMBER, NOTHING_LEFT
+
+_REFUSED = {
+    NOTHING_LEFT: "With this attention blocked a token has nothing left to attend to: its weights would mean nothing. Leave it "
+    "itself, at least.",
+    NO_NUMBER: "With these changes the run leaves the range of numbers and says nothing. Choose smaller factors.",
+}
+"""how a changed run ends by itself -> what is said"""
 
 
 @contextlib.contextmanager
-def _told_when_nothing_is_left() -> Iterator[None]:
+def _told_when_changes_fail() -> Iterator[None]:
     try:
         yield
     except (ValueError, RemoteRunError) as error:
-        if NOTHING_LEFT not in f"{error} {getattr(error, 'details', '')}":
+        told = f"{error} {getattr(error, 'details', '')}"
+        said = next((words for how, words in _REFUSED.items() if how in told), None)
+        if said is None:
             raise
-        raise BadPrompt(
-            "With this attention blocked a token has nothing left to attend to: its weights would mean nothing. Leave it itself, "
-            "at least."
-        ) from None
+        raise BadPrompt(said) from None
 
 
 class Model:
@@ -392,7 +398,7 @@ class Model:
         The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
-        with _told_when_nothing_is_left():
+        with _told_when_changes_fail():
             return self._run(ids, block, *args)
 
     def _run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:

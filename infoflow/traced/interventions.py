@@ -8,6 +8,8 @@ import torch
 
 NOTHING_LEFT = "a position is left with nothing to attend to"
 """what a run ends with where all that a position can see is cut"""
+NO_NUMBER = "what the changed run gives is no number"
+"""what it ends with where it overflows"""
 
 
 def next_logits(nn, tracer, plan):
@@ -52,6 +54,8 @@ def apply(nn, tracer, plan):
             out = layer.output
             new = scaled(out[0] if isinstance(out, tuple) else out, here["resid_post"])
             layer.output = (new, *out[1:]) if isinstance(out, tuple) else new
+    if bool(tracer.result.logits.isnan().any()):
+        raise ValueError(NO_NUMBER)
 
 
 def scaled(x, factor):
