@@ -2,8 +2,12 @@
 
 A *site* is where in a layer something is changed: `embed` and `resid_pre`, `resid_mid`, `resid_post` (the residual before the
 first layer, before a layer, after its attention, after its MLP), `attn` and `mlp` (what they add to the residual), `z` (what a
-head has gathered, before the output projection). Layers, positions and heads are a number, several, or None for all; a negative
-position counts from the prompt's end, and a text is every token of that word.
+head has gathered, before the output projection), `neurons` (what the MLP's hidden units hold, before its output projection).
+Layers, positions, heads and neurons are a number, several, or None for all; a negative position counts from the prompt's end,
+and a text is every token of that word.
+
+`Mean`, `Replace`, `Resample` and `Steer` put something into a run that no token of it has said: in a decomposition each is a
+source of its own.
 """
 
 import math
@@ -15,10 +19,16 @@ from pydantic import Discriminator
 
 from infoflow.errors import BadPrompt
 
-SITES = ("embed", "resid_pre", "resid_mid", "resid_post", "attn", "mlp", "z")
+SITES = ("embed", "resid_pre", "resid_mid", "resid_post", "attn", "mlp", "z", "neurons")
+FIRST = "first"
+"""the direction of what stands at the first position"""
+BANK = "bank"
+"""in the place of other prompts: the neutral texts that ship"""
 
 Numbers = int | Sequence[int] | None
 Places = int | str | Sequence[int | str] | None
+Direction = Sequence[float] | Sequence[str]
+"""a vector, or two texts: what stands at the last token of the one, less what stands there in the other"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class Zero(Intervention):
     positions: Places = None
     head: Numbers = None
     """of `z` alone"""
+    neurons: Numbers = None
+    """of `neurons` alone"""
     kind: Literal["zero"] = field(default="zero", kw_only=True)
 
 
@@ -50,8 +62,75 @@ class Scale(Intervention):
     layers: Numbers = None
     positions: Places = None
     head: Numbers = None
-    """of `z` alone"""
+    neurons: Numbers = None
     kind: Literal["scale"] = field(default="scale", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Mean(Intervention):
+    """The mean stands in the place of each: over the prompt's own positions, or over all positions of other prompts."""
+
+    site: str
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    prompts: str | Sequence[str] = ()
+    """other prompts, or "bank": the neutral texts that ship"""
+    kind: Literal["mean"] = field(default="mean", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Replace(Intervention):
+    """What stands there in the run of another prompt of as many tokens, unchanged itself (activation patching)."""
+
+    site: str
+    prompt: str
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    kind: Literal["replace"] = field(default="replace", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Resample(Intervention):
+    """What stands there in a neutral text, which a seed draws among those that ship (resample ablation)."""
+
+    site: str
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    seed: int = 0
+    kind: Literal["resample"] = field(default="resample", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Steer(Intervention):
+    """x + factor * direction (activation addition: Turner et al., 2023; two texts: contrastive, Rimsky et al., 2023)."""
+
+    site: str
+    direction: Direction
+    factor: float = 1.0
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    kind: Literal["steer"] = field(default="steer", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Reject(Intervention):
+    """What points along a direction is taken out: x - <x, d> d / <d, d>; "first" is that of the first position, which stays."""
+
+    site: str
+    direction: str | Direction = FIRST
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    kind: Literal["reject"] = field(default="reject", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -66,26 +145,63 @@ class Block(Intervention):
     kind: Literal["block"] = field(default="block", kw_only=True)
 
 
-AnyIntervention = Annotated[Zero | Scale | Block, Discriminator("kind")]
+AtSite = Zero | Scale | Mean | Replace | Resample | Steer | Reject
+Given = Mean | Replace | Resample | Steer
+"""those that put in what no token of the run has said"""
+AnyIntervention = Annotated[AtSite | Block, Discriminator("kind")]
+KINDS = "Zero, Scale, Mean, Replace, Resample, Steer, Reject and Block"
+NAMES = {"mean": "[mean]", "replace": "[replaced]", "resample": "[resampled]", "steer": "[steered]"}
+"""what the source is called that each of these is"""
 
 
 def _check(given: Intervention) -> None:
     """That the fields make sense by themselves; numbers that come as ranges or lists become tuples."""
-    for name in ("layers", "positions", "head", "source", "destination", "heads"):
+    for name in ("layers", "positions", "head", "neurons", "source", "destination", "heads"):
         if hasattr(given, name):
             object.__setattr__(given, name, _several(getattr(given, name), name, name in ("positions", "source", "destination")))
-    site = getattr(given, "site", None)
-    if hasattr(given, "site") and site not in SITES:
+    if hasattr(given, "site"):
+        _check_site(given)
+    if isinstance(given, Scale | Steer):
+        object.__setattr__(given, "factor", _finite(given.factor, "A factor"))
+    if isinstance(given, Steer | Reject) and given.direction != FIRST:
+        object.__setattr__(given, "direction", _direction(given.direction))
+    if isinstance(given, Mean) and not isinstance(given.prompts, str):
+        object.__setattr__(given, "prompts", tuple(given.prompts))
+    if isinstance(given, Mean) and isinstance(given.prompts, str) and given.prompts != BANK:
+        object.__setattr__(given, "prompts", (given.prompts,))
+    for text in (*getattr(given, "prompts", ()), getattr(given, "prompt", "-")):
+        if not isinstance(text, str) or not text.strip():
+            raise BadPrompt("The other prompt is empty. Type what is read instead.")
+
+
+def _check_site(given: Any) -> None:
+    site = given.site
+    if site not in SITES:
         raise BadPrompt(f"There is no site '{site}'. There are: {', '.join(SITES)}.")
-    if getattr(given, "head", None) is not None and site != "z":
+    if given.head is not None and site != "z":
         raise BadPrompt(f"A head has a part of its own at z alone; at {site} all heads are summed.")
-    if site == "embed" and getattr(given, "layers", None) not in (None, 0, (0,)):
+    if given.neurons is not None and site != "neurons":
+        raise BadPrompt(f"Neurons can be told apart at 'neurons' alone; at {site} they are summed.")
+    if site == "embed" and given.layers not in (None, 0, (0,)):
         raise BadPrompt("The embeddings are before the first layer; leave layers out, or take resid_pre.")
-    if isinstance(given, Scale):
-        wrong = isinstance(given.factor, bool) or not isinstance(given.factor, int | float) or not math.isfinite(given.factor)
-        if wrong:
-            raise BadPrompt(f"A factor is a finite number; this is {given.factor!r}.")
-        object.__setattr__(given, "factor", float(given.factor))
+
+
+def _finite(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadPrompt(f"{what} is a finite number; this is {value!r}.")
+    return float(value)
+
+
+def _direction(given: Any) -> Direction:
+    some = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else ()
+    if len(some) == 2 and all(isinstance(one, str) and one.strip() for one in some):
+        return some
+    if not some or any(isinstance(one, str) for one in some):
+        raise BadPrompt("A direction is a vector, or two texts: the one to go towards, and the one to go away from.")
+    vector = tuple(_finite(one, "Each number of a direction") for one in some)
+    if not any(vector):
+        raise BadPrompt("The direction is zero, which points nowhere.")
+    return vector
 
 
 def _several(value: Any, name: str, words: bool) -> Any:
@@ -107,37 +223,74 @@ def _one(value: Any, name: str, words: bool) -> int | str:
 
 def stacked(stack: Sequence[Intervention], new: Intervention) -> tuple[Intervention, ...]:
     """A stack with one more; a second one at the same site and place takes the first one's place."""
-    if any(_place(one) == _place(new) for one in stack):
-        return tuple(new if _place(one) == _place(new) else one for one in stack)
+    if any(place(one) == place(new) for one in stack):
+        return tuple(new if place(one) == place(new) else one for one in stack)
     return (*stack, new)
 
 
-def _place(of: Intervention) -> tuple[Any, ...]:
-    names = ("source", "destination", "layers", "heads") if isinstance(of, Block) else ("site", "layers", "positions", "head")
-    return (isinstance(of, Block), *(getattr(of, name) for name in names))
+def place(of: Intervention) -> tuple[Any, ...]:
+    """Where something is changed: equal for two of which the second takes the first one's place."""
+    blocks = isinstance(of, Block)
+    names = ("source", "destination", "layers", "heads") if blocks else ("site", "layers", "positions", "head", "neurons")
+    return (blocks, *(getattr(of, name) for name in names))
+
+
+def sources_given(stack: Sequence[Intervention]) -> tuple[str, ...]:
+    """Names of the sources that interventions are themselves, in their order."""
+    kinds = [one.kind for one in stack if isinstance(one, Given)]
+    return tuple(NAMES[k] if k not in kinds[:i] else f"{NAMES[k]}·{kinds[: i + 1].count(k)}" for i, k in enumerate(kinds))
 
 
 def described(one: Intervention, labels: Sequence[str] = ()) -> str:
     """What it will do, in a sentence. `labels`: of the prompt's tokens, which are named then beside their positions."""
-    assert isinstance(one, Zero | Scale | Block)
+    assert isinstance(one, AtSite | Block)
     where = "" if one.layers is None else f"In {_named('layer', one.layers)} "
     if isinstance(one, Block):
         heads = "" if one.heads is None else f"{_named('head', one.heads)} of "
         who = "every token" if one.destination is None else _places(one.destination, labels)
         said = f"{heads}{who} can't see {'any token' if one.source is None else _places(one.source, labels)}"
     else:
-        what = {
-            "embed": "the embedding", "resid_pre": "the residual before the layer", "resid_mid": "the residual after attention",
-            "resid_post": "the residual after the MLP", "attn": "what attention adds", "mlp": "what the MLP adds",
-            "z": "what every head has gathered" if one.head is None else f"what {_named('head', one.head)} has gathered",
-        }[one.site]  # fmt: skip
-        does = "is taken away" if isinstance(one, Zero) else f"is multiplied by {one.factor:g}"
-        said = f"{what}{'' if one.positions is None else f' at {_places(one.positions, labels)}'} {does}"
+        said = f"{_site(one)}{'' if one.positions is None else f' at {_places(one.positions, labels)}'} {_does(one)}"
     text = f"{where}{said}."
     return text[0].upper() + text[1:]
 
 
-def _named(what: str, numbers: int | Sequence[int]) -> str:
+def _site(one: AtSite) -> str:
+    return {
+        "embed": "the embedding", "resid_pre": "the residual before the layer", "resid_mid": "the residual after attention",
+        "resid_post": "the residual after the MLP", "attn": "what attention adds", "mlp": "what the MLP adds",
+        "z": f"what {_named('head', one.head, 'every head')} {'have' if _several_of(one.head) else 'has'} gathered",
+        "neurons": f"what {_named('neuron', one.neurons, 'every neuron')} hold{'' if _several_of(one.neurons) else 's'}",
+    }[one.site]  # fmt: skip
+
+
+def _does(one: AtSite) -> str:
+    if isinstance(one, Scale):
+        return f"is multiplied by {one.factor:g}"
+    if isinstance(one, Mean):
+        other = "neutral texts" if one.prompts == BANK else ", ".join(f"“{p}”" for p in one.prompts)
+        return f"becomes its mean over {other or 'the prompt'}"
+    if isinstance(one, Replace):
+        return f"becomes what it is in “{one.prompt}”"
+    if isinstance(one, Resample):
+        return f"becomes what it is in a neutral text (draw {one.seed})"
+    if isinstance(one, Steer):
+        return f"is moved by {one.factor:g} times {_towards(one.direction)}"
+    if isinstance(one, Reject):
+        way = "what the first position holds" if one.direction == FIRST else _towards(one.direction)
+        return f"loses what points along {way}"
+    return "is taken away"
+
+
+def _towards(direction: Any) -> str:
+    if isinstance(direction[0], str):
+        return f"the way from “{direction[1]}” to “{direction[0]}”"
+    return f"a vector of {len(direction)} numbers"
+
+
+def _named(what: str, numbers: Numbers, every: str = "") -> str:
+    if numbers is None:
+        return every
     some = (numbers,) if isinstance(numbers, int) else numbers
     if len(some) == 1:
         return f"{what} {some[0]}"
@@ -145,6 +298,10 @@ def _named(what: str, numbers: int | Sequence[int]) -> str:
     if list(some) == list(range(first, last + 1)):
         return f"{what}s {first} to {last}"
     return f"{what}s {', '.join(map(str, some))}"
+
+
+def _several_of(numbers: Numbers) -> bool:
+    return isinstance(numbers, Sequence) and len(numbers) > 1
 
 
 def _places(places: int | str | Sequence[int | str], labels: Sequence[str]) -> str:

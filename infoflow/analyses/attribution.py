@@ -37,6 +37,7 @@ from infoflow.analyses.request import Report, Request, as_interventions, as_prom
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, chosen
 from infoflow.text.amounts import before_cap
+from infoflow.text.tokens import BIAS, PUT_IN
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -59,9 +60,11 @@ class Attribution(OfPrompt):
     against: int | None
     position: int
     by_source: Float[np.ndarray, " source"]
-    """one per token; with `bias` they sum to `total`"""
+    """one per token; with `bias` and `put_in` they sum to `total`"""
     bias: float
     """what the weights' biases contribute along all paths"""
+    put_in: float
+    """what interventions put in contributes along all paths; 0 where none does"""
     by_head: Float[np.ndarray, "layer head"]
     """direct: <W_O^h z, direction>, through the frozen final norm"""
     by_mlp: Float[np.ndarray, " layer"]
@@ -69,6 +72,8 @@ class Attribution(OfPrompt):
     """direct contribution of the position's own embedding"""
     direct_bias: float
     """direct contribution of the biases of attention's output, of norms after a branch, of the final norm and unembedding"""
+    direct_put_in: float
+    """direct contribution of what interventions put into the residual, or in the place of what attention writes"""
     total: float
     """the logit, or the difference: the model's own, and before its soft cap where it has one"""
     model_total: float
@@ -76,9 +81,9 @@ class Attribution(OfPrompt):
     softcap: float
     """the family's soft cap; 0 where it has none"""
     direct: str
-    """"folded" or "without norm": whether by_head, by_mlp, embedding and direct_bias go through the frozen final norm"""
+    """"folded" or "without norm": whether by_head, by_mlp, embedding, direct_bias and direct_put_in go through the final norm"""
     direct_total: float
-    """what those four sum to: `total` where the norm is folded in, else <x, W_U[t]> times the family's scale"""
+    """what those five sum to: `total` where the norm is folded in, else <x, W_U[t]> times the family's scale"""
     centred: bool
     """whether the mean logit of the vocabulary is taken off"""
     specific: Float[np.ndarray, " source"] | None
@@ -101,6 +106,11 @@ class Attribution(OfPrompt):
         return f"{before_cap(self.total, self.model_total)}{centred}"
 
     @property
+    def of_no_token(self) -> dict[str, float]:
+        """What is no token's, by name: of the weights' biases and of what interventions put in, where there is some."""
+        return {name: value for name, value in ((PUT_IN, self.put_in), (BIAS, self.bias)) if value}
+
+    @property
     def hindsight(self) -> Float[np.ndarray, " source"] | None:
         """What the contrast's token would have said here too: `by_source` less `specific`."""
         return None if self.specific is None else self.by_source - self.specific
@@ -111,25 +121,28 @@ class Attribution(OfPrompt):
         return self.by_head.sum(1) + self.by_mlp
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per token: position, token, logit, with a contrast specific and hindsight; the bias last, at position -1."""
-        positions = [*range(len(self.by_source)), -1]
+        """One row per token: position, token, logit, with a contrast specific and hindsight; last, at position -1, what
+        interventions put in, where they do, and the bias."""
+        more = {**({PUT_IN: self.put_in} if self.put_in else {}), BIAS: self.bias}
+        positions = [*range(len(self.by_source)), *[-1] * len(more)]
         frame = pd.DataFrame({
-            "position": positions, "token": [*self.position_labels, "bias"], "logit": [*self.by_source.tolist(), self.bias],
+            "position": positions, "token": [*self.position_labels, *more], "logit": [*self.by_source.tolist(), *more.values()],
         })  # fmt: skip
         if self.specific is not None:
-            frame["specific"] = [*self.specific.tolist(), 0.0]
+            frame["specific"] = [*self.specific.tolist(), *[0.0] * len(more)]
             frame["hindsight"] = frame["logit"] - frame["specific"]
         return frame
 
     def direct_frame(self) -> pd.DataFrame:
-        """One row per writer: kind (embedding, head, MLP, bias), layer, head, logit; -1 where there is none."""
+        """One row per writer: kind (embedding, head, MLP, bias, intervention), layer, head, logit; -1 where there is none."""
         layer, head = np.indices(self.by_head.shape).reshape(2, -1)
         return pd.concat([
             pd.DataFrame({"kind": "embedding", "layer": [-1], "head": -1, "logit": [self.embedding]}),
             pd.DataFrame({"kind": "head", "layer": layer, "head": head, "logit": self.by_head.ravel()}),
             pd.DataFrame({"kind": "MLP", "layer": range(len(self.by_mlp)), "head": -1, "logit": self.by_mlp}),
             pd.DataFrame({"kind": "bias", "layer": [-1], "head": -1, "logit": [self.direct_bias]}),
-        ], ignore_index=True)  # fmt: skip
+            pd.DataFrame({"kind": "intervention", "layer": [-1], "head": -1, "logit": [self.direct_put_in]}),
+        ][: 5 if self.direct_put_in else 4], ignore_index=True)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +235,9 @@ def _attributed(
     arguments = (n, position % n, ids, request.centred, request.direct == Direct.FOLDED, states, on_progress)
     plan = changed_plan(model, request.interventions, tokens)
     raw = model.run([t.id for t in tokens], attribute_block, plan, *arguments)
-    sources = float(raw["by_source"].sum()) + raw["bias"]
-    writers = float(raw["by_head"].sum() + raw["by_mlp"].sum()) + raw["embedding"] + raw["direct_bias"]
+    sources = float(raw["by_source"].sum()) + raw["bias"] + raw["put_in"]
+    writers = sum(raw[name] for name in ("embedding", "direct_bias", "direct_put_in"))
+    writers += float(raw["by_head"].sum() + raw["by_mlp"].sum())
     off = float(np.max([abs(sources - raw["total"]), abs(writers - raw["direct_total"]), raw["off"]]))  # NaN stays one
     return Attribution(
         **of_tokens(tokens, model.notes(request.prompt, tokens)),
@@ -235,10 +249,12 @@ def _attributed(
         contrast=request.contrast,
         contrast_total=None if other is None else other.total,
         bias=raw["bias"],
+        put_in=raw["put_in"],
         by_head=raw["by_head"].numpy(),
         by_mlp=raw["by_mlp"].numpy(),
         embedding=raw["embedding"],
         direct_bias=raw["direct_bias"],
+        direct_put_in=raw["direct_put_in"],
         total=raw["total"],
         model_total=raw["model_total"],
         softcap=plan.softcap,

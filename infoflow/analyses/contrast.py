@@ -9,16 +9,15 @@ With x' the residual at the same row and position of another prompt, or its mean
 what this state says beyond that one, and what that one would have said here too (MATH.md, section 8).
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infoflow.analyses.interventions import changed_plan
-from infoflow.errors import BadPrompt, TooLarge
+from infoflow.errors import BadPrompt
 from infoflow.interventions import Intervention
 from infoflow.text.contrasts import BANK, by_candidates, proposals
-from infoflow.text.neutral import NEUTRAL
+from infoflow.text.neutral import NEUTRAL, neutral_ids
 from infoflow.text.tokens import Token, as_id, label
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def prompts_of(
     """
     n = len(tokens)
     if contrast == BANK:
-        return [_neutral(model, number, n) for number in range(len(NEUTRAL))]
+        return [neutral_ids(model.encode, number, n) for number in range(len(NEUTRAL))]
     found = []
     for prompt in [contrast] if isinstance(contrast, str) or isinstance(contrast[0], int) else contrast:
         other = encode(prompt) if encode is not None and isinstance(prompt, str) else model.encode(prompt)
@@ -92,27 +91,6 @@ def prompts_of(
 
 def _pieces(tokens: Sequence[Token]) -> str:
     return " · ".join(label(token) for token in tokens[:40])
-
-
-def _neutral(model: "infoflow.models.model.Model", number: int, n: int) -> list[int]:
-    """So many tokens of the neutral texts, from one of them on. No more is encoded than has to be: a model may read few."""
-    words = " ".join((*NEUTRAL[number:], *NEUTRAL[:number])).split()
-
-    def of(many: int) -> list[int]:
-        return [token.id for token in model.encode(" ".join(words[i % len(words)] for i in range(many)))]
-
-    def enough(many: int) -> bool:
-        try:
-            return len(of(many)) >= n
-        except TooLarge:
-            return True
-
-    many = bisect_left(range(n), True, lo=1, key=enough)  # each word is a token at least
-    try:
-        return of(many)[:n]
-    except TooLarge:  # its last word alone goes beyond what the model reads
-        ids = of(many - 1)
-        return [*ids, *ids[-1:] * (n - len(ids))]
 
 
 def held_against(

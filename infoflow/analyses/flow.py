@@ -51,7 +51,7 @@ class Flow(OfPrompt):
     word_labels: tuple[str, ...]
     """the word each position belongs to, unique"""
     source_labels: tuple[str, ...]
-    """unique; 'bias' comes last, where the model has biases"""
+    """unique; after those of tokens what interventions put in, then 'bias', where the model has biases"""
     source_of: Int[np.ndarray, " position"]
     """the source that each token belongs to"""
     gram: Float[np.ndarray, "layer stage position source source"]
@@ -86,7 +86,7 @@ class Flow(OfPrompt):
     def grouped(self, groups: Labels | None) -> "Flow":
         """The same run with sources merged (as vectors): "words", or one label per source; equal labels make a group.
 
-        Groups keep the order of their first source. The bias source stays alone unless a label is given for it too.
+        Groups keep the order of their first source. Sources that are no token's stay alone unless labels are given for them too.
 
         Raises:
             BadPrompt: an unknown grouping, or another number of labels than sources.
@@ -94,16 +94,16 @@ class Flow(OfPrompt):
         if groups is None or groups == "tokens":
             return self
         n = len(self.source_labels)
-        has_bias = self.source_labels[-1] == BIAS
+        more = self.source_labels[int(self.source_of.max()) + 1 :]
         if isinstance(groups, str):
             if groups != "words":
                 raise BadPrompt(f"'{groups}' is no grouping. Use 'tokens', 'words', or a list with one label per source.")
-            if n - has_bias != len(self.tokens):
+            if n - len(more) != len(self.tokens):
                 raise BadPrompt("This run's sources are groups already; run it with sources='tokens' to group by words.")
             groups = self.word_labels
         given = list(groups)
-        if has_bias and len(given) == n - 1:
-            given = [*not_bias(check_labels(given, n - 1, "source")), BIAS]
+        if more and len(given) == n - len(more):
+            given = [*not_bias(check_labels(given, n - len(more), "source")), *more]
         labels = check_labels(given, n, "source")
         names = tuple(dict.fromkeys(labels))
         member = np.array([names.index(name) for name in labels])
@@ -220,7 +220,7 @@ class Flow(OfPrompt):
         return int((self.source_of == 0).sum()) == 1 and len(self.source_labels) > 1
 
     def first_position(self) -> np.ndarray:
-        """The first position each source can reach; the bias reaches all."""
+        """The first position each source can reach; those that are no token's reach all."""
         first = np.zeros(len(self.source_labels), dtype=int)
         for position in range(len(self.tokens) - 1, -1, -1):
             first[self.source_of[position]] = position
@@ -304,16 +304,17 @@ def _decomposed(
     plan = changed_plan(model, request.interventions, tokens)
     raw = model.run([t.id for t in tokens], split, plan, source_of, wanted, request.top_k, on_progress)
     if plan.hosted:
-        raw["gram"] = _unpacked(raw["gram"], source_of, plan.biased)
-    return _assemble(request, model, tokens, names, np.array(source_of), plan.biased, raw)
+        raw["gram"] = _unpacked(raw["gram"], source_of, len(plan.given) + plan.biased)
+    more = [*plan.given, *([BIAS] if plan.biased else [])]
+    return _assemble(request, model, tokens, names, np.array(source_of), more, raw)
 
 
-def _unpacked(entries: "torch.Tensor", source_of: list[int], biased: bool) -> "torch.Tensor":
+def _unpacked(entries: "torch.Tensor", source_of: list[int], more: int) -> "torch.Tensor":
     """The Gram matrices from the entries that travelled."""
     from infoflow.traced.flow import packed_entries
 
-    p, s, t = packed_entries(source_of, biased)
-    size = max(source_of) + 1 + biased
+    p, s, t = packed_entries(source_of, more)
+    size = max(source_of) + 1 + more
     gram = entries.new_zeros(*entries.shape[:2], len(source_of), size, size)
     gram[:, :, p, s, t] = entries
     gram[:, :, p, t, s] = entries
@@ -326,14 +327,12 @@ def _assemble(
     tokens: tuple[Token, ...],
     names: list[str],
     source_of: np.ndarray,
-    biased: bool,
+    more: list[str],
     raw: dict[str, Any],
 ) -> Flow:
-    """The block's tensors as a result: bias moved from the first source to the last, ids given names."""
+    """The block's tensors as a result: sources that no token is (`more`) moved from the first to the last, ids given names."""
     gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
-    if biased:
-        of_logit = np.roll(of_logit, -1, axis=0)
-        names = [*names, BIAS]
+    of_logit, names = np.roll(of_logit, -len(more), axis=0), [*names, *more]
     capped = model.plan().softcap > 0
     top = [_prediction(model, capped, *row) for row in raw["top"]]
     targets = [_prediction(model, capped, *row) for row in raw["targets"]]

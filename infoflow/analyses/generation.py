@@ -35,7 +35,7 @@ from infoflow.metrics.through import Through, through
 from infoflow.models import memory
 from infoflow.text.contrasts import BANK
 from infoflow.text.conversations import USER, Form
-from infoflow.text.tokens import Token, as_id
+from infoflow.text.tokens import BIAS, PUT_IN, Token, as_id
 from infoflow.text.vocabulary import joined
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ class Generation(OfPrompt):
     pattern: Float[np.ndarray, "layer head step source"]
     """weights of the position that the step's token was read off; a source is any token but the last, 0 where it came later"""
     by_source: Float[np.ndarray, "step source"]
-    """what each token adds to the logit of the token written; with `bias` they sum to `total`"""
+    """what each token adds to the logit of the token written; with `bias` and `put_in` they sum to `total`"""
     bias: Float[np.ndarray, " step"]
     """what the weights' biases add to it along all paths"""
+    put_in: Float[np.ndarray, " step"]
+    """what interventions put in adds to it; zero where none does"""
     specific: Float[np.ndarray, "step source"] | None
     """what each token says beyond what stands there in the contrast, along the same paths; None without a contrast"""
     contrast: str | tuple[str, ...] | tuple[int, ...] | None
@@ -108,6 +110,11 @@ class Generation(OfPrompt):
     @property
     def output_ids(self) -> tuple[int, ...]:
         return tuple(t.id for t in self.pieces[self.n_prompt :])
+
+    def of_no_token(self, step: int) -> dict[str, float]:
+        """What is no token's in one step's logit, by name: what interventions put in, and biases, where there are any."""
+        of = ((PUT_IN, self.put_in), (BIAS, self.bias))
+        return {name: float(values[step]) for name, values in of if values.any()}
 
     @property
     def hindsight(self) -> Float[np.ndarray, "step source"] | None:
@@ -319,8 +326,9 @@ def _generated(
     values, dtype = _read_back(
         (*ids, *new), n, min(request.k, model.sizes().vocabulary), model, others, request.interventions, on_progress
     )
-    bias = values["parts"] - values["by_source"].sum(1) if model.plan().biased else np.zeros_like(values["parts"])
-    off = np.maximum(np.abs(values["by_source"].sum(1) + bias - values["total"]), values["off"])
+    said = values["by_source"].sum(1) + values["put_in"]
+    bias = values["parts"] - said if model.plan().biased else np.zeros_like(values["parts"])
+    off = np.maximum(np.abs(said + bias - values["total"]), values["off"])
     off = off / np.maximum(1.0, np.abs(values["total"]))
     how = f"sampled at temperature {temperature:g}, top-p {top_p:g}, seed {seed}" if temperature else "greedy"
     how = "read, not written" if request.output else how
@@ -334,6 +342,7 @@ def _generated(
         pattern=values["pattern"],
         by_source=values["by_source"],
         bias=bias,
+        put_in=values["put_in"],
         specific=values.get("specific"),
         contrast=request.contrast,
         contrast_total=values.get("contrast_total"),
@@ -366,8 +375,9 @@ def _written(
 
     sampler = Sampler(request.temperature, request.top_p, request.seed) if request.temperature else None
     text = list(ids)
+    seen: dict[Any, Any] = {}
     while len(text) < len(ids) + request.n_new and (len(text) == len(ids) or text[-1] not in model.ends):
-        plan = changed_plan(model, request.interventions, model.encode(text), len(ids))
+        plan = changed_plan(model, request.interventions, model.encode(text), len(ids), seen)
         scores = model.run(text, next_logits, plan)[None]
         text.append(int((scores if sampler is None else sampler(scores, scores)).argmax()))
         tell(text[-1])
@@ -400,6 +410,7 @@ def _read_back(
     from infoflow.traced.generation import teacher_forced
 
     found: list[dict[str, np.ndarray]] = []
+    seen: dict[Any, Any] = {}
     stretches = model.alike(range(n_prompt, len(ids)))
     dtype = ""
     for number, (first, last) in enumerate(stretches):
@@ -412,7 +423,7 @@ def _read_back(
         tokens = model.encode(ids[:last])
 
         def plan(tokens: Sequence[Token] = tokens) -> SimpleNamespace:  # one for each run
-            return changed_plan(model, interventions, tokens, n_prompt)
+            return changed_plan(model, interventions, tokens, n_prompt, seen)
 
         runs = [model.run(other[:last], contrast_steps, plan(), first - 1, chosen) for other in others or ()]
         states = sum(run["states"] for run in runs) / len(runs) if runs else None

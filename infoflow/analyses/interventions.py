@@ -1,15 +1,38 @@
-"""Interventions as a run is given them: which layers, positions and heads of this model and prompt are meant, checked."""
+"""Interventions as a run is given them: which layers, positions and heads of this model and prompt are meant, checked, and what
+is put in, read off the runs of other prompts."""
 
 from collections.abc import Sequence
+from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infoflow.errors import BadPrompt
-from infoflow.interventions import Block, Intervention, Scale, Zero
+from infoflow.interventions import (
+    FIRST,
+    KINDS,
+    AtSite,
+    Block,
+    Intervention,
+    Mean,
+    Reject,
+    Replace,
+    Resample,
+    Scale,
+    Steer,
+    Zero,
+    sources_given,
+)
+from infoflow.text.contrasts import BANK
+from infoflow.text.neutral import NEUTRAL, neutral_ids
 from infoflow.text.tokens import Token, groups_of
 
 if TYPE_CHECKING:
+    import torch
+
     import infoflow.models.model
+
+Seen = dict[Any, Any]
+"""what was read off other prompts' runs, which is not read twice"""
 
 
 def changed_plan(
@@ -17,46 +40,174 @@ def changed_plan(
     interventions: Sequence[Intervention],
     tokens: Sequence[Token],
     n_prompt: int | None = None,
+    seen: Seen | None = None,
 ) -> SimpleNamespace:
     """The model's plan with the changes of a run in it. Positions and words are those of the first `n_prompt` tokens (of all
-    where none are given); None, for all, reaches what is written after them too.
+    where none are given); None, for all, reaches what is written after them too. `seen` is kept by a caller that makes several.
 
     Raises:
-        BadPrompt: a layer, head or position that is not there, a word that the prompt has not, a site that a family has not.
+        BadPrompt: a layer, head or position that is not there, a word that the prompt has not, a site that a family has not,
+            another prompt that does not fit this one.
     """
     plan = model.plan()
-    said = tokens[: n_prompt or len(tokens)]
+    said, n = tokens[: n_prompt or len(tokens)], len(tokens)
+    plan.given = sources_given(interventions)
+    seen = {} if seen is None else seen
+    put_in = 0
     for one in interventions:
         if isinstance(one, Block):
-            _block(plan, one, said, len(tokens))
-        elif isinstance(one, Zero | Scale):
-            _scale(plan, one, said, len(tokens))
+            _block(plan, one, said, n)
+        elif isinstance(one, AtSite):
+            _at_site(model, plan, one, said, n, put_in, seen)
+            put_in += not isinstance(one, Zero | Scale | Reject)
         else:
-            raise BadPrompt("An intervention is one of Zero, Scale and Block.")
+            raise BadPrompt(f"An intervention is one of {KINDS}.")
     return plan
 
 
-def _scale(plan: SimpleNamespace, one: Zero | Scale, said: Sequence[Token], n: int) -> None:
+def _at_site(
+    model: "infoflow.models.model.Model",
+    plan: SimpleNamespace,
+    one: AtSite,
+    said: Sequence[Token],
+    n: int,
+    source: int,
+    seen: Seen,
+) -> None:
+    """One operation more at each of its layers: x -> factor x + given, or less what points along a direction."""
     import torch
 
-    site, layers = one.site, one.layers
-    if site == "embed":
-        site, layers = "resid_pre", 0
+    site, layers = ("resid_pre", [0]) if one.site == "embed" else (one.site, _numbers(one.layers, plan.n_layers, "layer"))
+    _refuse_site(plan, site, layers)
+    width = _width(model, plan, site)
+    columns = torch.ones(1, 1)
+    if one.head is not None:
+        columns = torch.zeros(1, plan.n_heads)
+        columns[:, _numbers(one.head, plan.n_heads, "head")] = 1.0
+        columns = columns.repeat_interleave(plan.d_head, 1)
+    if one.neurons is not None:
+        columns = torch.zeros(1, width)
+        columns[:, _numbers(one.neurons, width, "neuron")] = 1.0
+    at = _positions(one.positions, said, n)
+    if isinstance(one, Replace | Resample):
+        at = [p for p in at if p < len(said)]  # of what is written, the other text has no place
+    if isinstance(one, Reject) and one.direction == FIRST:
+        if one.positions is not None and 0 in at:
+            raise BadPrompt("The first position is the direction itself: nothing would be left of it. Choose others.")
+        at = [p for p in at if p]
+    places = torch.zeros(n, 1)
+    places[at] = 1.0
+    places = places * columns
+    states = _other_states(model, plan, one, site, layers, said, seen)
+    for layer in layers:
+        state = None if states is None else states[layer, site]
+        plan.edits.setdefault(layer, {}).setdefault(site, []).append(
+            _operation(one, places, columns, width, state, len(said), source)
+        )
+
+
+def _operation(
+    one: AtSite, places: "torch.Tensor", columns: "torch.Tensor", width: int, state: "torch.Tensor | None", n: int, source: int
+) -> dict[str, Any]:
+    """What traced/interventions.py carries out; what depends on the run itself (`mean_over`, `first`) is settled there."""
+    import torch
+
+    if isinstance(one, Zero | Scale):
+        return {"factor": 1.0 + places * ((one.factor if isinstance(one, Scale) else 0.0) - 1.0)}
+    if isinstance(one, Steer | Reject):
+        direction = None if one.direction == FIRST else _direction(one.direction, columns, width, state)
+        if isinstance(one, Steer):
+            assert direction is not None
+            return {"given": places * (one.factor * direction), "source": source}
+        unit = None if direction is None else direction / direction.norm().clamp_min(1e-30)
+        return {"reject": unit, "places": places.amax(1, keepdim=True), "columns": columns}
+    if state is None:
+        return {"mean_over": n, "places": places, "source": source}
+    instead = torch.zeros(len(places), state.shape[1])
+    instead[: len(state)] = state[: len(places)]
+    instead = state[:1].expand(len(places), -1) if isinstance(one, Mean) else instead
+    return {"factor": 1.0 - places, "given": places * instead, "source": source}
+
+
+def _direction(given: Any, columns: "torch.Tensor", width: int, state: "torch.Tensor | None") -> "torch.Tensor":
+    """A direction [1, width], nothing outside the columns that are meant."""
+    import torch
+
+    if state is not None:
+        return state[:1] * columns
+    some = int(columns.sum()) if columns.shape[1] > 1 else width
+    if len(given) not in (width, some):
+        wanted = f"{some}" if some == width else f"{some} (or, of the whole site, {width})"
+        raise BadPrompt(f"The direction has {len(given)} numbers; at this site it takes {wanted}.")
+    if len(given) == width:
+        return torch.tensor([given]) * columns
+    whole = torch.zeros(1, width)
+    whole[columns > 0] = torch.tensor(given)
+    return whole
+
+
+def _other_states(
+    model: "infoflow.models.model.Model",
+    plan: SimpleNamespace,
+    one: AtSite,
+    site: str,
+    layers: Sequence[int],
+    said: Sequence[Token],
+    seen: Seen,
+) -> "dict[tuple[int, str], torch.Tensor] | None":
+    """What stands at a site in other prompts' runs, [position, width]: of a mean and of a direction one row; None where no other
+    prompt is asked for."""
+
+    def states(prompt: str | tuple[int, ...]) -> "dict[tuple[int, str], torch.Tensor]":
+        wanted = [(layer, site) for layer in layers]
+        missing = [key for key in wanted if (prompt, *key) not in seen]
+        if missing:
+            from infoflow.traced.interventions import states_at
+
+            ids = [t.id for t in model.encode(prompt)]
+            found = model.run(ids, states_at, model.plan(), missing)
+            seen.update({(prompt, *key): state for key, state in zip(missing, found, strict=True)})
+        return {key: seen[(prompt, *key)] for key in wanted}
+
+    if isinstance(one, Replace):
+        other = model.encode(one.prompt)
+        if len(other) != len(said):
+            raise BadPrompt(
+                f"“{one.prompt}” has {len(other)} tokens and the prompt {len(said)}; what stands in the one's places is put into "
+                "the other's, so they must have as many."
+            )
+        return states(one.prompt)
+    if isinstance(one, Resample):
+        return states(tuple(neutral_ids(model.encode, Random(one.seed).randrange(len(NEUTRAL)), len(said))))
+    if isinstance(one, Mean) and one.prompts:
+        neutral = [tuple(neutral_ids(model.encode, number, len(said))) for number in range(len(NEUTRAL) * (one.prompts == BANK))]
+        texts: list[Any] = neutral or list(one.prompts)
+        runs = [states(text) for text in texts]
+        import torch
+
+        return {(at, site): torch.cat([run[at, site] for run in runs]).mean(0, keepdim=True) for at in layers}
+    if isinstance(one, Steer | Reject) and isinstance(one.direction[0], str) and one.direction != FIRST:
+        towards, away = states(str(one.direction[0])), states(str(one.direction[1]))
+        return {key: towards[key][-1:] - away[key][-1:] for key in towards}
+    return None
+
+
+def _refuse_site(plan: SimpleNamespace, site: str, layers: Sequence[int]) -> None:
     if site == "resid_mid" and plan.parallel:
         raise BadPrompt(
             "In this model the MLP reads what attention reads, side by side: there is no residual between the two. Choose "
             "another site."
         )
-    width = plan.n_heads if site == "z" else 1
-    factor = torch.ones(n, width)
-    heads = _numbers(one.head, plan.n_heads, "head") if site == "z" else [0]
-    times = 0.0 if isinstance(one, Zero) else one.factor
-    for p in _positions(one.positions, said, n):
-        factor[p, heads] = times
-    factor = factor.repeat_interleave(plan.d_head, 1) if site == "z" else factor
-    for layer in _numbers(layers, plan.n_layers, "layer"):
-        here = plan.edits.setdefault(layer, {})
-        here[site] = factor if site not in here else here[site] * factor
+    if site == "neurons" and set(layers) & set(plan.sparse):
+        raise BadPrompt(
+            "In this model the MLP is a mixture of experts, whose neurons are not told apart. Choose the MLP's output."
+        )
+
+
+def _width(model: "infoflow.models.model.Model", plan: SimpleNamespace, site: str) -> int:
+    if site == "z":
+        return int(plan.n_heads * plan.d_head)
+    return plan.n_neurons if site == "neurons" else model.sizes().d_model
 
 
 def _block(plan: SimpleNamespace, one: Block, said: Sequence[Token], n: int) -> None:

@@ -69,9 +69,13 @@ class Location(OfPrompt):
     rows: tuple[str, ...]
     """embed, L0.mid, L0.post, ...; no mid where a layer's MLP reads what its attention read"""
     by_cell: Float[np.ndarray, "row position"]
-    """what each residual holds of it; with `bias` each row sums to `total`"""
+    """what each residual holds of it; with `bias` and `put_in` each row sums to `total`"""
     bias: Float[np.ndarray, " row"]
     """what the weights' biases add after that row"""
+    put_in: Float[np.ndarray, " row"]
+    """what interventions put in after that row; zero where none does"""
+    put_in_at: Float[np.ndarray, "step position"]
+    """what they put into each position from a row to the next"""
     added: Float[np.ndarray, "step position"]
     """what biases add to each position from a row to the next"""
     arrived: Float[np.ndarray, "layer head position"]
@@ -107,7 +111,7 @@ class Location(OfPrompt):
     @property
     def row_error(self) -> Float[np.ndarray, " row"]:
         """|sum of the row - total|, relative to the larger of |total| and 1."""
-        off = np.abs(self.by_cell.sum(1, dtype=np.float64) + self.bias - self.total) / max(1.0, abs(self.total))
+        off = np.abs(self.by_cell.sum(1, dtype=np.float64) + self.bias + self.put_in - self.total) / max(1.0, abs(self.total))
         return off.astype(np.float32)
 
     @property
@@ -150,14 +154,14 @@ class Location(OfPrompt):
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell: row (its name), layer (-1 for the embeddings), position, token, logit, with a contrast specific and
-        hindsight; the bias at position -1."""
+        hindsight; what is no token's (the bias, and what interventions put in) together at position -1."""
         n = len(self.labels)
         row = np.repeat(np.arange(len(self.rows)), n + 1)
         frame = pd.DataFrame({
             "row": np.array(self.rows, dtype=object)[row], "layer": [self.layer_of(r) for r in row.tolist()],
             "position": np.tile([*range(n), -1], len(self.rows)),
             "token": np.tile(np.array([*self.position_labels, "bias"], dtype=object), len(self.rows)),
-            "logit": np.concatenate([self.by_cell, self.bias[:, None]], 1).ravel(),
+            "logit": np.concatenate([self.by_cell, (self.bias + self.put_in)[:, None]], 1).ravel(),
         })  # fmt: skip
         if self.specific is not None:
             frame["specific"] = np.pad(self.specific, ((0, 0), (0, 1))).ravel()
@@ -177,9 +181,9 @@ class Location(OfPrompt):
         return frame.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
     def moved_at(self, layer: int, position: int) -> pd.DataFrame:
-        """What changed a cell at a layer's attention: kind (in, out, other in, other out, bias), head and other position (-1
-        where there is no one), token, logit. Sums to the change of the cell over that attention (over the layer, where there is
-        no row after attention)."""
+        """What changed a cell at a layer's attention: kind (in, out, other in, other out, bias, intervention), head and other
+        position (-1 where there is no one), token, logit. Sums to the change of the cell over that attention (over the layer,
+        where there is no row after attention)."""
         names = np.array([*self.position_labels, ""], dtype=object)
         parts = []
         sums = (("in", 1, self.arrivals, self.arrived), ("out", -1, self.departures, self.left))
@@ -192,6 +196,9 @@ class Location(OfPrompt):
             parts.append(pd.DataFrame({"kind": [f"other {kind}"], "head": -1, "position": -1, "logit": [sign * rest]}))
         step = self.row_after(layer) - 1
         parts.append(pd.DataFrame({"kind": ["bias"], "head": -1, "position": -1, "logit": [float(self.added[step, position])]}))
+        put = float(self.put_in_at[step, position])
+        if put:
+            parts.append(pd.DataFrame({"kind": ["intervention"], "head": -1, "position": -1, "logit": [put]}))
         frame = pd.concat(parts, ignore_index=True)
         frame.insert(3, "token", names[frame["position"].to_numpy()])
         return frame.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
@@ -301,9 +308,9 @@ def _located(
     arguments = (n, position % n, ids, request.centred, KEPT, request.top_k, states, on_progress)
     raw = model.run([t.id for t in tokens], locate_block, plan, *arguments)
     by_cell, added = raw["by_cell"].numpy(), raw["added"].numpy()
-    after = added.sum(1, dtype=np.float64)[::-1].cumsum()[::-1]  # from each row but the last to the end
-    bias = np.append(after, 0.0) + raw["end"]
-    off = np.abs(by_cell.sum(1, dtype=np.float64) + bias - raw["total"]).max()
+    put_in_at = raw["put_in"].numpy()
+    bias, put_in = _still_to_come(added) + raw["end"], _still_to_come(put_in_at)
+    off = np.abs(by_cell.sum(1, dtype=np.float64) + bias + put_in - raw["total"]).max()
     target, against = raw["ids"][0], ids[1] if len(ids) > 1 else None
     return Location(
         **of_tokens(tokens, model.notes(request.prompt, tokens)),
@@ -319,6 +326,8 @@ def _located(
         contrast_total=None if other is None else other.total,
         contrasts=contrasts.propose(model, request.prompt, raw["next"].tolist(), by_cell[0].tolist()),
         bias=bias.astype(np.float32),
+        put_in=put_in.astype(np.float32),
+        put_in_at=put_in_at,
         added=added,
         arrived=raw["arrived"].numpy(),
         left=raw["left"].numpy(),
@@ -335,3 +344,8 @@ def _located(
             model, replace(request, target=target, against=against), raw["dtype"], ids=tuple(t.id for t in tokens)
         ),
     )
+
+
+def _still_to_come(steps: Float[np.ndarray, "step position"]) -> Float[np.ndarray, " row"]:
+    """From what is added at each step, what is added after each row."""
+    return np.append(steps.sum(1, dtype=np.float64)[::-1].cumsum()[::-1], 0.0)

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infoflow.analyses.cost import Estimate
 from infoflow.errors import BadPrompt
-from infoflow.interventions import AnyIntervention, Intervention
+from infoflow.interventions import KINDS, AnyIntervention, Intervention
 from infoflow.models.spec import ModelSpec
 from infoflow.text.tokens import as_id
 
@@ -157,7 +157,7 @@ def as_interventions(given: Sequence[Any]) -> tuple[Any, ...]:
     """
     for one in given:
         if not isinstance(one, Intervention):
-            raise BadPrompt(f"{one!r} is no intervention. They are made by Zero, Scale and Block.")
+            raise BadPrompt(f"{one!r} is no intervention. They are made by {KINDS}.")
     return tuple(given)
 
 

@@ -86,6 +86,15 @@ def sparse_layers(hf_model: Any, row: Architecture) -> tuple[int, ...]:
     return tuple(i for i in range(n) if f"{row.layers}.{i}.{row.experts}" in names)
 
 
+def neurons_of(hf_model: Any, row: Architecture) -> int:
+    """Hidden units of a dense layer's MLP; 0 where every layer is a mixture of experts."""
+    for layer in hf_model.get_submodule(row.layers):
+        if row.down in dict(layer.named_modules()):
+            module = layer.get_submodule(row.down)
+            return int(getattr(module, "in_features", 0) or getattr(module, "nx", 0) or module.weight.shape[0])
+    return 0
+
+
 def _readable(experts: Any) -> bool:
     """Whether experts are stacked parameters laid out as `experts.py` reads them."""
     stacked = all(isinstance(getattr(experts, name, None), torch.nn.Parameter) for name in ("gate_up_proj", "down_proj"))

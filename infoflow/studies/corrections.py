@@ -28,7 +28,7 @@ from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
 from infoflow.text.contrasts import BANK
 from infoflow.text.conversations import ASSISTANT, SYSTEM, USER, Form, Turn
-from infoflow.text.tokens import BIAS, Token, visible, word_of
+from infoflow.text.tokens import Token, visible, word_of
 from infoflow.text.vocabulary import AFTER, AROUND
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Change(Result):
         return int(beaten[-1]) + 1 if len(beaten) else 0
 
     def to_frame(self) -> pd.DataFrame:
-        """What each part contributed to logit(new) - logit(old): part, logit; with the weights' biases, where there are any,
-        they sum to it. With a contrast specific and hindsight, in which biases have no part."""
+        """What each part contributed to logit(new) - logit(old): part, logit; with the weights' biases and what interventions
+        put in, where there are any, they sum to it. With a contrast specific and hindsight, in which biases have no part."""
         found = self.difference
         if found is None:
             return pd.DataFrame({"part": [], "logit": []})
@@ -120,8 +120,8 @@ class Change(Result):
         if found.specific is not None:
             table["specific"] = self._by_part(found.specific)
             table["hindsight"] = table["logit"] - table["specific"]
-        if found.bias:
-            table.loc[len(table)] = [BIAS, found.bias, *[0.0] * (len(table.columns) - 2)]
+        for name, value in found.of_no_token.items():
+            table.loc[len(table)] = [name, value, *[0.0] * (len(table.columns) - 2)]
         return table
 
     def _by_part(self, values: Float[np.ndarray, " source"]) -> Float[np.ndarray, " part"]:

@@ -4,7 +4,6 @@ import numpy as np
 
 from infoflow.analyses.attribution import Attribution
 from infoflow.summaries.sentence import Sentence, adds_most, off, quoted, would_say
-from infoflow.text.tokens import BIAS
 
 
 def sentences(found: Attribution) -> tuple[Sentence, ...]:
@@ -18,7 +17,7 @@ def sentences(found: Attribution) -> tuple[Sentence, ...]:
     if parts[up] <= 0:
         said = f"No token raises the {what}, {found.total:+.1f}"
     else:
-        adds = adds_most(np.append(parts, found.bias), [*names, BIAS])
+        adds = adds_most(np.append(parts, [*found.of_no_token.values()]), [*names, *found.of_no_token])
         said = f"Of the {what}, {found.total:+.1f}, {adds}"
     lowers = f"; {quoted(names[down])} lowers it most ({parts[down]:+.1f})" if parts[down] < 0 else ""
     layer, head = (int(i) for i in np.unravel_index(int(found.by_head.argmax()), found.by_head.shape))

@@ -5,7 +5,6 @@ import numpy as np
 from infoflow.analyses.generation import Generation
 from infoflow.summaries.sentence import Sentence, adds_most, off, quoted, would_say
 from infoflow.tables.generation import written
-from infoflow.text.tokens import BIAS
 
 SURE = 0.5
 """a least sure step above this is not named"""
@@ -17,7 +16,8 @@ def sentences(gen: Generation, step: int = 0) -> tuple[Sentence, ...]:
     if wrong is not None:
         return (wrong,)
     name, seen = quoted(written(gen, step)), gen.n_prompt + step
-    adds = adds_most(np.append(gen.by_source[step, :seen], gen.bias[step]), [*gen.position_labels[:seen], BIAS])
+    more = gen.of_no_token(step)
+    adds = adds_most(np.append(gen.by_source[step, :seen], [*more.values()]), [*gen.position_labels[:seen], *more])
     capped = " before the soft cap" if gen.softcap else ""
     token = f"Token {step + 1} of {gen.n_steps} is {name} ({gen.prob[step]:.0%})"
     found = [Sentence(f"{token}; {adds} to its logit{capped}, {gen.total[step]:.1f}.", {"step": step})]

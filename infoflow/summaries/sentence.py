@@ -12,7 +12,7 @@ import numpy as np
 
 from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.selftest import APPROXIMATE
-from infoflow.text.tokens import BIAS
+from infoflow.text.tokens import BIAS, PUT_IN
 
 LIMIT = 1e-3
 """parts that miss the whole by more are not taken for numbers"""
@@ -50,14 +50,17 @@ def off(error: float, made: Provenance) -> Sentence | None:
     return Sentence(f"The parts miss the whole by {error:.0e} of it, so that nothing here names a winner.")
 
 
+_NO_TOKEN = {BIAS: "the weights' biases add", PUT_IN: "what interventions put in adds"}
+
+
 def adds_most(parts: np.ndarray, labels: Sequence[str]) -> str:
     """Which part of a logit is the largest; where that is the first token's, as a sink's often is, the next one's too."""
     order = np.argsort(-parts, kind="stable")
     first = int(order[0])
-    if labels[first] == BIAS:
-        return f"the weights' biases add most ({parts[first]:+.1f})"
+    if labels[first] in _NO_TOKEN:
+        return f"{_NO_TOKEN[labels[first]]} most ({parts[first]:+.1f})"
     if first == 0 and len(order) > 1:
-        next_one = next((int(i) for i in order[1:] if labels[int(i)] != BIAS), first)
+        next_one = next((int(i) for i in order[1:] if labels[int(i)] not in _NO_TOKEN), first)
         both = f"the first token, {quoted(labels[0])}, adds most ({parts[0]:+.1f})"
         return f"{both} and then {quoted(labels[next_one])} ({parts[next_one]:+.1f})" if parts[next_one] > 0 else both
     return f"{quoted(labels[first])} adds most ({parts[first]:+.1f})"

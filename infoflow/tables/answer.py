@@ -55,7 +55,14 @@ def sums(found: Location, rows: list[int], quantity: str = "own") -> pd.DataFram
     total = held(found, quantity)[rows].sum(1, dtype=np.float64)
     if quantity == "own":
         beside = [f"{error:.0e}".replace("e-0", "e-").replace("e+0", "e+") for error in found.row_error[rows].tolist()]
-        return pd.DataFrame({"order": range(len(rows)), "total": total + found.bias[rows], "beside": beside, "head": "off by"})
+        return pd.DataFrame(
+            {
+                "order": range(len(rows)),
+                "total": total + found.bias[rows] + found.put_in[rows],
+                "beside": beside,
+                "head": "off by",
+            }
+        )
     seen = np.full(len(rows), np.nan) if found.seen is None else found.seen[rows]
     share = [f"{one:.0%}" if quantity == "specific" and np.isfinite(one) else "" for one in seen.tolist()]
     return pd.DataFrame({"order": range(len(rows)), "total": total, "beside": share, "head": "seen" if any(share) else ""})
@@ -105,4 +112,4 @@ def moved(found: Location, row: int, position: int) -> pd.DataFrame:
     return pd.DataFrame({"name": names, "logit": frame["logit"].to_numpy(), "layer": layer, "head": frame["head"].to_numpy()})
 
 
-_REST = {"other in": "all others, in", "other out": "all others, out", "bias": "biases"}
+_REST = {"other in": "all others, in", "other out": "all others, out", "bias": "biases", "intervention": "interventions"}

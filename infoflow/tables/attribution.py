@@ -9,7 +9,7 @@ from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.flow import Flow
 from infoflow.text.amounts import before_cap
 from infoflow.text.characters import printable, shortened, spaces, width
-from infoflow.text.tokens import BIAS
+from infoflow.text.tokens import BIAS, PUT_IN
 
 LONGEST_PIECE = 24
 """how wide a piece of coloured text may become by joining tokens"""
@@ -39,11 +39,15 @@ def attributed(flow: Flow, found: Attribution, quantity: str = "own") -> pd.Data
     """The same table as `logit_parts`, of an attribution to any target, its tokens summed by the flow's sources: their own parts,
     or with a contrast what is specific, or hindsight."""
     of = {"own": found.by_source, "specific": found.specific, "hindsight": found.hindsight}[quantity]
-    parts = np.zeros(len(flow.source_labels))
+    labels = list(flow.source_labels)
+    parts, first = np.zeros(len(labels)), int(flow.source_of.max()) + 1
     np.add.at(parts, flow.source_of, found.by_source if of is None else of)
-    if flow.source_labels[-1] == BIAS and quantity == "own":
+    if labels[-1] == BIAS and quantity == "own":
         parts[-1] += found.bias
-    table = pd.DataFrame({"source": range(len(parts)), "source_label": list(flow.source_labels), "logit": parts})
+    if found.put_in and quantity == "own":  # told in one number, whatever is put in
+        parts[first] += found.put_in
+        labels[first] = labels[first] if len(labels) - first == 1 + (labels[-1] == BIAS) else PUT_IN
+    table = pd.DataFrame({"source": range(len(parts)), "source_label": labels, "logit": parts})
     return table.sort_values("logit", key=np.abs, ascending=False, ignore_index=True, kind="stable")
 
 

@@ -9,7 +9,7 @@ from infoflow.tables import attention as attention_tables
 from infoflow.tables.flow import visible
 from infoflow.tables.generation import likeliest
 from infoflow.tables.logit_lens import row_title
-from infoflow.text.tokens import BIAS, groups_of, unique
+from infoflow.text.tokens import BIAS, PUT_IN, groups_of, unique
 
 
 class Level(StrEnum):
@@ -69,11 +69,11 @@ def of_quantity(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """`turns` with another quantity as its logit: own, or with a contrast specific or hindsight, in which biases have no part."""
     if quantity == "own" or quantity not in table:
         return table
-    return table.assign(logit=table[quantity])[table["said"] != BIAS]
+    return table.assign(logit=table[quantity])[~table["said"].isin((PUT_IN, BIAS))]
 
 
 def words(change: Change, quantity: str = "own") -> pd.DataFrame:
-    """The same by token, in reading order: label, logit, part; the bias last."""
+    """The same by token, in reading order: label, logit, part; what is no token's last."""
     found = change.difference
     if found is None:
         return pd.DataFrame({"label": [], "logit": [], "part": []})
@@ -82,8 +82,8 @@ def words(change: Change, quantity: str = "own") -> pd.DataFrame:
         "label": list(found.position_labels), "logit": (found.by_source if of is None else of).astype(float),
         "part": [change.parts[i] for i in change.part_of],
     })  # fmt: skip
-    if found.bias and (quantity == "own" or of is None):
-        table.loc[len(table)] = [BIAS, found.bias, BIAS]
+    for name, value in found.of_no_token.items() if quantity == "own" or of is None else ():
+        table.loc[len(table)] = [name, value, name]
     return table
 
 

@@ -140,9 +140,9 @@ def likeliest(gen: Generation, step: int) -> pd.DataFrame:
 
 
 def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False, quantity: str = "own") -> pd.DataFrame:
-    """What each earlier token adds to the logit of the token written: label, logit, text; the bias last. Of many, those with
-    the `most` largest contributions, in reading order. Tokens are called as in the picture. `quantity`: their own parts, or with
-    a contrast what is specific, or hindsight, in which biases have no part."""
+    """What each earlier token adds to the logit of the token written: label, logit, text; what is no token's last. Of many, those
+    with the `most` largest contributions, in reading order. Tokens are called as in the picture. `quantity`: their own parts,
+    or with a contrast what is specific, or hindsight, in which biases have no part."""
     seen = gen.n_prompt + step
     of = {"own": gen.by_source, "specific": gen.specific, "hindsight": gen.hindsight}[quantity]
     parts = gen.by_source if of is None else of
@@ -151,8 +151,8 @@ def raised(gen: Generation, step: int, most: int = 60, hide_first: bool = False,
     keep = keep[keep > 0] if hide_first else keep
     names = unique([clean(t) for t in gen.pieces[:seen]], [BIAS])
     table = pd.DataFrame({"label": [names[i] for i in keep], "logit": values[keep].astype(float)})
-    if gen.bias.any() and quantity == "own":
-        table.loc[len(table)] = [BIAS, float(gen.bias[step])]
+    for name, value in gen.of_no_token(step).items() if quantity == "own" else ():
+        table.loc[len(table)] = [name, value]
     return table
 
 

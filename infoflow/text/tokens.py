@@ -16,6 +16,8 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 BEGINNING = "bos"
 BIAS = "bias"
 """the extra source that holds what the weights add by themselves"""
+PUT_IN = "interventions"
+"""what interventions put in, where it is told in one number"""
 
 
 Labels = str | Sequence[str]

@@ -18,7 +18,7 @@ from infoflow.traced.frozen import (
     pattern_returned,
     unembed,
 )
-from infoflow.traced.interventions import what_is_left
+from infoflow.traced.interventions import back_through, edited
 
 
 def patterns(nn, tracer, plan, n, report):
@@ -71,12 +71,13 @@ def _direct(nn, tracer, plan, n, at_end):
         end = torch.zeros(1, given.shape[-1], device=given.device, requires_grad=True)
         read = unembed(head, normed(end, norm, last, pairs), given.dtype, last, pairs)[0, top]
         (direction,) = torch.autograd.grad(plan.logit_scale * read, end)
-        shares, left = [], what_is_left(plan, n - 1)[0]
+        shares, met = [], back_through(plan, n - 1, direction[0])[0]
         for z, output, add, edits, dtype in at_end:
-            z = z.detach().clone().requires_grad_()
-            seen = {"output": affine("output", output, z.shape[-1], dtype, pairs), "add": add, "edits": edits}
-            (slope,) = torch.autograd.grad((attention_writes(z, seen, plan, last, pairs) @ direction[0]).sum(), z)
-            shares.append(left[len(shares)][0] * (slope * z.detach()).view(plan.n_heads, plan.d_head).sum(-1))
+            z = edited(z.detach(), "z", {"edits": edits}, last, {**pairs, "given": 1}).clone().requires_grad_()
+            onward = {site: some for site, some in edits.items() if site != "z"}
+            seen = {"output": affine("output", output, z.shape[-1], dtype, pairs), "add": add, "edits": onward}
+            (slope,) = torch.autograd.grad((attention_writes(z, seen, plan, last, pairs) @ met[len(shares)][0]).sum(), z)
+            shares.append((slope * z.detach()).view(plan.n_heads, plan.d_head).sum(-1))
     return {
         "head_logits": torch.stack([share.cpu() for share in shares]), "top": top, "top_logit": float(logits[top]),
         "top_probability": float(logits.softmax(-1)[top]), "dtype": str(given.dtype).removeprefix("torch."),

@@ -17,15 +17,15 @@ from infoflow.traced.frozen import (
     unembed,
     values_of,
 )
-from infoflow.traced.interventions import edited, what_is_left
+from infoflow.traced.interventions import back_through, begun, edited
 
 
 def frozen_stream(nn, plan, n, collect, report, steps):
     """The residual of every position as a linear function of the embeddings, with a graph to go backward on.
 
-    One row per position for the tokens together, and one for the biases. `collect(seen, rows, pairs)` is called for each layer
-    with its rows, part of the graph: `z`, `mid`, what the MLP has `written`, `post`. `report` hears of `steps` steps, of which
-    the layers are the first.
+    One row per position for the tokens together, one for the biases, and one for what interventions put in. `collect(seen, rows,
+    pairs)` is called for each layer with its rows, part of the graph: `pre` (as changed), `z`, `mid`, what the MLP has
+    `written`, `post`. `report` hears of `steps` steps, of which the layers are the first.
     """
     layers = nn.get(plan.layers)
     pairs = None
@@ -34,18 +34,24 @@ def frozen_stream(nn, plan, n, collect, report, steps):
     for index in range(plan.n_layers):
         given = layers[index].input
         if index == 0:
-            pairs = {**pairs_of([0] * n, plan.biased, given.device), "graph": ("value", "output", "up", "down", "unembed")}
+            pairs = {
+                **pairs_of([0] * n, plan.biased, given.device, min(1, len(plan.given))),
+                "graph": ("value", "output", "up", "down", "unembed"),
+            }
         seen = capture(layers[index], given, index, plan, pairs)
         with torch.enable_grad():
             if index == 0:
-                embeddings = seen["pre"].detach().clone().requires_grad_()
-                rows = embeddings.new_zeros(len(pairs["position"]), embeddings.shape[-1]).index_add(0, pairs["own"], embeddings)
-            rows = edited(rows, "resid_pre", seen, every, pairs) if index else rows  # the embeddings are given as changed
+                rows, own = begun(seen["pre"].detach(), seen, pairs)  # the embeddings are given as changed
+                embeddings = own.clone().requires_grad_()
+                rows = rows.index_add(0, pairs["own"], embeddings)
+            else:
+                rows = edited(rows, "resid_pre", seen, every, pairs)
+            pre = rows
             z = mix(values_of(rows, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
             mid = edited(rows + attention_writes(z, seen, plan, every, pairs), "resid_mid", seen, every, pairs)
             written = mlp_writes(rows if plan.parallel else mid, seen, plan, every, pairs)
             rows = edited(mid + written, "resid_post", seen, every, pairs)
-        collect(seen, {"z": z, "mid": mid, "written": written, "post": rows}, pairs)
+        collect(seen, {"pre": pre, "z": z, "mid": mid, "written": written, "post": rows}, pairs)
         if report is not None:
             report(index + 1, steps)
     return embeddings, rows, pairs
@@ -71,24 +77,25 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, 
     target = target_at(nn, tracer, plan, position, ids, centred, pairs)
     with torch.enable_grad():
         end = rows[here]
-        logit = read(target, normed(end, target["norm"], here, pairs), here, pairs)
-        gradient, direction = torch.autograd.grad(logit, [embeddings, end])
+        by_row = read(target, normed(end, target["norm"], here, pairs), here, pairs)
+        gradient, direction = torch.autograd.grad(by_row.sum(), [embeddings, end])
         if not folded:
-            (direction,) = torch.autograd.grad(read(target, end, here, pairs), end)
-    logit, end, direction = logit.detach(), end.detach(), direction[-1]
+            (direction,) = torch.autograd.grad(read(target, end, here, pairs).sum(), end)
+    by_row, end, direction = by_row.detach(), end.detach(), direction[-1]
+    logit, put_in = by_row.sum(), float(by_row[: pairs["given"]].sum())
     by_source = (gradient * embeddings.detach()).sum(-1)
-    direct = [_heads_direct(plan, seen, z, here, pairs, direction) for seen, z in heads]  # 3.
-    left, embedded = what_is_left(plan, position)
-    direct = [(share * of_attention, bias * of_attention) for (share, bias), (of_attention, _) in zip(direct, left, strict=True)]
-    writes = [write * of_mlp for write, (_, of_mlp) in zip(writes, left, strict=True)]
-    of_biases = sum(bias for _, bias in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
+    met, embedded, put_directly = back_through(plan, position, direction)  # 3.
+    direct = [_heads_direct(plan, seen, z, here, pairs, meets) for (seen, z), (meets, _) in zip(heads, met, strict=True)]
+    of_biases = sum(bias for _, bias, _ in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
     return {
         "by_source": by_source.cpu(),
         "specific": None if other is None else (gradient * (embeddings.detach() - other.to(gradient.device))).sum(-1).cpu(),
-        "bias": float(logit - by_source.sum()) if plan.biased else 0.0,
-        "by_head": torch.stack([share for share, _ in direct]).cpu(),
-        "by_mlp": torch.stack([write @ direction for write in writes]).cpu(),
-        "embedding": float(embeddings[position].detach() @ direction) * embedded,
+        "bias": float(logit - by_source.sum()) - put_in if plan.biased else 0.0,
+        "put_in": put_in,
+        "by_head": torch.stack([share for share, *_ in direct]).cpu(),
+        "by_mlp": torch.stack([write @ meets for write, (_, meets) in zip(writes, met, strict=True)]).cpu(),
+        "embedding": float(embeddings[position].detach() @ embedded),
+        "direct_put_in": put_directly + sum(put for *_, put in direct),
         "direct_bias": of_biases,
         "dtype": str(target["dtype"]).removeprefix("torch."),
         "total": target["total"],
@@ -130,21 +137,24 @@ def weight_of(logits, ids, centred, plan):
 
 
 def read(target, rows, here, pairs):
-    """The target's value for some rows of one position, which the final norm has seen or not."""
-    return (unembed(target["head"], rows, target["dtype"], here, pairs) @ target["weight"]).sum()
+    """The target's value for each of some rows of one position, which the final norm has seen or not."""
+    return unembed(target["head"], rows, target["dtype"], here, pairs) @ target["weight"]
 
 
 def without_residual(target, end, here, pairs):
     """What is there without any residual: the biases of the final norm and of the unembedding."""
-    return float(read(target, normed(torch.zeros_like(end), target["norm"], here, pairs), here, pairs))
+    return float(read(target, normed(torch.zeros_like(end), target["norm"], here, pairs), here, pairs).sum())
 
 
 def _heads_direct(plan, seen, z, here, pairs, direction):
-    """<W_O^h z, direction> of each head of a layer at one position, and what the output's and post-norm's biases add."""
+    """<W_O^h z, direction> of each head of a layer at one position, what the output's and post-norm's biases add, and what
+    interventions put in the place of what attention writes."""
+    plain = {**seen, "edits": {site: some for site, some in seen["edits"].items() if site != "z"}}
     with torch.enable_grad():
-        z = z.clone().requires_grad_()
-        write = (attention_writes(z, seen, plan, here, pairs) @ direction).sum()
+        z = edited(z, "z", seen, here, pairs).clone().requires_grad_()
+        write = (attention_writes(z, plain, plan, here, pairs) @ direction).sum()
         (slope,) = torch.autograd.grad(write, z)
     share = (slope * z.detach()).view(len(z), plan.n_heads, plan.d_head).sum((0, 2))
-    biases = float((attention_writes(torch.zeros_like(z.detach()), seen, plan, here, pairs) @ direction).sum())
-    return share, biases
+    added = attention_writes(torch.zeros_like(z.detach()), plain, plan, here, pairs) @ direction
+    put_in = float(added[: pairs["given"]].sum())
+    return share, float(added.sum()) - put_in, put_in

@@ -17,6 +17,7 @@ from infoflow.traced.frozen import (
     mlp_writes,
     values_of,
 )
+from infoflow.traced.interventions import own_part
 
 
 def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position, report):
@@ -40,7 +41,7 @@ def carriers_block(nn, tracer, plan, n, members, is_bias, layer, stage, position
         x = seen["pre"]
         if index == 0:
             rows = torch.zeros_like(x)
-            rows[members] = x[members]
+            rows[members] = own_part(x, plan)[members]
             start = rows[position].clone()
         if moved is None:  # up to the cell
             before = rows.clone()

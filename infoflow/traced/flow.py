@@ -6,23 +6,25 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 import torch
 
 from infoflow.traced.frozen import add_attention, add_mlp, capped, capture, enter, final_norm, in_full, normed, pairs_of, unembed
+from infoflow.traced.interventions import begun
 
 
 def split(nn, tracer, plan, source_of, wanted, top_k, report):
     """The whole run: Gram matrices and errors of every layer, stage and position, and the logits of the last one."""
     layers = nn.get(plan.layers)
     n_layers = plan.n_layers
-    n, size = len(source_of), max(source_of) + 1 + plan.biased
+    n, given_too = len(source_of), len(plan.given)
+    size = max(source_of) + 1 + given_too + plan.biased
     gram, error, row_error = torch.zeros(n_layers, 2, n, size, size), torch.zeros(n_layers, 2, n), 0.0
     pairs = rows = embedding_norm = None
     for index in range(n_layers):
         given = layers[index].input
-        pairs = pairs or pairs_of(source_of, plan.biased, given.device)
+        pairs = pairs or pairs_of(source_of, plan.biased, given.device, given_too)
         seen = capture(layers[index], given, index, plan, pairs)
         if rows is None:  # 1. start
             x = seen["pre"]
-            rows = x.new_zeros(len(pairs["position"]), x.shape[-1])
-            rows[pairs["own"]] = x
+            rows, own = begun(x, seen, pairs)
+            rows[pairs["own"]] = own
             embedding_norm = x.norm(dim=-1)
         else:
             enter(rows, seen, pairs)
@@ -43,7 +45,7 @@ def split(nn, tracer, plan, source_of, wanted, top_k, report):
         parts = unembed(head, normed(rows[last], norm, last, pairs), dtype, last, pairs)
         out = _final(parts * plan.logit_scale, logits * plan.logit_scale, answer, wanted, top_k, plan)
     if plan.hosted:  # symmetric, and zero for later sources: one entry in six travels
-        p, s, t = packed_entries(source_of, plan.biased)
+        p, s, t = packed_entries(source_of, given_too + plan.biased)
         gram = gram[:, :, p, s, t]
     return {
         **out,
@@ -55,16 +57,16 @@ def split(nn, tracer, plan, source_of, wanted, top_k, report):
     }
 
 
-def packed_entries(source_of, biased):
+def packed_entries(source_of, more):
     """Positions, rows and columns of the Gram matrices' entries that are neither zero by causality nor said twice.
 
-    The bias, which is last, reaches every position.
+    `more` sources, which are last, are no token's and reach every position.
     """
-    size = max(source_of) + 1 + biased
+    size = max(source_of) + 1 + more
     met = torch.tensor(source_of).cummax(0).values
     reached = torch.arange(size)[None] <= met[:, None]
-    if biased:
-        reached[:, -1] = True
+    if more:
+        reached[:, -more:] = True
     lower = torch.ones(size, size, dtype=torch.bool).tril()
     return (reached[:, :, None] & reached[:, None, :] & lower).nonzero(as_tuple=True)
 
@@ -73,8 +75,9 @@ def _measure(rows, x, pairs, gram, error):
     """Fill in the Gram matrix of the sources at each position, and |sum of rows - x| / |x|. In float64: squares cancel."""
     with torch.autocast(rows.device.type, enabled=False):
         _fill(rows, x, pairs, gram, error)
-    if pairs["biased"]:  # the bias comes first among the rows, and last in the result
-        gram.copy_(gram.roll((-1, -1), (-2, -1)))
+    more = pairs["given"] + pairs["biased"]
+    if more:  # what no token says comes first among the rows, and last in the result
+        gram.copy_(gram.roll((-more, -more), (-2, -1)))
 
 
 def _fill(rows, x, pairs, gram, error):

@@ -19,12 +19,13 @@ NO_PATTERN = "the attention module gives no pattern"
 """what a run ends with where attention is not computed eagerly: never zeros instead"""
 
 
-def pairs_of(source_of, biased, device):
-    """Rows of the packed state: for each position the sources met so far, the bias first where the model has one.
+def pairs_of(source_of, biased, device, given=0):
+    """Rows of the packed state: for each position the sources met so far, and before them what no token says: so many sources
+    that interventions are (`given`), and the bias where the model has one.
 
     Sources are numbered by first appearance, so those of one position are always a prefix.
     """
-    position, src, own, start, met, shift = [], [], [], [], 0, int(biased)
+    position, src, own, start, met, shift = [], [], [], [], 0, int(biased) + given
     for p, s in enumerate(source_of):
         met = max(met, s + 1)
         start.append(len(position))
@@ -34,7 +35,8 @@ def pairs_of(source_of, biased, device):
     index = {"position": position, "src": src, "own": own}
     out = {name: torch.tensor(values, device=device) for name, values in index.items()}
     out["biased"] = biased
-    out["is_bias"] = (out["src"] == 0) & biased
+    out["given"] = given
+    out["is_bias"] = (out["src"] == given) & biased
     out["n_sources"] = met + shift
     out["start"] = start
     out["size"] = [b - a for a, b in zip(start, [*start[1:], len(position)], strict=True)]
@@ -302,7 +304,8 @@ def mlp_writes(rows, seen, plan, part, pairs):
         gate = seen["gate"]
         hidden = linear(seen["up"], read, part, pairs)
         hidden = hidden[:, -gate.shape[-1] :]  # a fused projection holds [gate | up]
-        written = linear(seen["down"], hidden.mul_(gate[position]), part, pairs)
+        hidden = edited(hidden.mul_(gate[position]), "neurons", seen, part, pairs)
+        written = linear(seen["down"], hidden, part, pairs)
     written = written if seen["mlp_add"] is None else normed(written, seen["mlp_add"], part, pairs)
     written = edited(written, "mlp", seen, part, pairs)
     return written if plan.residual_multiplier == 1 else plan.residual_multiplier * written

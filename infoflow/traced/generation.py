@@ -28,7 +28,8 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, other, report):
     step = pairs["position"][here] - first
     with torch.enable_grad():
         out = plan.logit_scale * unembed(head, normed(rows[here], norm, here, pairs), dtype, here, pairs)
-        scored = out.new_zeros(n_steps).index_add(0, step, out.gather(1, ids[step])[:, 0])
+        by_row = out.gather(1, ids[step])[:, 0]
+        scored = out.new_zeros(n_steps).index_add(0, step, by_row)
         gradient = _gradients(scored, embeddings, plan.chunk_bytes, n_layers, report)
     own = embeddings.detach()
     top = logits.topk(k)
@@ -44,6 +45,7 @@ def teacher_forced(nn, tracer, plan, n, first, chosen, k, other, report):
         "by_source": (gradient * own).sum(-1).cpu(),
         "specific": None if other is None else (gradient * (own - other.to(own.device))).sum(-1).cpu(),
         "parts": scored.detach().cpu(),
+        "put_in": torch.zeros_like(raw[:, 0]).index_add(0, step, by_row.detach() * (pairs["src"][here] < pairs["given"])).cpu(),
         "total": total.cpu(),
         "off": (capped(raw, plan) - logits).abs().amax(-1).cpu(),
         "dtype": str(dtype).removeprefix("torch."),

@@ -1,7 +1,14 @@
 """What runs inside the trace to change a run: in a first part of it, before what reads the run in a second.
 
 Like `frozen.py` it may be sent to a server: torch, plain values and module calls only. `plan.edits` holds, by layer and site,
-what a site is multiplied by ([position, 1], of z [position, heads * d_head]), and which attention is cut ([head, dest, src]).
+a list of operations on what stands there, x [position, width], each of them one of
+
+    x -> factor x + given                    factor, given: [position, 1 or width]
+    x -> x - <x, d> d at some places         `reject`: d, of length 1
+
+and, as "block", which attention is cut ([head, dest, src]). An operation is linear in x but for what it gives, which is a source
+of its own in what is split (`source`: its number). A mean over the run's own positions, and the direction of its first one, are
+settled when the run gets there.
 """
 
 import torch
@@ -25,7 +32,7 @@ def apply(nn, tracer, plan):
         attention = layer.get(plan.attention)
         before = None
         if "resid_pre" in here:
-            layer.input = scaled(layer.input, here["resid_pre"])
+            layer.input = changed(layer.input, here["resid_pre"])
         if "resid_mid" in here:
             before = layer.input
         if "block" in here:
@@ -33,36 +40,128 @@ def apply(nn, tracer, plan):
             attention.inputs = _cut(given, named, here["block"])
         if "z" in here:
             output = attention.get(plan.output)
-            output.input = scaled(output.input, here["z"])
+            output.input = changed(output.input, here["z"])
         if "attn" in here or "resid_mid" in here:
-            owner = layer.get(plan.attention_post_norm) if plan.attention_post_norm else attention.get(plan.output)
-            written = owner.output  # of the projection: some attention modules add the residual themselves
+            owner = _writes_attention(layer, plan)
+            written = owner.output
             plan.unchanged[index, "attn"] = written
-            new = scaled(written, here["attn"]) if "attn" in here else written
+            new = changed(written, here["attn"]) if "attn" in here else written
             if "resid_mid" in here:  # no module gives it: what attention adds makes up for the difference
                 whole = before.float() + plan.residual_multiplier * new.float()
-                new = ((scaled(whole, here["resid_mid"]) - before.float()) / plan.residual_multiplier).to(new.dtype)
+                new = ((changed(whole, here["resid_mid"]) - before.float()) / plan.residual_multiplier).to(new.dtype)
             owner.output = new
+        if "neurons" in here:
+            down = layer.get(plan.down)
+            down.input = changed(down.input, here["neurons"])
         if "mlp" in here:
-            owner = layer.get(plan.mlp_post_norm or (plan.mlp if index in plan.sparse else plan.down))
+            owner = _writes_mlp(layer, plan, index)
             out = owner.output
             written = out[0] if isinstance(out, tuple) else out
             plan.unchanged[index, "mlp"] = written
-            new = scaled(written, here["mlp"])
+            new = changed(written, here["mlp"])
             owner.output = (new, *out[1:]) if isinstance(out, tuple) else new
         if "resid_post" in here:
             out = layer.output
-            new = scaled(out[0] if isinstance(out, tuple) else out, here["resid_post"])
+            new = changed(out[0] if isinstance(out, tuple) else out, here["resid_post"])
             layer.output = (new, *out[1:]) if isinstance(out, tuple) else new
     if bool(tracer.result.logits.isnan().any()):
         raise ValueError(NO_NUMBER)
 
 
-def scaled(x, factor):
-    """x times a factor a position; what is taken away is gone, whatever it was."""
-    factor = factor.to(x.device)
-    new = torch.where(factor == 0, 0.0, x.reshape(-1, x.shape[-1]).float() * factor)
-    return new.to(x.dtype).view(x.shape)
+def states_at(nn, tracer, plan, wanted):
+    """What stands at some (layer, site), each [position, width], in the order of `wanted`."""
+    layers, found = nn.get(plan.layers), {}
+    for index in sorted({layer for layer, _ in wanted}):
+        layer, attention = layers[index], layers[index].get(plan.attention)
+        sites = {site for at, site in wanted if at == index}
+        before = layer.input if sites & {"resid_pre", "resid_mid"} else None
+        found[index, "resid_pre"] = before
+        if "z" in sites:
+            found[index, "z"] = attention.get(plan.output).input
+        if sites & {"attn", "resid_mid"}:
+            written = found[index, "attn"] = _writes_attention(layer, plan).output
+            found[index, "resid_mid"] = (
+                before.float() + plan.residual_multiplier * written.float() if "resid_mid" in sites else None
+            )
+        if "neurons" in sites:
+            found[index, "neurons"] = layer.get(plan.down).input
+        if "mlp" in sites:
+            out = _writes_mlp(layer, plan, index).output
+            found[index, "mlp"] = out[0] if isinstance(out, tuple) else out
+        if "resid_post" in sites:
+            out = layer.output
+            found[index, "resid_post"] = out[0] if isinstance(out, tuple) else out
+    return [found[layer, site].reshape(-1, found[layer, site].shape[-1]).float().cpu() for layer, site in wanted]
+
+
+def _writes_attention(layer, plan):
+    """The module whose output attention adds: the projection, for some attention modules add the residual themselves."""
+    return layer.get(plan.attention_post_norm) if plan.attention_post_norm else layer.get(plan.attention).get(plan.output)
+
+
+def _writes_mlp(layer, plan, index):
+    """The module whose output the MLP adds."""
+    return layer.get(plan.mlp_post_norm or (plan.mlp if index in plan.sparse else plan.down))
+
+
+def changed(x, operations):
+    """x after all operations at its site, one after the other; what depends on x itself is settled in them."""
+    rows = x.reshape(-1, x.shape[-1]).float()
+    for one in operations:
+        if "mean_over" in one:
+            mean = rows[: one["mean_over"]].mean(0, keepdim=True)
+            places = one["places"].to(rows.device)
+            one.update({"factor": 1.0 - places, "given": places * mean})
+        if "reject" in one and one["reject"] is None:
+            first = rows[:1] * one["columns"].to(rows.device)
+            one["reject"] = first / first.norm().clamp_min(1e-30)
+        rows = _linear(rows, one, slice(None))
+        if "given" in one:
+            rows = rows + one["given"].to(rows.device)
+    return rows.to(x.dtype).view(x.shape)
+
+
+def _linear(rows, one, position):
+    """What an operation does to rows of some positions, but for what it gives. What is taken away is gone, whatever it was."""
+    if "factor" in one:
+        factor = one["factor"].to(rows.device)[position]
+        rows = torch.where(factor == 0, 0.0, rows * factor)
+    if "reject" in one:
+        unit = one["reject"].to(rows.device)
+        rows = rows - one["places"].to(rows.device)[position] * (rows @ unit[0])[:, None] * unit
+    return rows
+
+
+def edited(rows, site, seen, part, pairs):
+    """Rows of the frozen network as the run was changed at a site of one layer; themselves where it was not. What was given goes
+    to the rows of the sources that interventions are."""
+    position = pairs["position"][part]
+    for one in seen.get("edits", {}).get(site, ()):
+        rows = _linear(rows, one, position)
+        if "given" in one and pairs.get("given"):
+            is_its = pairs["src"][part] == min(one["source"], pairs["given"] - 1)
+            rows = rows + torch.where(is_its[:, None], one["given"].to(rows.device)[position], 0.0)
+    return rows
+
+
+def begun(x, seen, pairs):
+    """The rows before the first layer, and what is each position's own: x, less what interventions have put there."""
+    rows = x.new_zeros(len(pairs["position"]), x.shape[-1])
+    own = x
+    if pairs.get("given"):
+        rows = edited(rows, "resid_pre", seen, slice(None), pairs)
+        own = x - torch.zeros_like(x).index_add(0, pairs["position"], rows)
+    return rows, own
+
+
+def own_part(x, plan):
+    """Embeddings [position, d_model] of a run, less what interventions have put there."""
+    rows = torch.zeros_like(x)
+    for one in plan.edits.get(0, {}).get("resid_pre", ()):
+        rows = _linear(rows, one, slice(None))
+        if "given" in one:
+            rows = rows + one["given"].to(rows.device)
+    return x - rows
 
 
 def _cut(given, named, blocked):
@@ -87,25 +186,26 @@ def _cut(given, named, blocked):
     return given, {**named, "attention_mask": mask}
 
 
-def factor_at(edits, site, position):
-    """What a position is multiplied by at a site of the residual of one layer."""
-    return float(edits[site][position]) if site in edits else 1.0
-
-
-def what_is_left(plan, position):
-    """Of what each layer's attention and its MLP write into a position, the part that is there at the end, where the residual
-    is scaled on the way; and of the embedding, which is given as changed before the first layer."""
-    left, now = [], 1.0
+def back_through(plan, position, direction):
+    """A direction at the end of one position's residual, as what each layer's attention and its MLP write there meets it, where
+    the residual is changed on the way: [(of attention, of the MLP)] by layer; as the embedding meets it, which is given as
+    changed; and what interventions in the residual itself put there, times it."""
+    met, now, put_in = [], direction, 0.0
     for index in reversed(range(plan.n_layers)):
         edits = plan.edits.get(index, {})
-        after = now * factor_at(edits, "resid_post", position)
-        middle = after * factor_at(edits, "resid_mid", position)
-        left.append((middle, after))
-        embedded, now = middle, middle * factor_at(edits, "resid_pre", position)
-    return left[::-1], embedded
+        after, put_after = _back(edits.get("resid_post", ()), now, position)
+        middle, put_middle = _back(edits.get("resid_mid", ()), after, position)
+        met.append((middle, after))
+        now, put_before = _back(edits.get("resid_pre", ()), middle, position)
+        put_in += put_after + put_middle + put_before
+    return met[::-1], middle, put_in
 
 
-def edited(rows, site, seen, part, pairs):
-    """Rows of the frozen network as the run was changed at a site of one layer; themselves where it was not."""
-    factor = seen.get("edits", {}).get(site)
-    return rows if factor is None else scaled(rows, factor.to(rows.device)[pairs["position"][part]])
+def _back(operations, direction, position):
+    """A direction before some operations, from that after them, and what they give, times it."""
+    put_in = 0.0
+    for one in reversed(operations):
+        if "given" in one:
+            put_in += float(one["given"].to(direction.device)[position].expand_as(direction) @ direction)
+        direction = _linear(direction[None], one, slice(position, position + 1))[0]  # its own transpose
+    return direction, put_in

@@ -27,23 +27,31 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
     target = target_at(nn, tracer, plan, position, ids, centred, pairs)
     stages = ("post",) if plan.parallel else ("mid", "post")
     with torch.enable_grad():
-        logit = read(target, normed(rows[here], target["norm"], here, pairs), here, pairs)
-        slopes = torch.autograd.grad(logit, [embeddings] + [r[name] for _, r in layers for name in ("z", *stages)])
+        logit = read(target, normed(rows[here], target["norm"], here, pairs), here, pairs).sum()
+        ends = [r[name] for _, r in layers for name in ("z", *stages)]
+        put_before = [
+            i for i, (seen, _) in enumerate(layers) if any("given" in one for one in seen["edits"].get("resid_pre", ()))
+        ]
+        slopes = torch.autograd.grad(logit, [embeddings, *ends, *[layers[i][1]["pre"] for i in put_before]])
     k = min(top_k, len(target["answer"]))
     likely = target["answer"].topk(k).indices.tolist()
     slopes = [slopes[0]] + [slope[own] for slope in slopes[1:]]  # every row of a position goes the same way
+    of_pre = dict(zip(put_before, slopes[1 + len(ends) :], strict=True))
     cells = [(embeddings.detach(), slopes[0])]
-    added, mlp = [], []  # 3.
+    added, put_in, mlp = [], [], []  # 3.
     arrived, left = torch.zeros(plan.n_layers, plan.n_heads, n), torch.zeros(plan.n_layers, plan.n_heads, n)
     arrivals, departures = [], []
     for index, (seen, states) in enumerate(layers):
         of_z, *of_stages = slopes[1 + index * (1 + len(stages)) : 1 + (index + 1) * (1 + len(stages))]
         cells.extend((seen[name], slope) for name, slope in zip(stages, of_stages, strict=True))
-        attention_bias, mlp_bias = _biases(seen, plan, pairs)
-        each = ((attention_bias, of_stages[0]), (mlp_bias, of_stages[-1]))
-        shares = [(bias * slope).sum(-1) for bias, slope in each]
-        added.extend(shares if len(stages) == 2 else [shares[0] + shares[1]])
-        written = edited(states["written"].detach(), "resid_post", seen, slice(None), pairs)
+        for stage, (bias, put) in enumerate(_from_nothing(seen, plan, pairs)):
+            added.append((bias * of_stages[stage]).sum(-1))
+            put_in.append((put * of_stages[stage]).sum(-1))
+        if index in of_pre:
+            nothing = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=seen["pre"].device)
+            put = _together(edited(nothing, "resid_pre", seen, slice(None), pairs), pairs)
+            put_in[-len(stages)] += (put * of_pre[index]).sum(-1)
+        written = edited(states["written"].detach(), "resid_post", seen, slice(None), {**pairs, "given": 0})
         mlp.append((_together(written, pairs) * of_stages[-1]).sum(-1))
         into, out = _moved(seen, of_z, plan, pairs, most, arrived[index], left[index])
         arrivals.append(into)
@@ -60,6 +68,7 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
         "by_cell": torch.stack([(x * slope).sum(-1) for x, slope in cells]).cpu(),
         "specific": specific,
         "added": added.cpu(),
+        "put_in": torch.stack(put_in).cpu(),
         "end": end,
         "by_mlp": torch.stack(mlp).cpu(),
         "arrived": arrived,
@@ -81,17 +90,21 @@ def _together(rows, pairs):
     return rows.new_zeros(len(pairs["size"]), rows.shape[-1]).index_add(0, pairs["position"], rows)
 
 
-def _biases(seen, plan, pairs):
-    """What a layer's attention and its MLP would add at every position to a residual of zero: their biases alone."""
-    if not plan.biased:
-        return [torch.zeros_like(seen["pre"])] * 2
+def _from_nothing(seen, plan, pairs):
+    """What a layer adds at every position to a residual of zero, by stage: (of its biases, of what interventions put in)."""
+    stages = 1 if plan.parallel else 2
+    if not plan.biased and not pairs["given"]:
+        return [(torch.zeros_like(seen["pre"]), torch.zeros_like(seen["pre"]))] * stages
     nothing = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=seen["pre"].device)
     every = slice(None)
     z = mix(values_of(nothing, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
-    written = attention_writes(z, seen, plan, every, pairs), mlp_writes(nothing, seen, plan, every, pairs)
-    after = "resid_post" if plan.parallel else "resid_mid"
-    written = edited(written[0], after, seen, every, pairs), edited(written[1], "resid_post", seen, every, pairs)
-    return [_together(one, pairs) for one in written]
+    attention, mlp = attention_writes(z, seen, plan, every, pairs), mlp_writes(nothing, seen, plan, every, pairs)
+    if plan.parallel:
+        written = [edited(attention + mlp, "resid_post", seen, every, pairs)]
+    else:
+        written = [edited(attention, "resid_mid", seen, every, pairs), edited(mlp, "resid_post", seen, every, pairs)]
+    is_bias = pairs["is_bias"][:, None]
+    return [(_together(rows * is_bias, pairs), _together(rows * ~is_bias, pairs)) for rows in written]
 
 
 def _moved(seen, of_z, plan, pairs, most, arrived, left):

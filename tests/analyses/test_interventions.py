@@ -1,5 +1,6 @@
 """A changed run is what hooks on the plain model give, at every site and family; what is split of it still sums to it."""
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,34 @@ import infoflow
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.request import from_dict
 from infoflow.errors import BadPrompt
-from infoflow.interventions import Block, Intervention, Scale, Zero, described, stacked
+from infoflow.interventions import (
+    Block,
+    Intervention,
+    Mean,
+    Reject,
+    Replace,
+    Resample,
+    Scale,
+    Steer,
+    Zero,
+    described,
+    sources_given,
+    stacked,
+)  # fmt: skip
+from infoflow.text.neutral import NEUTRAL, neutral_ids
 from tests.helpers import changed, tiny
 
-PROMPT, TARGET = "When Mary", 65
-FAMILIES = ("llama", "gemma2", "gpt2", "gpt_neox", "olmo2", "mixtral", "bloom", "granite", "gpt_oss")
+PROMPT, OTHER, TARGET = "When Mary", "Then John", 65
+FAMILIES = ("llama", "gemma2", "gpt2", "gpt_neox", "mixtral", "bloom", "granite", "gpt_oss")
 CASES: tuple[Intervention, ...] = (
     Zero("attn", 1), Scale("mlp", 0.5, 1, 7), Zero("z", 1, None, 2), Scale("z", 2.0, 0, 8, 1), Scale("embed", 0.3, 0, 7),
     Scale("resid_pre", 0.7, 1, 7), Scale("resid_mid", 1.5, 1, 7), Zero("resid_post", 0, 8), Scale("resid_post", 0.5, 1),
-    Block(7, None, 1), Block(8, -1, None, 1), Zero("mlp"),
+    Block(7, None, 1), Block(8, -1, None, 1), Zero("mlp"), Reject("resid_post", "first", 0),
+    Reject("attn", (OTHER, "It"), 1, 7),
+    Mean("attn", 1, 7), Mean("mlp", 0, None, prompts=(OTHER, "It")), Replace("resid_post", OTHER, 0, 7),
+    Replace("embed", OTHER, None, 8),
+    Replace("resid_mid", OTHER, 1, 7), Resample("z", 1, 7, 2), Steer("resid_pre", (OTHER, "It"), 0.5, 1),
+    Zero("neurons", 1, None, neurons=(1, 2, 30)), Replace("neurons", OTHER, 0, 7),
 )  # fmt: skip
 
 
@@ -35,8 +55,18 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5 * max(0.1, float(wanted.abs().max())))
 
 
-def fits(one: Intervention, model: infoflow.Model) -> bool:
-    return getattr(one, "site", "") != "resid_mid" or not model.plan().parallel
+def others(model: infoflow.Model) -> dict[str, list[int]]:
+    """Ids of the other prompts of CASES, and of the neutral text that is drawn."""
+    drawn = neutral_ids(model.encode, Random(0).randrange(len(NEUTRAL)), len(model.encode(PROMPT)))
+    return {**{text: [t.id for t in model.encode(text)] for text in (OTHER, "It")}, "draw 0": drawn}
+
+
+def fits(one: Intervention, model: infoflow.Model) -> str:
+    """'' where a family has the site of an intervention, else what is said."""
+    plan, site = model.plan(), getattr(one, "site", "")
+    if site == "resid_mid" and plan.parallel:
+        return "there is no residual between"
+    return "a mixture of experts" if site == "neurons" and plan.sparse else ""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -44,12 +74,13 @@ def test_every_change_is_that_of_a_hook_and_contributions_still_sum(name: str) -
     model = tiny.model(name)
     ids = [t.id for t in model.encode(PROMPT)]
     plain = changed.logits(model, ids, [])[-1]
-    for one in CASES:
-        if not fits(one, model):
-            with pytest.raises(BadPrompt, match="there is no residual between"):
+    way = (0.5, -2.0) * (model.plan().d_head // 2)
+    for one in (*CASES, Reject("z", way, 1, 7, 1), Steer("z", way, 1.0, 0, None, 1)):
+        if fits(one, model):
+            with pytest.raises(BadPrompt, match=fits(one, model)):
                 infoflow.generate(model, PROMPT, 1, interventions=[one])
             continue
-        wanted = changed.logits(model, ids, [one])[-1]
+        wanted = changed.logits(model, ids, [one], others(model))[-1]
         assert float((wanted - plain).abs().max()) > 1e-3, one  # or the case says nothing
         gen = infoflow.generate(model, PROMPT, 1, k=257, interventions=[one])
         close(whole(gen), wanted)
@@ -57,17 +88,31 @@ def test_every_change_is_that_of_a_hook_and_contributions_still_sum(name: str) -
     close(changed.logits(model, ids, [])[-1], plain)  # and the model is as it was
 
 
+PUT_IN = (
+    Replace("embed", OTHER, None, 8), Mean("mlp", 0, None, prompts=(OTHER, "It")), Steer("resid_mid", (OTHER, "It"), 0.5, 0),
+    Steer("resid_pre", (OTHER, "It"), -0.5, 1), Resample("z", 1, -1, 2), Reject("resid_post", "first", 1), Mean("attn", 2, -1),
+    Block(7, None, 1), Block(8, -1, None, 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("put_in", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_stack_is_applied_by_every_analysis(name: str) -> None:
+def test_a_stack_is_applied_by_every_analysis(name: str, put_in: bool) -> None:
     model = tiny.model(name)
-    stack = [one for one in (*CASES[1:4], *CASES[5:8], *CASES[8:11]) if fits(one, model)]
+    stack = [one for one in (PUT_IN if put_in else (*CASES[1:4], *CASES[5:8], *CASES[8:11])) if not fits(one, model)]
     ids = [t.id for t in model.encode(PROMPT)]
-    wanted = changed.logits(model, ids, stack)[-1]
+    wanted = changed.logits(model, ids, stack, others(model))[-1]
     flow = infoflow.decompose(model, PROMPT, interventions=stack)
     assert flow.error.max() < 1e-5 and flow.logit_error < 1e-5
     assert flow.provenance.whose.endswith(f", with {len(stack)} interventions")
     close(torch.tensor([t.logit for t in flow.targets]), wanted[[t.id for t in flow.targets]])
     told = infoflow.attribute(model, PROMPT, TARGET, interventions=stack)
+    own = infoflow.attribute(model, PROMPT, flow.targets[0].id, interventions=stack)
+    given = sources_given(stack)
+    assert flow.source_labels[len(ids) :][: len(given)] == given
+    assert flow.logits(own.target)[len(ids) :][: len(given)].sum() == pytest.approx(own.put_in, abs=1e-4 * max(1, abs(own.total)))
+    assert bool(given) == (abs(own.put_in) > 1e-4) == (abs(own.direct_put_in) > 1e-4)
+    assert own.to_frame()["logit"].sum() == pytest.approx(own.total, abs=1e-4 * max(1, abs(own.total)))
     assert told.max_error < 1e-5 and told.model_total == pytest.approx(float(wanted[TARGET]), rel=1e-4, abs=1e-4)
     where = infoflow.locate(model, PROMPT, TARGET, interventions=stack)
     assert where.max_error < 1e-5
@@ -101,6 +146,10 @@ def test_who_carried_a_source_in_a_changed_run(name: str) -> None:
     assert parts == pytest.approx(1.0, abs=1e-4) and not found.by_head[1, 2].any()
     flow = infoflow.decompose(model, PROMPT, interventions=stack)
     assert found.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4)
+    put = [Replace("mlp", OTHER, 0), Steer("attn", (OTHER, "It"), 1.0, 1)]
+    steered = infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=put)
+    flow = infoflow.decompose(model, PROMPT, interventions=put)
+    assert steered.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4) and steered.max_error < 1e-4
     embedded = infoflow.carriers(model, PROMPT, 2, 6, 3, interventions=[Scale("embed", 0.3, 0, 3)])
     flow = infoflow.decompose(model, PROMPT, interventions=[Scale("embed", 0.3, 0, 3)])
     assert embedded.norm == pytest.approx(float(flow.gram[2, 1, 6, 3, 3]) ** 0.5, rel=1e-4)
@@ -110,11 +159,11 @@ def test_who_carried_a_source_in_a_changed_run(name: str) -> None:
 
 def test_a_text_is_written_under_the_changes_at_every_step() -> None:
     model = tiny.model("llama")
-    stack = [Block(1, None, None, 1), Scale("mlp", 2.0, 1)]
+    stack = [Block(1, None, None, 1), Scale("mlp", 2.0, 1), Steer("resid_post", (OTHER, "It"), 0.7, 0), Mean("attn", 1, 3)]
     gen = infoflow.generate(model, PROMPT, 4, k=257, interventions=stack)
     text = [t.id for t in model.encode(PROMPT)]
     for step, token in enumerate(gen.output_ids):
-        wanted = changed.logits(model, text, stack)[-1]
+        wanted = changed.logits(model, text, stack, others(model), gen.n_prompt)[-1]
         assert token == int(wanted.argmax())
         close(whole(gen, step), wanted)
         text.append(token)
@@ -145,11 +194,17 @@ def test_any_stack_is_what_hooks_give(data: st.DataObject) -> None:
     blocks = st.builds(
         Block, st.integers(1, n - 2), st.one_of(st.none(), st.integers(-2, -1)), some, st.one_of(st.none(), st.integers(0, 3))
     )
-    stack = data.draw(
-        st.lists(st.one_of(scales, of_head, blocks, st.builds(Zero, st.just("attn"), some, place)), min_size=1, max_size=4)
-    )
+    site: Any = st.sampled_from(("resid_pre", "resid_mid", "resid_post", "attn", "mlp", "z", "neurons"))
+    put_in = st.one_of(
+        st.builds(Replace, site, st.just(OTHER), some, place), st.builds(Mean, site, some, place),
+        st.builds(Mean, site, some, place, prompts=st.just(("It", OTHER))), st.builds(Resample, site, some, place),
+        st.builds(Steer, site, st.just((OTHER, "It")), factor, some, place),
+        st.builds(Reject, site, st.just("first"), some, st.sampled_from((None, 1, 3, -1))),
+    )  # fmt: skip
+    zeros = st.builds(Zero, st.just("attn"), some, place)
+    stack = data.draw(st.lists(st.one_of(scales, of_head, blocks, zeros, put_in), min_size=1, max_size=4))
     gen = infoflow.generate(model, PROMPT, 1, k=257, interventions=stack)
-    close(whole(gen), changed.logits(model, ids, stack)[-1])
+    close(whole(gen), changed.logits(model, ids, stack, others(model))[-1])
     assert gen.max_error < 1e-4
 
 
@@ -163,11 +218,7 @@ def test_blocking_is_a_mask_given_to_transformers(demo: infoflow.Model) -> None:
     with torch.no_grad():
         wanted = demo._hf(torch.tensor([ids]), attention_mask=mask).logits[0, -1]
     attn = infoflow.attention(demo, ids, interventions=[Block(2, tuple(range(5, n)))])
-    assert (
-        attn.next_token.id == int(wanted.argmax()) and attn.top_logit == pytest.approx(float(wanted.max()), abs=1e-3)
-        if hasattr(attn, "top_logit")
-        else True
-    )
+    assert attn.next_token.id == int(wanted.argmax()) and attn.next_token.logit == pytest.approx(float(wanted.max()), abs=1e-3)
     lens = infoflow.logit_lens(demo, ids, targets=[5, 77], interventions=[Block(2, tuple(range(5, n)))])
     np.testing.assert_allclose(lens.target_logits[-1, -1], wanted[[5, 77]].numpy(), atol=1e-3)
 
@@ -194,6 +245,12 @@ def test_words_name_all_their_places(demo: infoflow.Model) -> None:
         (lambda: Scale("mlp", float("inf")), "A factor is a finite number"),
         (lambda: Scale("mlp", float("nan")), "A factor is a finite number"),
         (lambda: Zero("mlp", ()), "No layers are given"),
+        (lambda: Zero("mlp", neurons=1), "Neurons can be told apart at 'neurons' alone"),
+        (lambda: Steer("mlp", (0.0, 0.0)), "The direction is zero"),
+        (lambda: Steer("mlp", (1.0, float("nan"))), "Each number of a direction is a finite number"),
+        (lambda: Steer("mlp", ("a",)), "A direction is a vector, or two texts"),
+        (lambda: Replace("mlp", " "), "The other prompt is empty"),
+        (lambda: Mean("mlp", prompts=("",)), "The other prompt is empty"),
     ],
 )
 def test_what_makes_no_sense_by_itself_is_said(made: Any, message: str) -> None:
@@ -212,6 +269,10 @@ def test_what_makes_no_sense_by_itself_is_said(made: Any, message: str) -> None:
         (Block(3, 1), "Nothing is blocked"),
         (Block(0, 0), "has nothing left to attend to"),
         (Block(tuple(range(10)), 4, 1), "has nothing left to attend to"),
+        (Replace("mlp", "Mary", 1), r"“Mary” has 5 tokens and the prompt \d+; what stands"),
+        (Steer("mlp", (1.0, 2.0), 1.0, 1), "The direction has 2 numbers; at this site it takes 48"),
+        (Zero("neurons", 1, None, neurons=10**6), "There is no neuron 1000000"),
+        (Reject("mlp", "first", 1, 0), "The first position is the direction itself"),
         (Scale("mlp", 1e38), "leaves the range of numbers"),
     ],
 )
@@ -232,7 +293,13 @@ def test_a_stream_of_nothing_says_nothing_and_sums_to_it() -> None:
 
 
 def test_they_are_values_in_keys_and_files() -> None:
-    stack = (Zero("attn", range(1, 3), [-1, 2]), Scale("z", 0.5, 0, "Mary", 1), Block("a", -1, (0, 2), 3))
+    stack = (
+        Zero("attn", range(1, 3), [-1, 2]), Scale("z", 0.5, 0, "Mary", 1), Block("a", -1, (0, 2), 3),
+        Mean("mlp", prompts=["a", "b"]),
+        Mean("mlp", 1), Replace("mlp", "a", 2), Resample("attn", 1, seed=3), Steer("mlp", ("1", "2")),
+        Steer("mlp", [1.0, 2.0], 2.0, 1),
+        Reject("mlp"), Reject("mlp", ("1", "2"), 1), Zero("neurons", 0, neurons=[1, 2]),
+    )  # fmt: skip
     request = GenerationRequest(prompt="a", interventions=stack)
     again = from_dict(request.to_dict())
     assert again == request and hash(again) == hash(request) and again.key == request.key
@@ -258,6 +325,22 @@ def test_a_second_one_at_the_same_place_takes_the_firsts() -> None:
         (Zero("z", 5, None, 7), "In layer 5 what head 7 has gathered is taken away."),
         (Scale("mlp", 0.5, (0, 2), "Mary"), "In layers 0, 2 what the MLP adds at “Mary” is multiplied by 0.5."),
         (Zero("embed", None, 1), "The embedding at position 1 is taken away."),
+        (Mean("attn", 1, -1), "In layer 1 what attention adds at the last token becomes its mean over the prompt."),
+        (Mean("z", 1, head=2, prompts="bank"), "In layer 1 what head 2 has gathered becomes its mean over neutral texts."),
+        (
+            Replace("resid_post", "It", 3, -1),
+            "In layer 3 the residual after the MLP at the last token becomes what it is in “It”.",
+        ),
+        (Resample("mlp", 0, seed=4), "In layer 0 what the MLP adds becomes what it is in a neutral text (draw 4)."),
+        (
+            Steer("attn", ("joy", "grief"), 2.0, 1),
+            "In layer 1 what attention adds is moved by 2 times the way from “grief” to “joy”.",
+        ),
+        (
+            Reject("resid_pre", layers=2),
+            "In layer 2 the residual before the layer loses what points along what the first position holds.",
+        ),
+        (Zero("neurons", 0, neurons=(7, 9)), "In layer 0 what neurons 7, 9 hold is taken away."),
     ],
 )
 def test_each_says_what_it_will_do(one: Intervention, said: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import infoflow
-from infoflow.interventions import Block, Scale, Zero
+from infoflow.interventions import Block, Mean, Reject, Replace, Resample, Scale, Steer, Zero
 
 PROMPT = "When Mary and John"
 
@@ -26,10 +26,17 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     held = infoflow.generate(model, PROMPT, output=gen.output_ids, contrast="Then Anna and Fred")
     stack = [Zero("z", 1, None, 0), Block(3, -1), Scale("resid_post", 0.5, 0, 2), Scale("mlp", 0.3), Scale("attn", 2.0, 1)]
     changed = infoflow.attribute(model, PROMPT, 65, interventions=stack)
+    put_in = [
+        Replace("embed", PROMPT[::-1], None, -1), Mean("attn", 0, 2), Mean("mlp", 1, prompts=("It",)), Resample("z", 1, 3, 0),
+        Steer("resid_pre", ("It", "a"), 0.5, 1), Reject("resid_post", "first", 0), Scale("neurons", 0.5, 0, neurons=(1, 2)),
+    ]  # fmt: skip
+    put = infoflow.attribute(model, PROMPT, 65, interventions=put_in)
     under = infoflow.generate(model, PROMPT, 2, interventions=stack[:2])
     return {
         "changed": changed.by_source, "changed, heads": changed.by_head, "changed, error": [changed.max_error < 1e-4],
         "changed, patterns": infoflow.attention(model, PROMPT, interventions=stack).pattern,
+        "put in": [put.put_in, put.direct_put_in, put.total, *put.by_source],
+        "put in, gram": infoflow.decompose(model, PROMPT, interventions=put_in).gram,
         "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,
         "changed, written": under.output_ids, "changed, steps": under.by_source,
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
