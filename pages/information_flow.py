@@ -15,7 +15,7 @@ from infoflow.summaries.flow import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import attribution as attribution_tables
 from infoflow.tables import flow as tables
-from infoflow.ui import address, asking, attribution, blocks, carriers, frame, results
+from infoflow.ui import address, asking, attribution, blocks, carriers, causal, frame, results
 from infoflow.ui import information_flow as ui
 
 NAME = "Information flow"
@@ -28,7 +28,7 @@ result = results.last_good(NAME, request, asked.key)
 @st.fragment
 def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
     """The grid with its controls, the chosen cell and questions about it: reruns alone."""
-    dark, of_run = frame.dark(), asking.Asked(shown.model, shown.prompt, asked.key)
+    dark, of_run = frame.dark(), asking.Asked(shown.model, shown.prompt, asked.key, shown.interventions)
     view = ui.view(run.result)
     flow, hidden = view.flow, view.hidden
     scope = identity(flow.provenance, flow.token_ids)
@@ -49,6 +49,7 @@ def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
         clicked = ui.clicked(event.selection)
         bar = chosen or (flow.n_layers - 1, "post", len(flow.tokens) - 1)
         ui.trust_line(flow, hidden)
+        causal.tested(of_run, flow, dark)
         logits = attribution_tables.logit_parts(flow, flow.top[0].id)
         if ui.panel(list(ui.Ask)) == ui.Ask.LOGIT:
             logits = attribution.logit(of_run, flow, hidden, clicked.answer, dark)

@@ -51,7 +51,7 @@ def changed_plan(
     """
     plan = model.plan()
     said, n = tokens[: n_prompt or len(tokens)], len(tokens)
-    plan.given = sources_given(interventions)
+    plan.given, plan.n = sources_given(interventions), n
     seen = {} if seen is None else seen
     put_in = 0
     for one in interventions:

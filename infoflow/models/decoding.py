@@ -145,3 +145,14 @@ def check_choices(temperature: float, top_p: float) -> str:
     if not 0 < top_p <= 1:
         return f"top-p is {top_p:g}; choose a probability above 0, up to 1 (all tokens)."
     return ""
+
+
+def after_prefix(hf_model: Any, prompt: torch.Tensor, n: int) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Copies of a prompt without their first `n` tokens, and what has the model go on from there: keys and values of those, which
+    are the same in all copies and computed once."""
+    if not n:
+        return prompt, {}
+    with torch.no_grad():
+        kept = hf_model.base_model(prompt[:1, :n], use_cache=True).past_key_values  # without the unembedding
+    kept.batch_repeat_interleave(len(prompt))
+    return prompt[:, n:], {"past_key_values": kept, "use_cache": True, "attention_mask": torch.ones_like(prompt)}

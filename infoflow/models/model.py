@@ -220,6 +220,9 @@ class Model:
             eager=self._known.get("eager", True),
             edits={},
             given=(),
+            copies=1,
+            keep=1,
+            prefix=0,
             unchanged={},
             chunk_bytes=memory.chunk(allowed),
             product_bytes=memory.product(allowed),
@@ -395,7 +398,7 @@ class Model:
 
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back. A plan
-        among `args` may change the run (traced/interventions.py).
+        among `args` may change the run (traced/interventions.py), or several copies of it side by side.
 
         The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
@@ -420,7 +423,7 @@ class Model:
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced
-        prompt = torch.tensor([list(ids)], device=self.device)
+        prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies), device=self.device)
         with (
             memory.told_when_out(str(self.device)),
             self.lock,
@@ -433,7 +436,8 @@ class Model:
                     result = nnsight.save(block(traced, tracer, *args))
             else:  # two parts of one run, of which the second reads what the first has changed
                 with traced.trace() as tracer:
-                    with tracer.invoke(prompt):
+                    suffix, more = decoding.after_prefix(self._hf, prompt, changed.prefix)
+                    with tracer.invoke(suffix, **more, **hosted_run.last_alone(traced, changed)):
                         interventions.apply(traced, tracer, changed)
                     with tracer.invoke():
                         result = nnsight.save(block(traced, tracer, *args))

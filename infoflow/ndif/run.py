@@ -5,6 +5,7 @@ back. Nothing here touches nnsight's process-wide settings, so that visitors wit
 """
 
 import contextlib
+import inspect
 import io
 import json
 import pickle
@@ -92,14 +93,14 @@ def _pause(to: Connection) -> None:
 
 
 def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
-    prompt = torch.tensor([list(ids)])
     changed = changed_in(args)
+    prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies))
     if changed is None:
         with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
             result = nnsight.save(block(traced, tracer, *args))
     else:  # two parts of one run, of which the second reads what the first has changed
         with torch.no_grad(), traced.trace(backend=_backend(traced, to)) as tracer:
-            with tracer.invoke(prompt):
+            with tracer.invoke(prompt, **last_alone(traced, changed)):
                 interventions.apply(traced, tracer, changed)
             with tracer.invoke():
                 result = nnsight.save(block(traced, tracer, *args))
@@ -109,6 +110,12 @@ def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Seque
 def changed_in(args: Sequence[Any]) -> SimpleNamespace | None:
     """The plan among what a block is given, where it changes the run."""
     return next((a for a in args if isinstance(a, SimpleNamespace) and a.edits), None)
+
+
+def last_alone(traced: Any, changed: SimpleNamespace) -> dict[str, int]:
+    """What a run of several copies is asked for: logits of the last positions alone, where the model can be told so."""
+    told = "logits_to_keep" in inspect.signature(traced._module.forward).parameters
+    return {"logits_to_keep": changed.keep} if changed.copies > 1 and told else {}
 
 
 def _generate(traced: Any, ids: Sequence[int], arguments: dict[str, Any], seed: int | None, to: Connection) -> Any:

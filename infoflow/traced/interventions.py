@@ -6,7 +6,8 @@ a list of operations on what stands there, x [position, width], each of them one
     x -> factor x + given                    factor, given: [position, 1 or width]
     x -> x - <x, d> d at some places         `reject`: d, of length 1
 
-and, as "block", which attention is cut ([head, dest, src]). An operation is linear in x but for what it gives, which is a source
+and, as "block", which attention is cut ([head, dest, src]). A run of several copies of a prompt (`plan.copies`) may change each
+in its own way: there is one more dimension in front then. An operation is linear in x but for what it gives, which is a source
 of its own in what is split (`source`: its number). A mean over the run's own positions, and the direction of its first one, are
 settled when the run gets there.
 """
@@ -26,13 +27,13 @@ def next_logits(nn, tracer, plan):
 
 def apply(nn, tracer, plan):
     """Make the changes, in the order in which the network computes."""
-    layers = nn.get(plan.layers)
+    layers, n = nn.get(plan.layers), plan.n
     for index in sorted(plan.edits):
         here, layer = plan.edits[index], layers[index]
         attention = layer.get(plan.attention)
         before = None
         if "resid_pre" in here:
-            layer.input = changed(layer.input, here["resid_pre"])
+            layer.input = changed(layer.input, here["resid_pre"], n)
         if "resid_mid" in here:
             before = layer.input
         if "block" in here:
@@ -40,29 +41,29 @@ def apply(nn, tracer, plan):
             attention.inputs = _cut(given, named, here["block"])
         if "z" in here:
             output = attention.get(plan.output)
-            output.input = changed(output.input, here["z"])
+            output.input = changed(output.input, here["z"], n)
         if "attn" in here or "resid_mid" in here:
             owner = _writes_attention(layer, plan)
             written = owner.output
             plan.unchanged[index, "attn"] = written
-            new = changed(written, here["attn"]) if "attn" in here else written
+            new = changed(written, here["attn"], n) if "attn" in here else written
             if "resid_mid" in here:  # no module gives it: what attention adds makes up for the difference
                 whole = before.float() + plan.residual_multiplier * new.float()
-                new = ((changed(whole, here["resid_mid"]) - before.float()) / plan.residual_multiplier).to(new.dtype)
+                new = ((changed(whole, here["resid_mid"], n) - before.float()) / plan.residual_multiplier).to(new.dtype)
             owner.output = new
         if "neurons" in here:
             down = layer.get(plan.down)
-            down.input = changed(down.input, here["neurons"])
+            down.input = changed(down.input, here["neurons"], n)
         if "mlp" in here:
             owner = _writes_mlp(layer, plan, index)
             out = owner.output
             written = out[0] if isinstance(out, tuple) else out
             plan.unchanged[index, "mlp"] = written
-            new = changed(written, here["mlp"])
+            new = changed(written, here["mlp"], n)
             owner.output = (new, *out[1:]) if isinstance(out, tuple) else new
         if "resid_post" in here:
             out = layer.output
-            new = changed(out[0] if isinstance(out, tuple) else out, here["resid_post"])
+            new = changed(out[0] if isinstance(out, tuple) else out, here["resid_post"], n)
             layer.output = (new, *out[1:]) if isinstance(out, tuple) else new
     if bool(tracer.result.logits.isnan().any()):
         raise ValueError(NO_NUMBER)
@@ -104,31 +105,35 @@ def _writes_mlp(layer, plan, index):
     return layer.get(plan.mlp_post_norm or (plan.mlp if index in plan.sparse else plan.down))
 
 
-def changed(x, operations):
-    """x after all operations at its site, one after the other; what depends on x itself is settled in them."""
-    rows = x.reshape(-1, x.shape[-1]).float()
+def changed(x, operations, n):
+    """x, of n positions, after all operations at its site, one after the other; what depends on x itself is settled in them."""
+    rows = x.reshape(-1, n, x.shape[-1]).float()
     for one in operations:
         if "mean_over" in one:
-            mean = rows[: one["mean_over"]].mean(0, keepdim=True)
-            places = one["places"].to(rows.device)
-            one.update({"factor": 1.0 - places, "given": places * mean})
+            mean, places = rows[:, : one["mean_over"]].mean(1, keepdim=True), one["places"].to(rows.device)
+            one.update({"factor": 1.0 - places, "given": _of_one(places * mean)})
         if "reject" in one and one["reject"] is None:
-            first = rows[:1] * one["columns"].to(rows.device)
-            one["reject"] = first / first.norm().clamp_min(1e-30)
+            first = rows[:, :1] * one["columns"].to(rows.device)
+            one["reject"] = _of_one(first / first.norm(dim=-1, keepdim=True).clamp_min(1e-30))
         rows = _linear(rows, one, slice(None))
         if "given" in one:
             rows = rows + one["given"].to(rows.device)
     return rows.to(x.dtype).view(x.shape)
 
 
+def _of_one(values):
+    """Without the dimension of copies, where there is one."""
+    return values[0] if len(values) == 1 else values
+
+
 def _linear(rows, one, position):
     """What an operation does to rows of some positions, but for what it gives. What is taken away is gone, whatever it was."""
     if "factor" in one:
-        factor = one["factor"].to(rows.device)[position]
+        factor = one["factor"].to(rows.device)[..., position, :]
         rows = torch.where(factor == 0, 0.0, rows * factor)
     if "reject" in one:
         unit = one["reject"].to(rows.device)
-        rows = rows - one["places"].to(rows.device)[position] * (rows @ unit[0])[:, None] * unit
+        rows = rows - one["places"].to(rows.device)[position] * (rows * unit).sum(-1, keepdim=True) * unit
     return rows
 
 
@@ -167,19 +172,20 @@ def own_part(x, plan):
 def _cut(given, named, blocked):
     """The arguments of an attention module with a mask that cuts what is blocked."""
     mask = named.get("attention_mask")
-    blocked = blocked[None]
     n = blocked.shape[-1]
+    blocked = blocked.view(-1, *blocked.shape[-3:])
     if mask is None:
         seen = torch.ones(n, n, dtype=torch.bool, device=blocked.device).tril()
         mask = seen[None, None].to(given[0].device if len(given) else "cpu")
-    blocked = blocked.to(mask.device)
-    mask = mask[..., :n].expand(-1, blocked.shape[1], -1, -1)
+    mask = mask[..., :n]
+    reads, read = mask.shape[-2:]  # the last ones, where what stands before them is kept from another run
+    blocked = blocked[..., -reads:, -read:].to(mask.device)
     if mask.dtype == torch.bool:
         mask = mask & ~blocked
         left = mask
     else:
         least = torch.finfo(mask.dtype).min
-        mask = mask.masked_fill(blocked, least)
+        mask = torch.where(blocked, least, mask)
         left = mask > least / 2
     if not bool(left.any(-1).all()):
         raise ValueError(NOTHING_LEFT)

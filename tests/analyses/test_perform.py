@@ -15,6 +15,7 @@ from infoflow.analyses import perform, selftest
 from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.carriers import CarriersRequest
+from infoflow.analyses.causal import CausalRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.location import LocationRequest
@@ -39,6 +40,7 @@ EVERY: list[Request[Any]] = [
     GenerationRequest(prompt="ab", max_new_tokens=2),
     LensRequest(prompt="ab"),
     PromotionsRequest(prompt="ab"),
+    CausalRequest(prompt="ab", target=5),
     CorrectionRequest(prompt=("ab",)),
 ]
 

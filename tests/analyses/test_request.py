@@ -14,6 +14,7 @@ from infoflow.analyses import perform, selftest
 from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest, Direct
 from infoflow.analyses.carriers import CarriersRequest
+from infoflow.analyses.causal import By, CausalRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.location import LocationRequest
@@ -46,6 +47,7 @@ REQUESTS: list[Request[Any]] = [
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
+    CausalRequest(prompt=PROMPT, target=" Paris", against=5, by=By.SWAP, position=2, sources="words"),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
@@ -53,7 +55,7 @@ REQUESTS: list[Request[Any]] = [
 FUNCTIONS = {
     "flow": infoflow.decompose, "attribution": infoflow.attribute, "attention": infoflow.attention,
     "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
-    "promotions": infoflow.promotions, "carriers": infoflow.carriers, "location": infoflow.locate,
+    "promotions": infoflow.promotions, "carriers": infoflow.carriers, "causal": infoflow.causal, "location": infoflow.locate,
     "generation": infoflow.generate, "corrections": infoflow.correct,
 }  # fmt: skip
 
@@ -75,7 +77,7 @@ OTHER: dict[str, Any] = {
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
     "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
-    "system": "Be brief.", "contrast": "another", "output": (3, 4),
+    "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
 }  # fmt: skip
 
 
@@ -138,6 +140,7 @@ RESULTS = {
     "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
     "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
+    "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", against=" Rome", sources="words"), "effect"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),
     "generation": (lambda m: infoflow.generate(m, PROMPT, 2, temperature=0.7, seed=3), "by_source"),
 }

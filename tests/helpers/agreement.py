@@ -31,10 +31,13 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         Steer("resid_pre", ("It", "a"), 0.5, 1), Reject("resid_post", "first", 0), Scale("neurons", 0.5, 0, neurons=(1, 2)),
     ]  # fmt: skip
     put = infoflow.attribute(model, PROMPT, 65, interventions=put_in)
+    test = infoflow.causal(model, PROMPT, 65, 66, interventions=stack[:1])
+    swapped = infoflow.causal(model, PROMPT, 65, 66, by="swap", sources="words")
     under = infoflow.generate(model, PROMPT, 2, interventions=stack[:2])
     return {
         "changed": changed.by_source, "changed, heads": changed.by_head, "changed, error": [changed.max_error < 1e-4],
         "changed, patterns": infoflow.attention(model, PROMPT, interventions=stack).pattern,
+        "removed": test.effect[:-1], "swapped for others": swapped.effect, "contributed": test.linear,
         "put in": [put.put_in, put.direct_put_in, put.total, *put.by_source],
         "put in, gram": infoflow.decompose(model, PROMPT, interventions=put_in).gram,
         "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,

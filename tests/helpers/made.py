@@ -8,6 +8,7 @@ import numpy as np
 from infoflow.analyses.attention import Attention, AttentionRequest
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.carriers import Carriers, CarriersRequest
+from infoflow.analyses.causal import Causal, CausalRequest
 from infoflow.analyses.flow import Flow, FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
 from infoflow.analyses.location import Location, LocationRequest, Moves
@@ -155,6 +156,17 @@ def lens(likeliest: list[list[int]], mids: bool = True, **more: Any) -> Lens:
         "provenance": _of(LensRequest(model=SPEC, prompt=PROMPT, targets=(1, 2))),
     }
     return Lens(**{**fields, **more})
+
+
+def causal(linear: list[float], effect: list[float], **more: Any) -> Causal:
+    """One token a source."""
+    names = tuple("ABCDEFGH"[: len(linear)])
+    fields: dict[str, Any] = {
+        "tokens": names, "labels": names, "target": 1, "against": 2, "position": len(linear) - 1, "by": "block",
+        "source_labels": names, "source_of": np.arange(len(linear)), "linear": np.array(linear), "effect": np.array(effect),
+        "total": 4.0, "max_error": 0.0, "provenance": _of(CausalRequest(model=SPEC, prompt=PROMPT, target=1, against=2)),
+    }  # fmt: skip
+    return Causal(**{**fields, **more})
 
 
 def promotions(n_rows: int) -> Promotions:

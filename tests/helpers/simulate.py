@@ -18,13 +18,14 @@ from tests.helpers.agreement import largest_difference
 
 
 def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connection) -> Any:
-    prompt, changed = torch.tensor([list(ids)]), remote_run.changed_in(args)
+    changed = remote_run.changed_in(args)
+    prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies))
     if changed is None:
         with torch.no_grad(), traced.trace(prompt, remote="local") as tracer:
             result = nnsight.save(block(traced, tracer, *args))
     else:
         with torch.no_grad(), traced.trace(remote="local") as tracer:
-            with tracer.invoke(prompt):
+            with tracer.invoke(prompt, **remote_run.last_alone(traced, changed)):
                 interventions.apply(traced, tracer, changed)
             with tracer.invoke():
                 result = nnsight.save(block(traced, tracer, *args))

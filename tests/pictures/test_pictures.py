@@ -16,6 +16,7 @@ from infoflow.pictures import (
     attention,
     attribution,
     carriers,
+    causal,
     corrections,
     flow,
     generation,
@@ -260,6 +261,13 @@ def test_the_largest_moves_are_bars_with_their_block_and_token() -> None:
     drawn = drawing(found.chart)
     assert [name for _, name in drawn.axes["left"]][:2] == ["L0 attn: n5", "L0 MLP: n5"] and len(drawn.of("rect")) == 8
     assert "at position 1 of" in found.title and len(found.frame) == 4 * 4 and "the largest 12" in found.note
+
+
+def test_contributions_and_removals_are_pairs_of_bars() -> None:
+    found = causal.picture(made.causal([1.0, 2.0, -3.0], [1.0, -2.0, float("nan")]))
+    drawn = drawing(found.chart)
+    assert [name for _, name in drawn.axes["bottom"]] == ["A", "B", "C"] and len(drawn.of("rect")) == 5
+    assert "attention to it from the others is cut" in found.note and list(found.frame["gap"][:2]) == [0.0, 4.0]
 
 
 def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:

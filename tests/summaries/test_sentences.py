@@ -8,7 +8,18 @@ import pytest
 
 from infoflow.analyses.result import Prediction
 from infoflow.studies.corrections import Correction
-from infoflow.summaries import attention, attribution, carriers, corrections, flow, generation, location, logit_lens, promotions
+from infoflow.summaries import (
+    attention,
+    attribution,
+    carriers,
+    causal,
+    corrections,
+    flow,
+    generation,
+    location,
+    logit_lens,
+    promotions,
+)
 from infoflow.summaries.sentence import would_say
 from tests.helpers import made
 
@@ -206,10 +217,23 @@ def test_where_an_answer_was_and_what_moved_it() -> None:
     assert none == "The logit of “b” is -1.0, so that there is no answer to locate."
 
 
+def test_a_test_by_removal_says_how_well_contributions_foretell_it() -> None:
+    found = made.causal([9.0, 1.0, 2.0, 3.0, 0.5], [0.0, 2.0, 4.0, 5.5, float("nan")])
+    said, worst = causal.sentences(found)
+    assert said.text.startswith("Over 3 sources without the first, contributions correlate with what removing them does by 1.00")
+    assert worst.text == "They are furthest apart at “A”: it contributes +9.0, and removing it takes +0.0 away."
+    assert worst.place == {"position": 0}
+    (few, _) = texts(causal.sentences(made.causal([1.0, 2.0], [1.0, 2.0])))
+    assert few == "There are too few sources to correlate contributions with what removing them does."
+    (none,) = texts(causal.sentences(made.causal([1.0], [float("nan")])))
+    assert none == "No source could be removed in this way."
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
         made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
+        made.causal([1.0, 2.0, 3.0], [1.0, 1.0, float("nan")]),
         made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]),
     )  # fmt: skip
     for result in results:
