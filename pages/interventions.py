@@ -1,10 +1,16 @@
 """What follows when the run is changed? Before and after, side by side."""
 
+from dataclasses import replace
+from typing import TypeVar
+
 import streamlit as st
 
 from infoflow.analyses.attention import AttentionRequest
+from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest
+from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.request import Request
 from infoflow.charts import logit_lens as lens_charts
 from infoflow.files import formats
 from infoflow.pictures.interventions import picture
@@ -13,7 +19,9 @@ from infoflow.tables import interventions as tables
 from infoflow.tables import logit_lens as lens_tables
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import interventions as ui
+from infoflow.ui.change_form import adding
 
+R = TypeVar("R")
 NAME = "Interventions"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("token", "head", "logit lens", "residual stream"))
 asked, _ = asking.question()
@@ -31,8 +39,8 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     with controls.row():
         view = ui.view()
         labels = before.position_labels[: before.n_prompt]
-        ui.adding(labels, scope)
-        ui.listed(labels)
+        adding(labels, scope)
+        ui.listed(labels, scope)
     if run.interventions:
         st.markdown(blocks.plain(tables.said(before, after)))
     if not run.interventions or view == ui.View.NEXT:
@@ -44,22 +52,26 @@ def compared(run: GenerationRequest, after: Generation) -> None:
             return
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
         blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark)
-    elif view == ui.View.LENS:
-        ends = LensRequest(
-            model=run.model, prompt=run.prompt, positions=(-1,), targets=tuple(dict.fromkeys((
-                int(before.token_ids[0, 0]), int(after.token_ids[0, 0])
-            ))),
-        )  # fmt: skip
-        one = results.of(ends, asked.key, "change_lens_before")
-        other = results.of(ui.changed(ends, run.interventions), asked.key, "change_lens_after")
+        return
+    first, second = int(before.token_ids[0, 0]), int(after.token_ids[0, 0])
+    if view == ui.View.LENS:
+        followed = tuple(dict.fromkeys((first, second)))
+        one, other = both(LensRequest(model=run.model, prompt=run.prompt, positions=(-1,), targets=followed), run)
         chart = lens_charts.trajectories(lens_tables.contrasted(one, other), "probability", dark)
         blocks.chart(chart, key="change_lens", alt=f"Tokens through the layers. {tables.said(before, after)}")
         st.caption("Probability at the last position, row by row. Solid: before; dashed: after.")
+    elif view == ui.View.FLOW:
+        ui.flow(*both(FlowRequest(model=run.model, prompt=run.prompt), run), scope, dark)
+    elif view == ui.View.ANSWER:
+        ui.answer(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run), dark)
     else:
-        ends_of = AttentionRequest(model=run.model, prompt=run.prompt)
-        first = results.of(ends_of, asked.key, "change_attn_before")
-        second = results.of(ui.changed(ends_of, run.interventions), asked.key, "change_attn_after")
-        ui.attention(first, second, dark)
+        ui.attention(*both(AttentionRequest(model=run.model, prompt=run.prompt), run), dark)
+
+
+def both(plain: Request[R], run: GenerationRequest) -> tuple[R, R]:
+    """The result of the run as it is, and of the changed one."""
+    before = results.of(plain, asked.key, f"change_{plain.analysis}_before")
+    return before, results.of(replace(plain, interventions=run.interventions), asked.key, f"change_{plain.analysis}_after")
 
 
 if result is not None:

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from infoflow.analyses.attention import Attention
+from infoflow.analyses.flow import Flow
 from infoflow.analyses.generation import Generation
+from infoflow.analyses.location import Location
 from infoflow.text.tokens import clean, unique, visible
 
 LEAST = 0.001
@@ -69,6 +71,38 @@ def row(before: Attention, after: Attention, layer: int, head: int) -> pd.DataFr
     """One head's last position before and after: label, change."""
     change = after.pattern[layer, head, -1] - before.pattern[layer, head, -1]
     return pd.DataFrame({"label": list(before.position_labels), "change": change.astype(float)})
+
+
+def shares(before: Flow, after: Flow, position: int) -> pd.DataFrame:
+    """What one position's residual is made of after every layer, after less before: layer, row, source, change (of the share by
+    norm, the first source aside where it is one of many). Sources that one of the runs alone has count nothing in the other."""
+    labels = list(dict.fromkeys([*before.source_labels, *after.source_labels]))
+    parts = []
+    for run in (before, after):
+        found = run.shares(hidden=[0] if run.first_is_one_of_many() and position > 0 else [])[:, position]
+        whole = np.zeros((len(found), len(labels)))
+        whole[:, [labels.index(name) for name in run.source_labels]] = found
+        parts.append(whole)
+    change = parts[1] - parts[0]
+    layer, source = np.indices(change.shape).reshape(2, -1)
+    table = pd.DataFrame({
+        "layer": layer, "row": [f"L{i}" for i in layer], "source": np.array(labels, dtype=object)[source],
+        "change": change.ravel(),
+    })  # fmt: skip
+    return table[table.groupby("source")["change"].transform(lambda of: bool(of.any())).astype(bool)].reset_index(drop=True)
+
+
+def cells(before: Location, after: Location) -> pd.DataFrame:
+    """What each residual holds of the answer's logit after, less before: row, token, where, change; rows after the MLP alone."""
+    kept = [i for i, row in enumerate(before.rows) if not row.endswith(".mid")]
+    change = (after.by_cell - before.by_cell)[kept]
+    row, position = np.indices(change.shape).reshape(2, -1)
+    names = [before.rows[i].removesuffix(".post") for i in kept]
+    table = pd.DataFrame({
+        "row": np.array(names, dtype=object)[row], "token": np.array(before.position_labels, dtype=object)[position],
+        "change": change.ravel(),
+    })  # fmt: skip
+    return table.assign(where=table["row"] + ", " + table["token"])
 
 
 def weightiest(before: Generation) -> int | None:

@@ -1,6 +1,7 @@
 """Numbers as they are typed: 3, 3-5, 0 2 7."""
 
 import re
+from collections.abc import Sequence
 
 from infoflow.errors import BadPrompt
 
@@ -23,3 +24,8 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
             raise BadPrompt(f"“{part}” is no range of {what}s: the first comes first.")
         found.extend(range(first, last + 1))
     return tuple(dict.fromkeys(found))
+
+
+def typed(some: int | Sequence[int] | None) -> str:
+    """The other way round: what is typed for them."""
+    return "" if some is None else ", ".join(map(str, [some] if isinstance(some, int) else some))

@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import TypeAdapter, ValidationError
 
 from infoflow.errors import BadPrompt
-from infoflow.interventions import AnyIntervention, Intervention, described, stacked
+from infoflow.interventions import AnyIntervention, Intervention, described, place, stacked
 from infoflow.ui import address, blocks
 
 NAME = "change"
@@ -58,6 +58,13 @@ def add(one: Intervention) -> None:
     new = stacked([e.change for e in now], one)
     was = {e.change: e.on for e in now}
     keep([Entry(change, was.get(change, True)) for change in new])
+
+
+def put(number: int, one: Intervention) -> None:
+    """Another in the place of one of them; what is at the same site and place besides goes."""
+    now = stack()
+    rest = [(i, e) for i, e in enumerate(now) if i == number or place(e.change) != place(one)]
+    keep([Entry(one, e.on) if i == number else e for i, e in rest])
 
 
 def remove(number: int) -> None:

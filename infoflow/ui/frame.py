@@ -2,11 +2,13 @@
 earlier versions."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitPageNotFoundError
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
@@ -31,6 +33,7 @@ BADGE = """The self-test: a short prompt decomposed on this model, and held agai
 BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
 them: the model as it was trained may say something else."""
+DIFFERENCE = "A click shows before, after and the difference; the switch in the sidebar shows either here."
 SHOWN = "What is shown. A click opens the sidebar, where something else can be asked."
 _OPEN, _OPENED = "sidebar_open", "sidebar_opened"
 _BADGES: dict[str, tuple[Literal["green", "orange", "red"], str]] = {
@@ -86,12 +89,27 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
         if made is not None and made.weights:
             st.badge(made.weights, color="gray", help=WEIGHTS)
         if request.interventions:
-            changed = " ".join(described(one) for one in request.interventions)
-            st.badge(count(len(request.interventions)), icon=":material/science:", color="orange", help=blocks.plain(changed))
+            _changed(request)
         where = f"{request.model.name}{' on NDIF' if request.model.hosted else ''}"
         name = where if len(where) <= 40 else f"…{where[-39:]}"  # of a path, its end says more
         words = blocks.plain(f"“{short(request.title, 32)}” on {name}")
         st.button(words, key="shown", type="tertiary", help=SHOWN, on_click=_open_sidebar, wrap=True)
+
+
+_VIEWS = {"flow": "flow", "location": "answer", "attention": "attention", "logit_lens": "lens"}
+"""what of a page's analysis is compared on the Interventions page"""
+
+
+def _changed(request: Request[Any]) -> None:
+    """That the run is a changed one; a click leads to what this page shows before and after, and the difference."""
+    said, number = blocks.plain(" ".join(described(one) for one in request.interventions)), count(len(request.interventions))
+    if request.analysis in _VIEWS:
+        with suppress(StreamlitPageNotFoundError):  # no other page is there where this one stands alone
+            view = {"change_view": _VIEWS[request.analysis]}
+            label = f":orange-badge[:material/science: {number}] difference →"
+            st.page_link("pages/interventions.py", label=label, query_params=view, help=f"{said} {DIFFERENCE}")
+            return
+    st.badge(number, icon=":material/science:", color="orange", help=said)
 
 
 def _open_sidebar() -> None:

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
-from infoflow.interventions import Block, Scale, Zero
+from infoflow.interventions import Block, Intervention, Mean, Reject, Replace, Resample, Scale, Steer, Zero, described
 from infoflow.ui import changes
 from tests.helpers.pages import ROOT, ask, button, choose, errors, opened, rows_of, unescaped
 
@@ -24,6 +24,14 @@ def with_changes(page: str, *held: str) -> AppTest:
     app = AppTest.from_file(page, default_timeout=120)
     app.query_params["change"] = list(held)
     return app.run()
+
+
+def kind(app: AppTest, name: str) -> None:
+    next(s for s in app.selectbox if s.label == "Change").set_value(name).run()
+
+
+def text(app: AppTest, label: str, value: str) -> None:
+    next(t for t in app.text_input if t.label == label).set_value(value).run()
 
 
 def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow.Model) -> None:
@@ -66,7 +74,7 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said() -> None
 def test_a_change_is_described_before_it_is_added() -> None:
     app = opened(PAGE)
     assert any("Choose which tokens" in w.value for w in app.warning) and button(app, "Add this change").disabled
-    choose(app, "Change", "scale")
+    kind(app, "scale")
     next(t for t in app.text_input if t.label == "Layers").set_value("1-2").run()
     assert "In layers 1 to 2 what attention adds is multiplied by 0.5." in texts(app)
     next(t for t in app.text_input if t.label == "Layers").set_value("five").run()
@@ -74,9 +82,56 @@ def test_a_change_is_described_before_it_is_added() -> None:
     next(t for t in app.text_input if t.label == "Layers").set_value("3").run()
     button(app, "Add this change").click().run()
     assert errors(app) == [] and app.query_params["change"] == '{"site":"attn","factor":0.5,"layers":[3],"kind":"scale"}'
-    choose(app, "Change", "zero")
+    kind(app, "zero")
     button(app, "Add this change").click().run()  # at the same site: it takes the other's place
     assert errors(app) == [] and app.query_params["change"] == '{"site":"attn","layers":[3],"kind":"zero"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "held"),
+    [
+        ("mean", {"Layers": "1"}, Mean("attn", (1,))),
+        ("replace", {"Other prompt": "It is so", "Layers": "2"}, Replace("attn", "It is so", (2,))),
+        ("resample", {"Layers": "2"}, Resample("attn", (2,))),
+        ("steer", {"Towards": "joy", "Away from": "grief"}, Steer("attn", ("joy", "grief"))),
+        ("reject", {"Layers": "3"}, Reject("attn", "first", (3,))),
+    ],
+)
+def test_each_kind_has_its_form(name: str, typed: dict[str, str], held: Intervention) -> None:
+    app = opened(PAGE)
+    kind(app, name)
+    for label, value in typed.items():
+        text(app, label, value)
+    assert described(held) in texts(app)
+    button(app, "Add this change").click().run()
+    assert changes._spelled(held) == app.query_params["change"]
+
+
+def test_one_of_the_stack_is_edited_in_its_place() -> None:
+    app = with_changes(PAGE, '{"site":"mlp","factor":0.5,"layers":[1,2],"kind":"scale"}', CUT)
+    button(app, "Edit").click().run()
+    assert next(t for t in app.text_input if t.label == "Layers").value == "1, 2"
+    assert next(n for n in app.number_input if n.label == "Factor").value == 0.5
+    text(app, "Layers", "4")
+    button(app, "Put it in the place of the one that is edited").click().run()
+    assert errors(app) == []
+    assert app.query_params["change"] == ['{"site":"mlp","factor":0.5,"layers":[4],"kind":"scale"}', CUT]
+    assert button(app, "Add this change")
+
+
+def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
+    app = choose(with_changes(PAGE, CUT), "Compare", "flow")
+    assert errors(app) == []
+    rows = {(r["row"], r["source"]): r["change"] for r in rows_of(app, "Change of each source")}
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    one, other = (infoflow.decompose(demo, prompt, interventions=c) for c in ([], [Block(2, 14)]))
+    wanted = other.shares(hidden=[0])[5, 14, 2] - one.shares(hidden=[0])[5, 14, 2]
+    assert rows["L5", "Mary"] == pytest.approx(float(wanted), abs=1e-6) and wanted < -0.01
+    choose(app, "Compare", "answer")
+    cells = {(r["row"], r["token"]): r["change"] for r in rows_of(app, "Change of what each residual")}
+    target = one.top[0].id
+    before, after = (infoflow.locate(demo, prompt, target, interventions=c) for c in ([], [Block(2, 14)]))
+    assert cells["L5", "to·2"] == pytest.approx(after.total - before.total, abs=1e-3)
 
 
 def test_a_change_that_can_not_be_made_is_said_and_taken_back() -> None:
