@@ -16,6 +16,7 @@ from infoflow.tables import corrections as tables
 from infoflow.tables.logit_lens import trajectories
 from infoflow.ui import blocks, contrast, frame, results
 from infoflow.ui import corrections as ui
+from infoflow.ui import parts as made_of
 
 NAME = "Corrections"
 head = frame.page(NAME, ui.INTRO, words=("token", "logit", "logit lens", "contribution"))
@@ -82,6 +83,9 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
             key="talk_tokens",
             alt=says,
         )
+        labels = [change.parts[part] for part in change.part_of]
+        by = change.difference.provenance
+        made_of.by_part(asked.model, talk.asked.key, by.ids, labels, bool(asked.interventions), dark)
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
     blocks.downloads(replace(drawn, frame=found.to_frame()), lambda: formats.frame_json(found.to_frame(), made), dark)

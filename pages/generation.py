@@ -13,7 +13,7 @@ from infoflow.pictures.picture import identity
 from infoflow.summaries.generation import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import generation as tables
-from infoflow.ui import asking, blocks, contrast, controls, frame, results
+from infoflow.ui import asking, blocks, contrast, controls, frame, parts, results
 from infoflow.ui import generation as ui
 
 NAME = "Generation"
@@ -55,6 +55,8 @@ def picture(run: GenerationRequest, written: Performed[Generation]) -> None:
         through(gen, at, scope, dark)
     else:
         raised(run, gen, at, scope, dark)
+    labels = ["first token", *["prompt"] * (gen.n_prompt - 1), *["written"] * gen.n_steps]
+    parts.by_part(run.model, asked.key, gen.prompt_ids + gen.output_ids, labels, bool(run.interventions), dark)
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
     blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
 

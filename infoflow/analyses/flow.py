@@ -39,8 +39,18 @@ if TYPE_CHECKING:
 
     import infoflow.models.model
 
-METHOD = 2
+METHOD = 3
 """raised whenever the numbers of this file change, so that stored results are not mistaken for new ones"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A token that a source alone would raise."""
+
+    token: str
+    id: int
+    logit: float
+    """over the mean of the vocabulary"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,10 @@ class Flow(OfPrompt):
     """the tokens of `source_logits`: those asked for, then those of `top`"""
     source_logits: Float[np.ndarray, "source target"]
     """contribution of each source at the last position to the logit of each target; sums to the logit, before a soft cap"""
+    alone: tuple[tuple[Said, ...], ...] = ()
+    """for each source the tokens that its part of the last residual raises most by itself, through the frozen final norm; () of
+    a group of several sources, and of runs that were stored before this was kept. No prediction of the model's: a part alone is
+    no state that it has ever been in, and paths know the answer."""
     logit_error: float
     """largest |summed contributions, capped as the model does - model's logit| over the vocabulary, over the largest |logit|"""
     top_agrees: bool
@@ -115,8 +129,16 @@ class Flow(OfPrompt):
             source_of=member[self.source_of],
             gram=gram.astype(np.float32),
             source_logits=(one_hot.T @ self.source_logits).astype(np.float32),
+            alone=self._alone_in(member, len(names)),
             provenance=replace(self.provenance, sources="groups"),
         )
+
+    def _alone_in(self, member: np.ndarray, n_groups: int) -> tuple[tuple[Said, ...], ...]:
+        """What a group says alone where it is one source."""
+        if not self.alone:
+            return ()
+        of = [np.flatnonzero(member == group) for group in range(n_groups)]
+        return tuple(self.alone[int(some[0])] if len(some) == 1 else () for some in of)
 
     def hidden_mask(self, hidden: Sequence[int | str]) -> np.ndarray:
         """Which sources to hide, from their numbers or labels.
@@ -333,6 +355,11 @@ def _assemble(
     """The block's tensors as a result: sources that no token is (`more`) moved from the first to the last, ids given names."""
     gram, of_logit = raw["gram"].numpy(), raw["source_logits"].numpy()
     of_logit, names = np.roll(of_logit, -len(more), axis=0), [*names, *more]
+    said = np.roll(raw["alone"].numpy(), -len(more), axis=0), np.roll(raw["alone_logits"].numpy(), -len(more), axis=0)
+    alone = [
+        tuple(Said(model.name_of(i), i, logit) for i, logit in zip(ids, logits, strict=True))
+        for ids, logits in zip(said[0].tolist(), said[1].tolist(), strict=True)
+    ]
     capped = model.plan().softcap > 0
     top = [_prediction(model, capped, *row) for row in raw["top"]]
     targets = [_prediction(model, capped, *row) for row in raw["targets"]]
@@ -348,6 +375,7 @@ def _assemble(
         top=tuple(top),
         targets=tuple(targets),
         source_logits=np.ascontiguousarray(of_logit),
+        alone=tuple(alone),
         logit_error=raw["logit_error"],
         top_agrees=raw["top_agrees"],
         pattern_row_error=raw["row_error"],

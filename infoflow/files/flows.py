@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from infoflow.analyses.flow import Flow
+from infoflow.analyses.flow import Flow, Said
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.result import Prediction
 from infoflow.errors import BadPrompt, InfoflowError
@@ -36,11 +36,12 @@ def save(flow: Flow, path: str | Path) -> None:
     header: dict[str, Any] = {
         f.name: getattr(flow, f.name)
         for f in fields(Flow)
-        if f.name not in _ARRAYS and f.name not in ("gram", "top", "targets", "provenance")
+        if f.name not in _ARRAYS and f.name not in ("gram", "top", "targets", "alone", "provenance")
     }
     header |= {
         "top": [asdict(t) for t in flow.top],
         "targets": [asdict(t) for t in flow.targets],
+        "alone": [[asdict(said) for said in each] for each in flow.alone],
         "provenance": flow.provenance.to_dict(),
     }
     np.savez_compressed(
@@ -84,6 +85,7 @@ class _Header(BaseModel):
     source_labels: tuple[str, ...]
     top: tuple[Prediction, ...]
     targets: tuple[Prediction, ...]
+    alone: tuple[tuple[Said, ...], ...] = ()
     logit_error: float
     top_agrees: bool
     pattern_row_error: float

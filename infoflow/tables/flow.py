@@ -148,3 +148,8 @@ def trust(flow: Flow, set_aside: Sequence[int | str] = ()) -> Trust:
         max_cancellation=float(kappa.max()),
         aside_share=float(share.mean()),
     )
+
+
+def alone(flow: Flow, source: int) -> str:
+    """The tokens that a source alone would raise most, in a line; '' where that is not known."""
+    return ", ".join(visible(said.token) for said in (flow.alone[source] if flow.alone else ()))

@@ -100,6 +100,10 @@ def _fill(rows, x, pairs, gram, error):
         p = last
 
 
+ALONE = 5
+"""tokens that are kept of what each source alone predicts"""
+
+
 def _final(parts, logits, answer, wanted, top_k, plan):
     """What each source adds to the logits of the targets, and whether all of them together give the model's.
 
@@ -114,11 +118,14 @@ def _final(parts, logits, answer, wanted, top_k, plan):
     top = [int(i) for i in order[:top_k]]
     ids = list(dict.fromkeys([*wanted, *top]))
     row = {i: (i, float(probability[i]), float(answer[i]), float(logits[i])) for i in ids}
+    alone = (parts - parts.mean(-1, keepdim=True)).topk(min(ALONE, len(logits)))
     off = (capped(summed, plan) - answer).abs().max() / answer.abs().max().clamp_min(1e-30)
     return {
         "top": [row[i] for i in top],
         "targets": [row[i] for i in ids],
         "source_logits": parts[:, ids].cpu(),
+        "alone": alone.indices.int().cpu(),
+        "alone_logits": alone.values.cpu(),
         "logit_error": float(off),
         "top_agrees": bool(off.isfinite())  # what is no number would count as the largest
         and bool(ours[0] == order[0])

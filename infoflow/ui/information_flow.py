@@ -78,6 +78,8 @@ HIDDEN = """The share, by norm with nothing hidden, of the sources left out; the
 Each bar's own is the thin grey line under it. The others are scaled to 100 %."""
 FIRST = """In most models the first token is an attention sink: its share dwarfs the rest without meaning much. Nothing is
 hidden now."""
+ALONE = """What this part would raise most by itself, through the frozen final norm. No prediction of the model's: it has
+never been in this state alone, and hindsight is in it. Empty for a group; show sources as tokens."""
 LOGIT_COLUMN = """What each source adds to the logit asked about below (before a soft cap, where the family has one).
 These parts of the last residual are what it is made of."""
 
@@ -303,6 +305,7 @@ def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bo
     table = cell.sources
     if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
         table = table.merge(logits[["source", "logit"]], on="source", how="left")
+        table = table.assign(alone=[tables.alone(flow, source) for source in table["source"].tolist()])
     with st.expander(f"All {len(cell.sources)} sources"):
         st.dataframe(
             table.drop(columns="source"),
@@ -315,6 +318,7 @@ def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bo
                 "cosine": st.column_config.NumberColumn("Cosine", format="%.2f", help="Between this part and the whole."),
                 "norm": st.column_config.NumberColumn("Norm", format="%.3f", help="|C_s|, in units of the residual stream."),
                 "logit": st.column_config.NumberColumn("Logit", format="%+.3f", help=LOGIT_COLUMN),
+                "alone": st.column_config.TextColumn("Alone", help=ALONE),
             },
         )
     source = traced if traced is not None else int(cell.sources["source"].iloc[0])

@@ -392,3 +392,20 @@ def test_threads_share_a_model_and_get_the_right_answers() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_what_a_source_alone_says_is_what_its_part_raises_most(name: str) -> None:
+    model = tiny.model(name)
+    flow = decompose(model, PROMPT, top_k=257)
+    centred = flow.source_logits - flow.source_logits.mean(1, keepdims=True)
+    for source, said in enumerate(flow.alone):
+        order = np.argsort(-centred[source], kind="stable")[:5]
+        assert [s.id for s in said] == [flow.targets[i].id for i in order]
+        np.testing.assert_allclose([s.logit for s in said], centred[source, order], atol=1e-4)
+    whole = decompose(model, PROMPT, sources=["all"] * len(flow.tokens))
+    if name == "llama":  # no biases: one source is all there is
+        assert [s.id for s in whole.alone[0]] == [t.id for t in whole.top[:5]]
+    words = flow.grouped("words")
+    single = [i for i in range(len(words.source_labels)) if (words.source_of == i).sum() <= 1]
+    assert len(words.alone) == len(words.source_labels) and [bool(a) for a in words.alone].count(True) == len(single)

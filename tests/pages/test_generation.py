@@ -15,7 +15,7 @@ from infoflow.text.conversations import Form
 from infoflow.ui import cache, jobs
 from tests.helpers import tiny
 from tests.helpers.drawn import drawing
-from tests.helpers.pages import ROOT, ask, button, captions, choose, data_of, errors, opened, rows_of, running_text
+from tests.helpers.pages import ROOT, ask, button, captions, choose, data_of, errors, opened, rows_of, running_text, unescaped
 
 PAGE = str(ROOT / "pages/generation.py")
 STORY = "The old wizard walked through the forest"
@@ -228,3 +228,19 @@ def test_what_raised_a_token_is_held_against_another_prompt(monkeypatch: pytest.
     app = opened_at(contrast_of_text="Rome", prompt="The capital of France is")
     assert any("are held against each other position by position" in e for e in errors(app))
     assert rows_of(app, "What raised")
+
+
+def test_prompt_and_what_was_written_are_told_apart_in_every_residual(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    app.session_state["fold_parts"] = True
+    app.run()
+    assert errors(app) == []
+    gen = infoflow.generate(demo, "When Mary and John went to the store, John gave a drink to", 20)
+    labels = ["first token", *["prompt"] * (gen.n_prompt - 1), *["written"] * gen.n_steps]
+    flow = infoflow.decompose(demo, gen.prompt_ids + gen.output_ids, sources=labels)
+    said = " ".join(unescaped(c.value) for c in app.caption)
+    first, prompt, written = flow.shares()[-1, -1]
+    assert f"first token {first:.0%}, prompt {prompt:.0%}, written {written:.0%}" in said
+    next(m for m in app.multiselect if m.label == "Hide").set_value(["first token"]).run()
+    hidden = flow.shares(hidden=["first token"])[-1, -1]
+    assert f"prompt {hidden[1]:.0%}, written {hidden[2]:.0%}" in " ".join(unescaped(c.value) for c in app.caption)

@@ -18,7 +18,7 @@ from infoflow.models.spec import ModelSpec
 from infoflow.text.examples import PRESETS
 from infoflow.ui import cache, jobs
 from infoflow.ui.information_flow import WINDOW
-from tests.helpers.pages import FLOW, ask, button, captions, errors, grid_spec, opened, rows_of, running_text, unescaped
+from tests.helpers.pages import FLOW, ask, button, captions, choose, errors, grid_spec, opened, rows_of, running_text, unescaped
 
 
 def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,3 +271,20 @@ def test_a_link_brings_hidden_and_traced_sources() -> None:
     assert next(m for m in again.multiselect if m.label == "Hide also").value == ["John", "store"]
     assert next(s for s in again.selectbox if s.label == "Trace one source").value == "Mary"
     assert "Hidden: ⟨bos⟩, John, store" in " ".join(unescaped(m.value) for m in again.markdown)
+
+
+def test_contributions_are_held_against_removals_on_request(demo: infoflow.Model) -> None:
+    app = opened()
+    assert "causal_by" not in app.session_state  # nothing is run before it is asked for
+    app.session_state["fold_causal"] = True
+    app.run()
+    assert errors(app) == []
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    top = infoflow.decompose(demo, prompt).top
+    found = infoflow.causal(demo, prompt, top[0].id, top[1].id)
+    drawn = {(r["label"], r["kind"]): r["value"] for r in rows_of(app, "Contribution beside removal")}
+    assert drawn["Mary", "what removing it does"] == pytest.approx(float(found.effect[2]), abs=1e-3)
+    assert drawn["Mary", "contribution"] == pytest.approx(float(found.linear[2]), abs=1e-3)
+    choose(app, "Remove by", "zero")
+    other = {(r["label"], r["kind"]): r["value"] for r in rows_of(app, "Contribution beside removal")}
+    assert errors(app) == [] and other["Mary", "what removing it does"] != drawn["Mary", "what removing it does"]
