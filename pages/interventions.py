@@ -1,6 +1,7 @@
 """What follows when the run is changed? Before and after, side by side."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
@@ -13,6 +14,7 @@ from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.request import Request
 from infoflow.charts import logit_lens as lens_charts
 from infoflow.files import formats
+from infoflow.interventions import AnyIntervention
 from infoflow.pictures.interventions import picture
 from infoflow.pictures.picture import identity
 from infoflow.tables import interventions as tables
@@ -48,7 +50,9 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         says = f"Next tokens before and after. {blocks.largest(drawn.frame, 'name', 'change', '+.1%')}"
         blocks.chart(drawn.chart, key="change_next", alt=says)
         if not run.interventions:
-            ui.nothing_yet(before)
+            attention = AttentionRequest(model=run.model, prompt=run.prompt)
+            told = partial(results.of, attention, asked.key, "change_try"), partial(outcome, run, before)
+            ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
             return
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
         blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark)
@@ -66,6 +70,12 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         ui.answer(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run), dark)
     else:
         ui.attention(*both(AttentionRequest(model=run.model, prompt=run.prompt), run), dark)
+
+
+def outcome(run: GenerationRequest, before: Generation, change: AnyIntervention) -> str:
+    """What becomes of the answer under one change more."""
+    after = results.of(replace(run, interventions=(change,)), asked.key, f"change_try_{change.kind}")
+    return tables.said(before, after)
 
 
 def both(plain: Request[R], run: GenerationRequest) -> tuple[R, R]:

@@ -111,6 +111,12 @@ def weightiest(before: Generation) -> int | None:
     return int(parts.argmax()) + 1 if len(parts) and parts.max() > 0 else None
 
 
+def writes_most(found: Attention) -> tuple[int, int]:
+    """The layer and head that adds most to the likeliest token's logit itself."""
+    layer, head = np.unravel_index(int(found.head_logits.argmax()), found.head_logits.shape)
+    return int(layer), int(head)
+
+
 def label(gen: Generation, position: int) -> str:
     """A token of the prompt as pictures call it."""
     return clean(gen.pieces[position])

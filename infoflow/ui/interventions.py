@@ -1,6 +1,6 @@
 """The controls and pieces of the Interventions page: what is changed, and which view of before and after is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.analyses.generation import Generation
 from infoflow.analyses.location import Location
 from infoflow.charts import signed
-from infoflow.interventions import Block, Zero, described
+from infoflow.interventions import Block, Intervention, Zero, described
 from infoflow.tables import interventions as tables
 from infoflow.ui import blocks, changes
 from infoflow.ui.change_form import STACK, edit
@@ -124,20 +124,26 @@ def answer(before: Location, after: Location, dark: bool) -> None:
     )
 
 
-def nothing_yet(before: Generation) -> None:
-    """What to try where nothing is changed: hide what the answer rests on most."""
+def nothing_yet(
+    before: Generation, attention_of: Callable[[], Attention] | None, outcome: Callable[[Intervention], str] | None
+) -> None:
+    """What to try where nothing is changed, each with what becomes of the answer: hide what it rests on most, silence the head
+    that writes most of it, and all MLPs. None where nothing is to be run for that."""
     st.info("Nothing is changed yet: **Add** a change, or try one of these.", icon=":material/science:")
     heaviest, last = tables.weightiest(before), before.n_prompt - 1
     answer = blocks.plain(before.names[int(before.token_ids[0, 0])].strip())
-    with st.container(horizontal=True):
-        if heaviest is not None:
-            name = blocks.plain(tables.label(before, heaviest))
-            text = f"“{name}”, which adds most to “{answer}”, can't be seen by the last token"
-            st.button(text, key="change_try_block", on_click=changes.add, args=(Block(heaviest, last),), wrap=True)
-        st.button(
-            "All MLPs of the last position are silent",
-            key="change_try_mlp",
-            on_click=changes.add,
-            args=(Zero("mlp", None, last),),
-            wrap=True,
-        )
+    tries: list[tuple[str, str, Intervention]] = []
+    if heaviest is not None:
+        name = blocks.plain(tables.label(before, heaviest))
+        text = f"“{name}”, which adds most to “{answer}”, can't be seen by the last token"
+        tries.append(("change_try_block", text, Block(heaviest, last)))
+    if attention_of is not None:
+        layer, head = tables.writes_most(attention_of())
+        text = f"Head {layer}.{head}, which writes most of “{answer}” itself, is silent at the last position"
+        tries.append(("change_try_head", text, Zero("z", layer, last, head)))
+    tries.append(("change_try_mlp", "All MLPs of the last position are silent", Zero("mlp", None, last)))
+    for key, text, change in tries:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(text, key=key, on_click=changes.add, args=(change,), wrap=True)
+            if outcome is not None:
+                st.caption(blocks.plain(outcome(change)), width="stretch")

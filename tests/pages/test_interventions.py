@@ -1,5 +1,6 @@
 """The Interventions page: changes are described, tried, listed, switched and removed; every page runs under them."""
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -39,11 +40,16 @@ def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow
     assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
     (block,) = [b for b in app.button if "can't be seen by the last token" in b.label]
     assert "“Mary”, which adds most to “Mary”" in unescaped(block.label)
+    told = texts(app)  # what comes of each is said before
     block.click().run()
     assert errors(app) == []
     prompt = "When Mary and John went to the store, John gave a drink to"
     wanted = infoflow.generate(demo, prompt, 1, interventions=[Block(2, 14)])
-    assert f"the likeliest is now “John” ({float(wanted.probs[0, 0]):.1%})" in texts(app)
+    outcome = f"the likeliest is now “John” ({float(wanted.probs[0, 0]):.1%})"
+    assert outcome in texts(app) and outcome in told
+    head = np.unravel_index(infoflow.attention(demo, prompt).head_logits.argmax(), (6, 8))
+    silent = infoflow.generate(demo, prompt, 1, k=200, interventions=[Zero("z", int(head[0]), 14, int(head[1]))])
+    assert f"stays at {float(silent.prob[0]):.1%}, and is still the likeliest" in told
     shown = {r["name"]: r["change"] for r in rows_of(app, "Next tokens")}
     assert shown["Mary"] < -0.9 and shown["John"] > 0.9
     assert app.query_params["change"] == CUT and "“Mary” (position 2)" in texts(app)
