@@ -74,7 +74,9 @@ def compared(run: GenerationRequest, after: Generation) -> None:
 
 def outcome(run: GenerationRequest, before: Generation, change: AnyIntervention) -> str:
     """What becomes of the answer under one change more."""
-    after = results.of(replace(run, interventions=(change,)), asked.key, f"change_try_{change.kind}")
+    after = results.of(
+        replace(run, interventions=(change,)), asked.key, f"change_try_{change.kind}_{getattr(change, 'site', '')}"
+    )
     return tables.said(before, after)
 
 
