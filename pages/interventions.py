@@ -39,12 +39,15 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     before = results.of(plain, asked.key, "change_before") if run.interventions else after
     scope = identity(before.provenance, before.prompt_ids)
     with controls.row():
-        view = ui.view()
+        view, followed = ui.view(), ui.follow() if run.interventions else ()
         labels = before.position_labels[: before.n_prompt]
         adding(labels, scope)
         ui.listed(labels, scope)
+    first, second = int(before.token_ids[0, 0]), int(after.token_ids[0, 0])
     if run.interventions:
         st.markdown(blocks.plain(tables.said(before, after)))
+    if followed:
+        st.caption(blocks.plain(f"Followed: {tables.followed(*both(lens(run, followed), run))}."))
     if not run.interventions or view == ui.View.NEXT:
         drawn = picture(before, after, dark)
         says = f"Next tokens before and after. {blocks.largest(drawn.frame, 'name', 'change', '+.1%')}"
@@ -57,10 +60,8 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
         blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark)
         return
-    first, second = int(before.token_ids[0, 0]), int(after.token_ids[0, 0])
     if view == ui.View.LENS:
-        followed = tuple(dict.fromkeys((first, second)))
-        one, other = both(LensRequest(model=run.model, prompt=run.prompt, positions=(-1,), targets=followed), run)
+        one, other = both(lens(run, (first, second, *followed)), run)
         chart = lens_charts.trajectories(lens_tables.contrasted(one, other), "probability", dark)
         blocks.chart(chart, key="change_lens", alt=f"Tokens through the layers. {tables.said(before, after)}")
         st.caption("Probability at the last position, row by row. Solid: before; dashed: after.")
@@ -70,6 +71,11 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         ui.answer(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run), dark)
     else:
         ui.attention(*both(AttentionRequest(model=run.model, prompt=run.prompt), run), dark)
+
+
+def lens(run: GenerationRequest, followed: tuple[int | str, ...]) -> LensRequest:
+    """Some tokens through the layers, at the last position."""
+    return LensRequest(model=run.model, prompt=run.prompt, positions=(-1,), targets=tuple(dict.fromkeys(followed)))
 
 
 def outcome(run: GenerationRequest, before: Generation, change: AnyIntervention) -> str:

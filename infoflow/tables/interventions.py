@@ -7,6 +7,7 @@ from infoflow.analyses.attention import Attention
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.generation import Generation
 from infoflow.analyses.location import Location
+from infoflow.analyses.logit_lens import Lens
 from infoflow.text.tokens import clean, unique, visible
 
 LEAST = 0.001
@@ -55,6 +56,15 @@ def said(before: Generation, after: Generation) -> str:
 
 def _percent(p: float) -> str:
     return f"{p:.1%}" if p >= LEAST else f"less than {LEAST:.1%}"
+
+
+def followed(before: Lens, after: Lens) -> str:
+    """What became of the tokens that were followed, at the output of the last position, in a line."""
+    said = []
+    for number, token in enumerate(before.targets):
+        was, now = (float(run.target_probs[-1, -1, number]) for run in (before, after))
+        said.append(f"“{visible(before.names[token])}” {_percent(was)} → {_percent(now)}")
+    return "; ".join(said)
 
 
 def heads(before: Attention, after: Attention) -> pd.DataFrame:

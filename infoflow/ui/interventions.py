@@ -25,6 +25,7 @@ HOW = """The model is run twice: as it is, and with the changes made on the way,
 Blocked attention is cut before the softmax: the row still sums to 1. The code that makes the changes:"""
 VIEW = """**next token**: probabilities before and after. **lens**: the same tokens layer by layer. **attention**: which heads
 look elsewhere. **flow**: what a residual is made of. **answer**: where the answer is."""
+FOLLOW = """Tokens whose probability before and after is told, and drawn in the lens, however small it is."""
 READ = 200
 """so many of the likeliest tokens are read of each run"""
 COLUMNS: dict[str, Any] = {
@@ -46,6 +47,15 @@ class View(StrEnum):
 def view() -> View:
     """Which comparison is shown."""
     return View(choice("Compare", list(View), View.NEXT, "change_view", VIEW))
+
+
+def follow() -> tuple[str, ...]:
+    """Tokens whose probability is told whatever it is."""
+    chosen = st.multiselect(
+        "Follow", [], key="change_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW, width=220,
+        bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    return tuple(str(one) for one in chosen)
 
 
 def listed(labels: Sequence[str] = (), scope: str = "") -> None:

@@ -185,3 +185,14 @@ def test_the_stack_is_in_the_address_and_has_an_end() -> None:
 def test_another_prompt_keeps_them() -> None:
     app = ask(with_changes(PAGE, '{"site":"mlp","layers":0,"kind":"zero"}'), "The capital of France is")
     assert errors(app) == [] and "1 intervention" in texts(app)
+
+
+def test_tokens_are_followed_however_small_they_are(demo: infoflow.Model) -> None:
+    app = with_changes(PAGE, CUT)
+    next(m for m in app.multiselect if m.label == "Follow").set_value(["France"]).run()
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    now = infoflow.logit_lens(demo, prompt, targets=[" France"], positions=[-1], interventions=[Block(2, 14)])
+    assert errors(app) == [] and float(now.target_probs[-1, -1, 0]) < 0.001
+    assert "Followed: “France” less than 0.1% → less than 0.1%." in texts(app)
+    choose(app, "Compare", "lens")
+    assert errors(app) == [] and {r["token"] for r in rows_of(app, "Tokens through the layers")} == {"Mary", "John", "France"}
