@@ -12,13 +12,11 @@ from infoflow.analyses.generation import Generation, GenerationRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.request import Request
-from infoflow.charts import logit_lens as lens_charts
 from infoflow.files import formats
 from infoflow.interventions import AnyIntervention
 from infoflow.pictures.interventions import picture
 from infoflow.pictures.picture import identity
 from infoflow.tables import interventions as tables
-from infoflow.tables import logit_lens as lens_tables
 from infoflow.ui import asking, blocks, controls, frame, results
 from infoflow.ui import interventions as ui
 from infoflow.ui.change_form import adding
@@ -61,10 +59,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark)
         return
     if view == ui.View.LENS:
-        one, other = both(lens(run, (first, second, *followed)), run)
-        chart = lens_charts.trajectories(lens_tables.contrasted(one, other), "probability", dark)
-        blocks.chart(chart, key="change_lens", alt=f"Tokens through the layers. {tables.said(before, after)}")
-        st.caption("Probability at the last position, row by row. Solid: before; dashed: after.")
+        ui.lens(*both(lens(run, (first, second, *followed)), run), tables.said(before, after), dark)
     elif view == ui.View.FLOW:
         ui.flow(*both(FlowRequest(model=run.model, prompt=run.prompt), run), scope, dark)
     elif view == ui.View.ANSWER:

@@ -59,7 +59,7 @@ def grid(
         .mark_rect(stroke=page.paper, strokeWidth=1 if n_across < 60 else 0)
         .encode(
             x=alt.X(f"{across}:N", sort=None, title=None, axis=alt.Axis(**axis, labelAngle=0 if short else -55)),
-            y=alt.Y(f"{up}:N", sort=list(dict.fromkeys(table[up]))[::-1], title=None, axis=alt.Axis(**axis)),
+            y=alt.Y(f"{up}:N", sort=list(dict.fromkeys(table[up]))[::-1], title=None, axis=alt.Axis(**axis, labelFlush=False)),
             color=alt.Color(
                 f"{value}:Q",
                 legend=legend,

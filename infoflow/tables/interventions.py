@@ -8,6 +8,7 @@ from infoflow.analyses.flow import Flow
 from infoflow.analyses.generation import Generation
 from infoflow.analyses.location import Location
 from infoflow.analyses.logit_lens import Lens
+from infoflow.text.rows import row_label
 from infoflow.text.tokens import clean, unique, visible
 
 LEAST = 0.001
@@ -65,6 +66,17 @@ def followed(before: Lens, after: Lens) -> str:
         was, now = (float(run.target_probs[-1, -1, number]) for run in (before, after))
         said.append(f"“{visible(before.names[token])}” {_percent(was)} → {_percent(now)}")
     return "; ".join(said)
+
+
+def lens(before: Lens, after: Lens) -> pd.DataFrame:
+    """Change of each followed token's probability at the last position: row, token, where, change."""
+    change = (after.target_probs - before.target_probs)[:, -1].astype(float)
+    row, token = np.indices(change.shape).reshape(2, -1)
+    names = unique([visible(before.names[i]) for i in before.targets])
+    table = pd.DataFrame({
+        "row": [row_label(before.rows[i]) for i in row], "token": np.array(names, dtype=object)[token], "change": change.ravel(),
+    })  # fmt: skip
+    return table.assign(where=table["token"] + " at " + table["row"])
 
 
 def heads(before: Attention, after: Attention) -> pd.DataFrame:

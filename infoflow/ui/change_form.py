@@ -36,7 +36,8 @@ NEURONS = """A number, a range, several; nothing for all neurons."""
 PLACES = """Tokens of the prompt; nothing for all."""
 OTHER = """Of as many tokens as the prompt: what stands in a place there is put into the same place here."""
 DRAW = """Which of the neutral texts that ship; the same number gives the same text."""
-TOWARDS = """The direction leads to what stands at this text's last token, at the same site."""
+TOWARDS = """The direction leads to what stands at this text's last token, at the same site. Type more than a word where no mark
+stands before a text: there the first token is an attention sink, whose state says little else."""
 AWAY = """… from what stands at this one's last token."""
 WAY = """**first token**: what the first position holds there, an attention sink in most models. **two texts**: from the one to
 the other. What is left often reads as rare tokens: directions drawn at random do that too."""

@@ -10,9 +10,12 @@ from infoflow.analyses.attention import Attention
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.generation import Generation
 from infoflow.analyses.location import Location
+from infoflow.analyses.logit_lens import Lens
+from infoflow.charts import logit_lens as lens_charts
 from infoflow.charts import signed
 from infoflow.interventions import Block, Intervention, Zero, described
 from infoflow.tables import interventions as tables
+from infoflow.tables import logit_lens as lens_tables
 from infoflow.ui import blocks, changes
 from infoflow.ui.change_form import STACK, edit
 from infoflow.ui.controls import choice, picked_head
@@ -52,7 +55,7 @@ def view() -> View:
 def follow() -> tuple[str, ...]:
     """Tokens whose probability is told whatever it is."""
     chosen = st.multiselect(
-        "Follow", [], key="change_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW, width=220,
+        "Follow", [], key="change_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW, width=170,
         bind="query-params", label_visibility="collapsed",
     )  # fmt: skip
     return tuple(str(one) for one in chosen)
@@ -98,6 +101,18 @@ def attention(before: Attention, after: Attention, dark: bool) -> None:
         blocks.chart(signed.columns(bars, "change", "weight", dark, "+.0%"), key="change_row", alt=says)
         st.caption(f"**Head {layer}.{head}**: what the last position attends to more (green) and less (magenta) than before.")
         picked_head("change_heads_map", (layer, head))
+
+
+def lens(before: Lens, after: Lens, said: str, dark: bool) -> None:
+    """Tokens through the layers, before and after, and the difference."""
+    lines = lens_charts.trajectories(lens_tables.contrasted(before, after), "probability", dark)
+    blocks.chart(lines, key="change_lens", alt=f"Tokens through the layers. {said}")
+    st.caption("Probability at the last position, row by row. Solid: before; dashed: after.")
+    table = tables.lens(before, after)
+    most = blocks.largest(table, "where", "change", "+.1%")
+    alt = f"Change of each token's probability by row. {most}"
+    blocks.chart(signed.grid(table, "row", "token", "change", "+.0%", dark=dark), key="change_lens_map", alt=alt)
+    st.caption("**Change of the probability**, by row and token: after less before.")
 
 
 def flow(before: Flow, after: Flow, scope: str, dark: bool) -> None:

@@ -63,7 +63,7 @@ def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow
     assert "change" not in app.query_params and not [t for t in app.toggle if "intervention" in t.label]
 
 
-def test_lens_and_attention_are_compared_and_what_can_not_show_is_said() -> None:
+def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: infoflow.Model) -> None:
     app = choose(with_changes(PAGE, CUT), "Compare", "attention")
     assert errors(app) == []
     heads = rows_of(app, "Attention moved by each head")
@@ -72,6 +72,12 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said() -> None
     assert row["Mary"] < 0 and sum(row.values()) == pytest.approx(0, abs=1e-4)
     choose(app, "Compare", "lens")
     assert errors(app) == [] and {r["run"] for r in rows_of(app, "Tokens through the layers")} == {"this", "other"}
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    one, other = (
+        infoflow.logit_lens(demo, prompt, targets=[" Mary"], positions=[-1], interventions=c) for c in ([], [Block(2, 14)])
+    )
+    moved = {(r["row"], r["token"]): r["change"] for r in rows_of(app, "Change of each token")}
+    assert moved["L5 MLP", "Mary"] == pytest.approx(float((other.target_probs - one.target_probs)[-1, -1, 0]), abs=1e-6)
     silent = with_changes(PAGE, '{"site":"mlp","layers":5,"kind":"zero"}')
     choose(silent, "Compare", "attention")
     assert errors(silent) == [] and any("No head looks elsewhere" in i.value for i in silent.info)
