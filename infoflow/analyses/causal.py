@@ -37,7 +37,7 @@ from infoflow.analyses.request import Report, Request, as_interventions, as_prom
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import chosen
 from infoflow.text.neutral import NEUTRAL, neutral_ids
-from infoflow.text.tokens import Labels, named, sources_of
+from infoflow.text.tokens import Labels, Token, named, sources_of
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Causal(OfPrompt):
     source_of: Int[np.ndarray, " position"]
     """the source that each token belongs to"""
     linear: Float[np.ndarray, " source"]
-    """what each contributes along frozen paths"""
+    """what each contributes along frozen paths; before a soft cap, where the family has one"""
     effect: Float[np.ndarray, " source"]
     """the logit less what it is without the source; NaN where that can't be removed in this way: by "block" the one that is read
     itself, by "swap" one that stands there in the other text too"""
@@ -199,6 +199,7 @@ def _tested(
     other = _neutral(model, n) if request.by == By.SWAP else []
     same = [p for p, (token, instead) in enumerate(zip(tokens, other, strict=False)) if token.id == instead]
     removable = [number for number, where in enumerate(groups) if _can_go(where, split.position, request.by, same)]
+    instead = None if request.by in (By.BLOCK, By.ZERO) else _instead(model, request, tokens, other)
     seen: dict[Any, Any] = {}
     done = 0
     for some in _batches(sorted(removable, key=lambda number: groups[number][0]), _copies(model, n)):
@@ -207,7 +208,7 @@ def _tested(
         if not model.hosted and not request.interventions:  # else the changes are of the whole prompt
             before = groups[some[0]][0]
             plan.prefix = before if before >= n // 4 else 0  # a short one is not worth a pass of its own
-        _remove(model, plan, request, [groups[number] for number in some])
+        _remove(plan, request.by, instead, [groups[number] for number in some])
         values = model.run([t.id for t in tokens], values_without, plan, ids)
         effect[some] = split.model_total - values.numpy()
         done += len(some)
@@ -263,10 +264,9 @@ def _copy_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
     return FLOAT * (n_tokens * (4 * s.hidden + 8 * s.d_model) + 3 * s.heads * n_tokens**2 + 2 * s.vocabulary)
 
 
-def _remove(
-    model: "infoflow.models.model.Model", plan: SimpleNamespace, request: CausalRequest, groups: Sequence[Sequence[int]]
-) -> None:
-    """Make a plan of as many copies as there are groups of positions, each without one of them."""
+def _remove(plan: SimpleNamespace, by: str, instead: "torch.Tensor | None", groups: Sequence[Sequence[int]]) -> None:
+    """Make a plan of as many copies as there are groups of positions, each without one of them: nobody sees it, or its embeddings
+    are others (`instead`, [position, d_model]), or nothing."""
     import torch
 
     n = plan.n
@@ -274,7 +274,7 @@ def _remove(
     places = torch.zeros(len(groups), n, 1)
     for copy, where in enumerate(groups):
         places[copy, list(where)] = 1.0
-    if request.by == By.BLOCK:
+    if by == By.BLOCK:
         of = places[..., 0] > 0
         cut = (~of[:, :, None] & of[:, None, :]).tril()[:, None]  # nobody outside sees it; it sees itself
         for layer in range(plan.n_layers):
@@ -282,20 +282,21 @@ def _remove(
             here["block"] = cut | here["block"] if "block" in here else cut
         return
     one = {"factor": 1.0 - places[:, plan.prefix :]}
-    if request.by != By.ZERO:
-        one["given"] = (places * _instead(model, request, n))[:, plan.prefix :]
+    if instead is not None:
+        one["given"] = (places * instead)[:, plan.prefix :]
     plan.edits.setdefault(0, {}).setdefault("resid_pre", []).append(one)
 
 
-def _instead(model: "infoflow.models.model.Model", request: CausalRequest, n: int) -> "torch.Tensor":
-    """What stands in the place of embeddings, [position, d_model]."""
+def _instead(
+    model: "infoflow.models.model.Model", request: CausalRequest, tokens: Sequence[Token], other: list[int]
+) -> "torch.Tensor":
+    """What stands in the place of embeddings, [position, d_model]: their mean over the prompt, or those of another text."""
     from infoflow.traced.interventions import states_at
 
-    own = [t.id for t in model.encode(request.prompt)]
-    plan = changed_plan(model, request.interventions if request.by == By.MEAN else (), model.encode(own))
-    ids = own if request.by == By.MEAN else _neutral(model, n)
-    state: torch.Tensor = model.run(ids, states_at, plan, [(0, "resid_pre")])[0]
-    return state.mean(0, keepdim=True).expand(n, -1) if request.by == By.MEAN else state
+    mean = request.by == By.MEAN
+    plan = changed_plan(model, request.interventions if mean else (), tokens)
+    state: torch.Tensor = model.run([t.id for t in tokens] if mean else other, states_at, plan, [(0, "resid_pre")])[0]
+    return state.mean(0, keepdim=True) if mean else state
 
 
 def _neutral(model: "infoflow.models.model.Model", n: int) -> list[int]:

@@ -44,7 +44,7 @@ def attributed(flow: Flow, found: Attribution, quantity: str = "own") -> pd.Data
     np.add.at(parts, flow.source_of, found.by_source if of is None else of)
     if labels[-1] == BIAS and quantity == "own":
         parts[-1] += found.bias
-    if found.put_in and quantity == "own":  # told in one number, whatever is put in
+    if found.put_in and quantity == "own" and first < len(labels):  # told in one number, whatever is put in
         parts[first] += found.put_in
         labels[first] = labels[first] if len(labels) - first == 1 + (labels[-1] == BIAS) else PUT_IN
     table = pd.DataFrame({"source": range(len(parts)), "source_label": labels, "logit": parts})

@@ -123,7 +123,7 @@ def flow(before: Flow, after: Flow, scope: str, dark: bool) -> None:
         persist_state="session", width=220,
     )  # fmt: skip
     table = tables.shares(before, after, int(position))
-    if table["change"].abs().max() < tables.LEAST:
+    if table.empty or table["change"].abs().max() < tables.LEAST:
         st.info("This residual is made of the same in every layer: what is changed does not reach it.")
         return
     named = table.assign(name=table["row"] + ", " + table["source"])
@@ -139,6 +139,9 @@ def flow(before: Flow, after: Flow, scope: str, dark: bool) -> None:
 def answer(before: Location, after: Location, dark: bool) -> None:
     """Where the answer is after, less before."""
     table = tables.cells(before, after)
+    if not table["change"].any():
+        st.info("No residual holds more or less of the answer than before: what is changed does not reach it.")
+        return
     most = blocks.largest(table, "where", "change", "+.1f")
     lead = f"“{blocks.plain(before.target_name.strip())}”"
     says = f"Change of what each residual holds of {lead}. {most}"

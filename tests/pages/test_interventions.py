@@ -81,6 +81,10 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: inf
     silent = with_changes(PAGE, '{"site":"mlp","layers":5,"kind":"zero"}')
     choose(silent, "Compare", "attention")
     assert errors(silent) == [] and any("No head looks elsewhere" in i.value for i in silent.info)
+    nothing = with_changes(PAGE, '{"site":"mlp","factor":1.0,"kind":"scale"}')
+    for view in ("flow", "answer"):
+        choose(nothing, "Compare", view)
+        assert errors(nothing) == [] and any("does not reach it" in i.value for i in nothing.info)
 
 
 def test_a_change_is_described_before_it_is_added() -> None:
