@@ -305,7 +305,7 @@ def details(flow: Flow, chosen: Bar, drawn: Grid, logits: pd.DataFrame, dark: bo
     table = cell.sources
     if (layer, stage, position) == (flow.n_layers - 1, "post", len(flow.tokens) - 1):
         table = table.merge(logits[["source", "logit"]], on="source", how="left")
-        table = table.assign(alone=[tables.alone(flow, source) for source in table["source"].tolist()])
+        table.insert(3, "alone", [tables.alone(flow, source) for source in table["source"].tolist()])
     with st.expander(f"All {len(cell.sources)} sources"):
         st.dataframe(
             table.drop(columns="source"),
