@@ -268,10 +268,10 @@ def _does(one: AtSite) -> str:
     if isinstance(one, Scale):
         return f"is multiplied by {one.factor:g}"
     if isinstance(one, Mean):
-        other = "neutral texts" if one.prompts == BANK else ", ".join(f"“{p}”" for p in one.prompts)
+        other = "neutral texts" if one.prompts == BANK else ", ".join(map(_quoted, one.prompts))
         return f"becomes its mean over {other or 'the prompt'}"
     if isinstance(one, Replace):
-        return f"becomes what it is in “{one.prompt}”"
+        return f"becomes what it is in {_quoted(one.prompt)}"
     if isinstance(one, Resample):
         return f"becomes what it is in a neutral text (draw {one.seed})"
     if isinstance(one, Steer):
@@ -284,8 +284,16 @@ def _does(one: AtSite) -> str:
 
 def _towards(direction: Any) -> str:
     if isinstance(direction[0], str):
-        return f"the way from “{direction[1]}” to “{direction[0]}”"
+        return f"the way from {_quoted(direction[1])} to {_quoted(direction[0])}"
     return f"a vector of {len(direction)} numbers"
+
+
+def _quoted(text: str) -> str:
+    return f"“{text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'}”"
+
+
+LONGEST = 60
+"""characters of another prompt that are shown"""
 
 
 def _named(what: str, numbers: Numbers, every: str = "") -> str:

@@ -366,6 +366,7 @@ def test_a_second_one_at_the_same_place_takes_the_firsts() -> None:
             Reject("resid_pre", layers=2),
             "In layer 2 the residual before the layer loses what points along what the first position holds.",
         ),
+        (Replace("mlp", "a" * 61, 0), f"In layer 0 what the MLP adds becomes what it is in “{'a' * 59}…”."),
         (Zero("neurons", 0, neurons=(7, 9)), "In layer 0 what neurons 7, 9 hold is taken away."),
     ],
 )
