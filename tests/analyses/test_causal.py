@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import infoflow
+from infoflow.analyses import attribution
 from infoflow.analyses.causal import By, Causal, CausalRequest, correlation
 from infoflow.errors import BadPrompt, Cancelled
 from infoflow.interventions import Block, Intervention, Mean, Replace, Scale, Zero
@@ -85,6 +86,8 @@ def test_correlations_by_hand() -> None:
     found = made.causal([9.0, 1.0, 2.0, 3.0], [0.0, 1.0, 4.0, 9.0])
     assert found.pearson(first=False) == pytest.approx(8 / np.sqrt(2 * 98 / 3), abs=1e-6)  # sums: 8, 2, 98/3
     assert found.spearman(first=False) == pytest.approx(1.0) and found.spearman() == pytest.approx(-0.2)
+    assert found.pearson() == pytest.approx(-16.5 / np.sqrt(38.75 * 49), abs=1e-6)  # means 3.75 and 3.5
+    assert found.agreement.endswith("by 0.99; of their ranks 1.00.")
     assert np.isnan(correlation(np.ones(3), np.arange(3.0))) and np.isnan(made.causal([1.0, 2.0], [1.0, 2.0]).pearson())
 
 
@@ -94,4 +97,12 @@ def test_what_can_not_be_asked_is_said() -> None:
         infoflow.causal(model, PROMPT, 65, by="magic")
     with pytest.raises(BadPrompt, match="no position 99"):
         infoflow.causal(model, PROMPT, 65, position=99)
-    assert CausalRequest(prompt=PROMPT, target=65).estimate(model).bytes > 0
+
+
+def test_what_it_will_take_is_told_before() -> None:
+    model = tiny.model("llama")
+    s, n = model.sizes(), len(model.encode(PROMPT))
+    copy = 4 * (n * (4 * s.hidden + 8 * s.d_model) + 3 * s.heads * n * n + 2 * s.vocabulary)
+    cost = CausalRequest(prompt=PROMPT, target=65, sources="words").estimate(model)
+    assert cost.bytes == max(attribution.needed_bytes(model, n), 32 * copy)
+    assert cost.n_sources == len(infoflow.causal(model, PROMPT, 65, sources="words").source_labels) < n
