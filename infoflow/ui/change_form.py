@@ -89,8 +89,8 @@ def _add(made: Intervention) -> None:
         changes.put(edited, made)
 
 
-def edit(number: int, change: Intervention, scope: str) -> None:
-    """Open the form with one of the stack in it."""
+def edit(number: int, change: Intervention, labels: Sequence[str], scope: str) -> None:
+    """Open the form with one of the stack in it. Words and places from the end are the tokens that they are in this prompt."""
     held = st.session_state
     held[EDITED], held[FORM], held[STACK] = number, True, False
     held["change_kind"] = Kind(str(getattr(change, "kind", Kind.ZERO)))
@@ -98,7 +98,7 @@ def edit(number: int, change: Intervention, scope: str) -> None:
     held["change_heads"] = typed(getattr(change, "heads", getattr(change, "head", None)))
     held["change_neurons"] = typed(getattr(change, "neurons", None))
     for field, key in (("source", "change_source"), ("destination", "change_destination"), ("positions", "change_places")):
-        held[f"{key}_{scope}"] = _listed(getattr(change, field, None))
+        held[f"{key}_{scope}"] = _listed(getattr(change, field, None), labels)
     for field, key in (("site", "change_site"), ("factor", "change_factor"), ("prompt", "change_other"), ("seed", "change_draw")):
         if hasattr(change, field):
             held[key] = getattr(change, field)
@@ -110,9 +110,15 @@ def edit(number: int, change: Intervention, scope: str) -> None:
         held["change_towards"], held["change_away"] = direction[0], direction[1]
 
 
-def _listed(places: Any) -> list[int]:
+def _listed(places: Any, labels: Sequence[str]) -> list[int]:
     some = () if places is None else (places,) if isinstance(places, int | str) else places
-    return [place for place in some if isinstance(place, int) and place >= 0]
+    n, found = len(labels), []
+    for place in some:
+        if isinstance(place, str):
+            found += [p for p, label in enumerate(labels) if place.strip() in (label, label.split("·")[0])]
+        elif -n <= place < n:
+            found.append(place % n)
+    return list(dict.fromkeys(found))
 
 
 def _text(title: str, key: str, help_text: str) -> tuple[int, ...] | None:
@@ -166,7 +172,9 @@ def _put_in(kind: Kind, where: dict[str, Any]) -> Intervention:
     if kind == Kind.REPLACE:
         return Replace(prompt=_words("Other prompt", "change_other", OTHER), **where)
     if kind == Kind.RESAMPLE:
-        return Resample(seed=int(st.number_input("Draw", 0, 999, key="change_draw", help=DRAW, persist_state="session")), **where)
+        return Resample(
+            seed=int(st.number_input("Draw", value=0, step=1, key="change_draw", help=DRAW, persist_state="session")), **where
+        )
     way = TEXTS if kind == Kind.STEER else choice("Direction", [TOKEN, TEXTS], TOKEN, "change_way", WAY)
     if way == TOKEN:
         return Reject(direction=FIRST, **where)

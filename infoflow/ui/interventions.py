@@ -72,7 +72,7 @@ def listed(labels: Sequence[str] = (), scope: str = "") -> None:
                 title = "Switch off" if entry.on else "Switch on"
                 st.button(title, key=f"change_switch_{number}", on_click=changes.switch, args=(number,))
                 if scope:
-                    arguments = (number, entry.change, scope)
+                    arguments = (number, entry.change, labels, scope)
                     st.button("Edit", key=f"change_edit_{number}", icon=":material/edit:", on_click=edit, args=arguments)
                 remove = f"change_remove_{number}"
                 st.button("Remove", key=remove, icon=":material/delete:", on_click=changes.remove, args=(number,))

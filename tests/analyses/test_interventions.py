@@ -34,7 +34,7 @@ from infoflow.traced.interventions import next_logits
 from tests.helpers import changed, tiny
 
 PROMPT, OTHER, TARGET = "When Mary", "Then John", 65
-FAMILIES = ("llama", "gemma2", "gpt2", "gpt_neox", "mixtral", "bloom", "granite", "gpt_oss")
+FAMILIES = ("llama", "gemma2", "gpt2", "gpt_neox", "olmo2", "mixtral", "bloom", "granite", "gpt_oss")
 CASES: tuple[Intervention, ...] = (
     Zero("attn", 1), Scale("mlp", 0.5, 1, 7), Zero("z", 1, None, 2), Scale("z", 2.0, 0, 8, 1), Scale("embed", 0.3, 0, 7),
     Scale("resid_pre", 0.7, 1, 7), Scale("resid_mid", 1.5, 1, 7), Zero("resid_post", 0, 8), Scale("resid_post", 0.5, 1),
@@ -111,6 +111,10 @@ def test_every_change_is_that_of_a_hook_alone_and_in_pairs(name: str) -> None:
         if stack[0] in CASES:  # else it may be what a norm after it undoes
             assert float((wanted - plain).abs().max()) > 1e-3, stack
         close(model.run(ids, next_logits, changed_plan(model, stack, tokens, seen=seen)), wanted)
+    for one in [one for one in kept if one in CASES][FAMILIES.index(name) % THIN :: THIN]:  # what is split of it sums to it
+        gen = infoflow.generate(model, PROMPT, 1, k=257, interventions=[one])
+        close(whole(gen), changed.logits(model, ids, [one], other)[-1])
+        assert gen.max_error < 1e-5, one
     close(changed.logits(model, ids, [])[-1], plain)  # and the model is as it was
 
 

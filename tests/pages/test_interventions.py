@@ -135,6 +135,18 @@ def test_one_of_the_stack_is_edited_in_its_place() -> None:
     assert button(app, "Add this change")
 
 
+def test_what_is_edited_keeps_its_places_however_they_were_said() -> None:
+    stack = [
+        '{"source":"John","destination":-1,"kind":"block"}',
+        '-{"site":"mlp","seed":5000,"positions":[99],"kind":"resample"}',
+    ]
+    app = with_changes(PAGE, *stack)
+    button(app, "Edit").click().run()
+    assert errors(app) == [] and "“to·2” (position 14) can't see “John” (position 4), “John·2” (position 10)." in texts(app)
+    [b for b in app.button if b.label == "Edit"][1].click().run()  # of a longer prompt, and beyond what the form counts to
+    assert errors(app) == [] and "becomes what it is in a neutral text (draw 5000)" in texts(app)
+
+
 def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
     app = choose(with_changes(PAGE, CUT), "Compare", "flow")
     assert errors(app) == []
