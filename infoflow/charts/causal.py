@@ -15,7 +15,7 @@ def paired(table: pd.DataFrame, title: str = "", dark: bool = False) -> alt.Laye
     long = table.assign(order=range(len(table))).melt(["label", "order"], ["linear", "effect"], "kind", "value").dropna()
     long["kind"] = long["kind"].map({"linear": LINEAR, "effect": EFFECT})
     kinds, colours = [LINEAR, EFFECT], [page.accent, page.final]
-    axis = alt.Axis(labelAngle=-55, labelLimit=90, ticks=False, domain=False, labelColor=page.text, labelOverlap=False)
+    axis = alt.Axis(labelAngle=-55, labelLimit=90, ticks=False, domain=False, labelColor=page.text, labelOverlap=len(table) > 40)
     up = alt.Axis(tickCount=4, gridColor=page.line, labelColor=page.muted, titleColor=page.muted, domain=False)
     legend = alt.Legend(title=None, orient="top", labelColor=page.text, labelLimit=240)
     bars = (

@@ -47,7 +47,7 @@ def grid(
     largest = limit or float(table[value].abs().max()) or 1.0
     n_across, n_up = table[across].nunique(), table[up].nunique()
     axis: dict[str, Any] = {
-        "ticks": False, "domain": False, "labelColor": page.muted, "labelLimit": 80, "labelOverlap": n_up > 40 or n_across > 60,
+        "ticks": False, "domain": False, "labelColor": page.muted, "labelLimit": 80, "labelOverlap": n_up > 40 or n_across > 40,
     }  # fmt: skip
     short = max(map(len, table[across].astype(str))) <= 3
     legend = alt.Legend(
