@@ -118,10 +118,10 @@ def test_a_sentence_goes_to_its_place(visitor: New) -> None:
     me.page.get_by_role("combobox", name="Head", exact=True).click()
     me.page.get_by_role("option", name="3", exact=True).click()
     me.settle()
-    assert "Layer 5, head 3" in me.text()
+    me.sees("Layer 5, head 3")
     said.get_by_role("button", name="Head 5.1 reads").click()
     me.settle()
-    assert "Layer 5, head 1" in me.text()
+    me.sees("Layer 5, head 1")
 
 
 def test_the_first_page_leads_to_every_view(visitor: New) -> None:
@@ -129,9 +129,10 @@ def test_the_first_page_leads_to_every_view(visitor: New) -> None:
     assert me.page.locator('[data-testid="stMain"] [data-testid="stVegaLiteChart"]').count() == 5
     me.page.get_by_text("Look at all heads").click()
     me.settle()
-    assert "/attention" in me.page.url and "Layer 5, head 1" in me.text()
+    me.sees("Layer 5, head 1")
+    assert "/attention" in me.page.url
     me.page.go_back()
     me.settle()
     me.page.get_by_text("Ask of any token").click()
     me.settle()
-    assert "Which tokens raise a logit?" in me.text()
+    me.sees("Which tokens raise a logit?")

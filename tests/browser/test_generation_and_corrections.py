@@ -16,7 +16,7 @@ NINTH = (0.824, 0.407)
 @pytest.mark.parametrize("scheme", ["dark"])
 def test_a_generation_is_stepped_through_and_a_token_is_clicked(scheme: str, visitor: Callable[..., Visitor]) -> None:
     me = visitor(scheme=scheme).open("/generation?prompt=The+old+wizard+walked+through+the+forest")
-    assert "Step 1 of 20" in me.text() and "The old wizard walked through the forest" in me.text()
+    me.sees("Step 1 of 20").sees("The old wizard walked through the forest")
     slider = me.page.get_by_role("slider", name="Step")
     slider.focus()
     for _ in range(4):
@@ -36,7 +36,7 @@ def test_a_generation_is_stepped_through_and_a_token_is_clicked(scheme: str, vis
     me.settle()
     assert reset.is_disabled()
     me.more().choose("separate").choose("one head")
-    assert "Layer 0, head 0, separate" in me.text()
+    me.sees("Layer 0, head 0, separate")
 
 
 def test_the_first_visitor_may_come_by_a_link(browser: Browser, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_first_visitor_may_come_by_a_link(browser: Browser, tmp_path: Path) 
 @pytest.mark.parametrize("scheme", ["light"])
 def test_an_answer_is_corrected_saved_and_reopened(scheme: str, visitor: Callable[..., Visitor], tmp_path: Path) -> None:
     me = visitor(scheme=scheme).open("/corrections")
-    assert "Before: “Paris”" in me.text() and "After: “Rome”" in me.text()
+    me.sees("Before: “Paris”").sees("After: “Rome”")
     me.page.get_by_role("button", name="New conversation").click()
     me.settle()
     box = me.page.get_by_test_id("stChatInputTextArea")
@@ -59,7 +59,7 @@ def test_an_answer_is_corrected_saved_and_reopened(scheme: str, visitor: Callabl
         box.fill(said)
         box.press("Enter")
         me.sees(shown)
-    assert "Where the answer flips" in me.text() and "All parts sum to" in me.text()
+    me.sees("Where the answer flips").sees("All parts sum to")
     with me.page.expect_download() as download:
         me.page.get_by_role("button", name="Save the conversation").click()
     kept = tmp_path / "talk.json"

@@ -49,7 +49,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     box.fill(str(folder))
     box.press("Enter")
     me.run("abc")
-    assert "The service wants a key" in me.text()
+    me.sees("The service wants a key")
 
     me.page.get_by_test_id("stTextInputField").first.fill(KEY)
     me.page.get_by_test_id("stTextInputField").first.press("Enter")
@@ -57,7 +57,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.page.get_by_role("button", name="Run", exact=True).click()
     me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
     me.settle()
-    assert "exact" in me.text() and "8 tokens, each a source: about" in me.text()
+    me.sees("exact").sees("8 tokens, each a source: about")
     assert KEY not in me.page.url
 
     service.fault("silent")
@@ -66,7 +66,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     service.wait_for_faults()  # else the next run has it
     me.page.get_by_role("button", name="Cancel").click(timeout=60_000)
     me.settle()
-    assert "The run was stopped" in me.text() and "Below is the last good run: abc def" in me.text()
+    me.sees("The run was stopped").sees("Below is the last good run: abc def")
 
     me.page.get_by_role("textbox", name="Prompt").fill("seen from another page")
     me.page.get_by_role("button", name="Run", exact=True).click()
@@ -79,7 +79,8 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.go_to("Look", "Information flow")
     me.settle()
     me.asks("seen from another page")
-    assert "23 tokens, each a source" in me.text() and len(service.received()) == runs
+    me.sees("23 tokens, each a source")
+    assert len(service.received()) == runs
 
     me.go_to("Look", "Answer")
     me.page.get_by_text("Each row sums to").wait_for(timeout=60_000)
@@ -88,10 +89,8 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     contrast.press("Enter")
     me.page.get_by_text("beyond the contrast").or_(me.page.get_by_text("No token says more")).first.wait_for(timeout=60_000)
     me.page.get_by_role("radio", name="specific").click()
-    me.settle()
-    assert (
-        "What each residual says beyond that of “seen from another pale”" in me.text() and "seen+from+another+pale" in me.page.url
-    )
+    me.settle().sees("What each residual says beyond that of “seen from another pale”")
+    assert "seen+from+another+pale" in me.page.url
 
     service.process.kill()
     service.process.wait()

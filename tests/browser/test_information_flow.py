@@ -14,29 +14,29 @@ New = Callable[..., Visitor]
 def test_first_visit_two_prompts_regroup_hide_click_and_download(visitor: New, tmp_path: Path) -> None:
     me = visitor().open()
     assert "When Mary and John" in me.page.get_by_role("textbox", name="Prompt").input_value()
-    assert "Worst error" in me.text() and "of the norm, on average" in me.text()
+    me.sees("Worst error").sees("of the norm, on average")
 
     me.run("The capital of France is")
-    assert "position 5" in me.text()
+    me.sees("position 5")
     me.run("The dog chased the cat and the cat ran away")
-    assert "Shares of 11 sources by norm" in me.text()
+    me.sees("Shares of 11 sources by norm")
 
     me.choose("tokens")
     me.choose("projection")
-    assert "by projection" in me.text()
+    me.sees("by projection")
     me.page.wait_for_url(lambda url: "metric=projection" in url and "grouping=tokens" in url, timeout=10_000)
     me.choose("words")
 
     me.page.get_by_text("Hide first token").click()
     me.settle()
-    assert "First token: ⟨bos⟩" in me.text()
+    me.sees("First token: ⟨bos⟩")
     me.page.get_by_text("Hide first token").click()
     me.settle()
-    assert "Hidden: ⟨bos⟩" in me.text()
+    me.sees("Hidden: ⟨bos⟩")
 
     me.click_grid(0.5, 0.5)
     assert "Click a bar to see" not in me.text()
-    assert "Layer " in me.text() and "Effective sources" in me.text() and "Cancellation κ" in me.text()
+    me.sees("Layer ").sees("Effective sources").sees("Cancellation κ")
 
     for kind, begins in (("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"layer,stage,position"), ("JSON", b"{")):
         with me.page.expect_download(timeout=60_000) as download:
@@ -64,7 +64,7 @@ def test_a_click_on_a_token_pins_it_and_leaves_the_chosen_bar(visitor: New) -> N
     me.settle()
     me.page.mouse.move(5, 5)
     me.page.wait_for_selector(pale, state="attached")
-    assert "Click a bar to see" in me.text()
+    me.sees("Click a bar to see")
     me.click_grid(0.5, 0.5)
     assert "Click a bar to see" not in me.text()
     me.page.mouse.move(5, 5)
@@ -77,16 +77,16 @@ def test_strange_prompts_are_shown_as_they_are(visitor: New, prompt: str) -> Non
     me.page.on("dialog", lambda d: pytest.fail("a prompt ran as a script"))
     me.run(prompt)
     me.click_grid(0.6, 0.5)
-    assert "Effective sources" in me.text()
+    me.sees("Effective sources")
 
 
 def test_bad_prompts_leave_the_last_picture(visitor: New) -> None:
     me = visitor().open()
     me.run("   ")
-    assert "The prompt is empty" in me.text()
-    assert "Below is the last good run: When Mary and John" in me.text()
+    me.sees("The prompt is empty")
+    me.sees("Below is the last good run: When Mary and John")
     me.run("many words " * 60)
-    assert "the limit is 64" in me.text()
+    me.sees("the limit is 64")
     assert me.grid.is_visible()
     me.run("The sky is")
     assert "Below is the last good run" not in me.text()
@@ -98,19 +98,19 @@ def test_a_typed_model_name_that_is_none_gets_a_sentence(visitor: New) -> None:
     box.fill("/no/such/folder")
     box.press("Enter")
     me.run("The sky is")
-    assert "There is no folder '/no/such/folder'" in me.text()
+    me.sees("There is no folder '/no/such/folder'")
     assert me.grid.is_visible()
 
 
 def test_a_link_reopens_the_view(visitor: New) -> None:
     me = visitor().open("/?prompt=The+opposite+of+hot+is&metric=distance&sources=tokens&colours=ordered")
     me.asks("The opposite of hot is")
-    assert "by distance" in me.text()
+    me.sees("by distance")
 
 
 def test_a_deep_link_to_the_page_works(visitor: New) -> None:
     me = visitor().open("/information_flow")
-    assert "Worst error" in me.text()
+    me.sees("Worst error")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 1400), ("light", 700)])
@@ -134,21 +134,21 @@ def test_groups_can_be_merged(visitor: New) -> None:
     me.settle()
     me.page.get_by_role("button", name="Merge", exact=True).click()
     me.settle()
-    assert "Shares of 14 sources" in me.text()
+    me.sees("Shares of 14 sources")
     me.page.get_by_role("button", name="Undo").click()
     me.settle()
-    assert "Shares of 15 sources" in me.text()
+    me.sees("Shares of 15 sources")
 
 
 def test_a_long_prompt_a_target_and_who_carried_it(visitor: New) -> None:
     """Refused with numbers, run in spans as offered; a target by click and by text; a segment's carriers."""
     me = visitor().open()
-    assert "exact" in me.text()
+    me.sees("exact")
     me.run("The old wizard walked through the forest. He saw a cat near the river. " * 5)
-    assert "the limit is 64" in me.text() and "Below is the last good run" in me.text()
+    me.sees("the limit is 64").sees("Below is the last good run")
     me.page.get_by_role("button", name="Run by 32 spans").click()
     me.settle()
-    assert "tokens in 32 sources: about" in me.text()
+    me.sees("tokens in 32 sources: about")
     me.more()
     assert me.page.get_by_text("Positions", exact=True).is_visible()
     me.page.keyboard.press("Escape")
@@ -163,18 +163,18 @@ def test_a_long_prompt_a_target_and_who_carried_it(visitor: New) -> None:
     target.fill("Rome")
     target.press("Enter")
     me.settle()
-    assert "together give the logit: " in me.text()
+    me.sees("together give the logit: ")
     target.fill("two words")
     target.press("Enter")
     me.settle()
-    assert "tokens here" in me.text()
+    me.sees("tokens here")
     me.page.get_by_text("Heads and MLPs").click()
     me.settle()
 
     me.choose("Who carried it?")
-    assert "Where it goes next" in me.text() and "of them add to 100.0%" in me.text()
+    me.sees("Where it goes next").sees("of them add to 100.0%")
     me.page.locator(".bars_marks path").nth(40).click()
     me.settle()
-    assert "of them add to 100.0%" in me.text()
+    me.sees("of them add to 100.0%")
     assert me.page.get_by_role("combobox", name="Source", exact=True).is_visible()
     me.page.wait_for_url(lambda url: "panel=Who" in url, timeout=10_000)

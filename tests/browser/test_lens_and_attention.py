@@ -21,16 +21,16 @@ def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., 
     assert "lens_follow=Paris" in me.page.url
     me.page.get_by_role("radio", name="rank", exact=True).first.click()  # the lines below can show ranks too
     me.settle()
-    assert "Colour: rank of" in me.text()
+    me.sees("Colour: rank of")
     me.click_grid(0.5, 0.5)
-    assert "position 2: capital" in me.text()
-    assert "Moved by this block" in me.text() and "Tokens through the layers" in me.text()
+    me.sees("position 2: capital")
+    me.sees("Moved by this block").sees("Tokens through the layers")
 
 
 @pytest.mark.parametrize("scheme", ["light"])
 def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, visitor: Callable[..., Visitor]) -> None:
     me = visitor(scheme=scheme).open("/attention?prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&layer=5&head=2")
-    assert "Layer 5, head 2" in me.text()
+    me.sees("Layer 5, head 2")
     box = me.page.locator('[class*="st-key-attn_heads"] [data-testid="stVegaLiteChart"]').bounding_box()
     me.page.mouse.click(box["x"] + box["width"] * 0.52, box["y"] + box["height"] * 0.33)
     me.settle()
@@ -41,5 +41,6 @@ def test_a_head_is_chosen_by_a_click_and_stays_chosen_elsewhere(scheme: str, vis
         me.settle()
     assert me.page.locator('[data-testid="stVegaLiteChart"]').count() == 6
     me.choose("random tokens")
-    assert "random tokens said twice" in me.text()
-    assert f"layer={layer}" in me.page.url and f"Layer {layer}, head {head}" in me.text()
+    me.sees("random tokens said twice")
+    me.sees(f"Layer {layer}, head {head}")
+    assert f"layer={layer}" in me.page.url

@@ -43,10 +43,11 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     table = me.page.locator('[data-testid="stDataFrame"]').first.bounding_box()
     me.page.mouse.click(table["x"] + 17, table["y"] + 36 * 1.5)  # the first row's box, in a table that is a canvas
     me.settle()
-    assert "ships with the app" in me.text()
+    me.sees("ships with the app")
     me.page.mouse.click(table["x"] + 17, table["y"] + 36 * 3.5)
     me.settle()
-    assert me.page.get_by_role("combobox", name="Model").input_value() == "GPT-2 (124 M)" and "about 0.5 GB" in me.text()
+    me.sees("about 0.5 GB")
+    assert me.page.get_by_role("combobox", name="Model").input_value() == "GPT-2 (124 M)"
     me.page.get_by_role("textbox", name="Search the Hugging Face hub").fill("llama")
     me.page.get_by_role("textbox", name="Search the Hugging Face hub").press("Enter")
     me.settle()
@@ -68,7 +69,7 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     me.page.get_by_role("button", name="Use here").click()
     me.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=30_000)
     me.settle()
-    assert "tokens, each a source: about" in me.text()
+    me.sees("tokens, each a source: about")
     assert me.page.get_by_role("radio", name="distance").is_checked() and "model=tiny%2Fllama" in me.page.url
     me.go_to("Models", "Models")
     me.settle()
