@@ -6,8 +6,8 @@ head has gathered, before the output projection), `neurons` (what the MLP's hidd
 Layers, positions, heads and neurons are a number, several, or None for all; a negative position counts from the prompt's end,
 and a text is every token of that word.
 
-`Mean`, `Replace`, `Resample` and `Steer` put something into a run that no token of it has said: in a decomposition each is a
-source of its own.
+`Mean`, `Replace`, `Resample`, `Steer` and `Noise` put something into a run that no token of it has said: in a decomposition
+each is a source of its own.
 """
 
 import math
@@ -134,6 +134,21 @@ class Reject(Intervention):
 
 
 @dataclass(frozen=True)
+class Noise(Intervention):
+    """x + factor * sigma * Gaussian noise, which a seed draws; sigma: standard deviation of what stands at the site over the
+    prompt's positions (causal tracing: Meng et al., 2022, with a factor of 3 on embeddings)."""
+
+    site: str
+    factor: float = 3.0
+    layers: Numbers = None
+    positions: Places = None
+    head: Numbers = None
+    neurons: Numbers = None
+    seed: int = 0
+    kind: Literal["noise"] = field(default="noise", kw_only=True)
+
+
+@dataclass(frozen=True)
 class Block(Intervention):
     """Attention from some positions (destination, which reads) to others (source) is cut before the softmax: its rows still sum
     to 1."""
@@ -145,12 +160,12 @@ class Block(Intervention):
     kind: Literal["block"] = field(default="block", kw_only=True)
 
 
-AtSite = Zero | Scale | Mean | Replace | Resample | Steer | Reject
-Given = Mean | Replace | Resample | Steer
+AtSite = Zero | Scale | Mean | Replace | Resample | Steer | Reject | Noise
+Given = Mean | Replace | Resample | Steer | Noise
 """those that put in what no token of the run has said"""
 AnyIntervention = Annotated[AtSite | Block, Discriminator("kind")]
-KINDS = "Zero, Scale, Mean, Replace, Resample, Steer, Reject and Block"
-NAMES = {"mean": "[mean]", "replace": "[replaced]", "resample": "[resampled]", "steer": "[steered]"}
+KINDS = "Zero, Scale, Mean, Replace, Resample, Steer, Reject, Noise and Block"
+NAMES = {"mean": "[mean]", "replace": "[replaced]", "resample": "[resampled]", "steer": "[steered]", "noise": "[noise]"}
 """what the source is called that each of these is"""
 
 
@@ -161,7 +176,7 @@ def _check(given: Intervention) -> None:
             object.__setattr__(given, name, _several(getattr(given, name), name, name in ("positions", "source", "destination")))
     if hasattr(given, "site"):
         _check_site(given)
-    if isinstance(given, Scale | Steer):
+    if isinstance(given, Scale | Steer | Noise):
         object.__setattr__(given, "factor", _finite(given.factor, "A factor"))
     if isinstance(given, Steer | Reject) and given.direction != FIRST:
         object.__setattr__(given, "direction", _direction(given.direction))
@@ -276,6 +291,8 @@ def _does(one: AtSite) -> str:
         return f"becomes what it is in a neutral text (draw {one.seed})"
     if isinstance(one, Steer):
         return f"is moved by {one.factor:g} times {_towards(one.direction)}"
+    if isinstance(one, Noise):
+        return f"is moved by noise of {one.factor:g} standard deviations (draw {one.seed})"
     if isinstance(one, Reject):
         way = "what the first position holds" if one.direction == FIRST else _towards(one.direction)
         return f"loses what points along {way}"

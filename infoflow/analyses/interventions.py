@@ -14,6 +14,7 @@ from infoflow.interventions import (
     Block,
     Intervention,
     Mean,
+    Noise,
     Reject,
     Replace,
     Resample,
@@ -114,6 +115,9 @@ def _operation(
 
     if isinstance(one, Zero | Scale):
         return {"factor": 1.0 + places * ((one.factor if isinstance(one, Scale) else 0.0) - 1.0)}
+    if isinstance(one, Noise):
+        drawn = torch.randn(len(places), width, generator=torch.Generator().manual_seed(one.seed))
+        return {"noise": one.factor * places * drawn, "over": n, "source": source}
     if isinstance(one, Steer | Reject):
         direction = None if one.direction == FIRST else _direction(one.direction, columns, width, state)
         if isinstance(one, Steer):
@@ -249,6 +253,15 @@ def _positions(given: int | str | Sequence[int | str] | None, said: Sequence[Tok
             last = len(said) - 1
             raise BadPrompt(f"There is no position {place}; the prompt has {len(said)} tokens (0 to {last}, or -1 for the last).")
     return list(dict.fromkeys(found))
+
+
+def positions_of(given: int | str | Sequence[int | str] | None, tokens: Sequence[Token]) -> list[int]:
+    """Which positions of a prompt are meant: numbers (negative ones count from the end), words, several, or None for all.
+
+    Raises:
+        BadPrompt: one that is not there.
+    """
+    return _positions(given, tokens, len(tokens))
 
 
 def _word(word: str, words: Sequence[str]) -> list[int]:

@@ -43,6 +43,10 @@ class Architecture:
     parallel: bool = False
     """attention and MLP both read the stream before the layer"""
 
+    def projection(self, role: str) -> str:
+        """The projection that holds queries ("q"), keys ("k") or values ("v"); all three in one where it is fused."""
+        return self.value if self.fused else self.value.replace("v_", f"{role}_")
+
 
 PATHS_IN_LAYER = ("attention", "attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm")
 PATHS_IN_DENSE_LAYER = ("gate", "up", "down")

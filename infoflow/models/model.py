@@ -33,8 +33,9 @@ from infoflow.text.conversations import Form, Turn
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Conversation, Vocabulary
 from infoflow.traced import interventions
-from infoflow.traced.frozen import NO_PATTERN, reconstruction_error
+from infoflow.traced.frozen import reconstruction_error
 from infoflow.traced.interventions import NO_NUMBER, NOTHING_LEFT
+from infoflow.traced.patterns import NO_PATTERN
 
 _REFUSED = {
     NOTHING_LEFT: "With this attention blocked a token has nothing left to attend to: its weights would mean nothing. Leave it "
@@ -221,6 +222,9 @@ class Model:
             edits={},
             given=(),
             copies=1,
+            beside=(),
+            joins={},
+            projections={role: row.projection(role) for role in "qkv"},
             keep=1,
             prefix=0,
             unchanged={},
@@ -423,7 +427,7 @@ class Model:
         context = contextvars.copy_context()
         args = tuple(functools.partial(context.run, a) if callable(a) else a for a in args)
         traced = self._traced
-        prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies), device=self.device)
+        prompt = torch.tensor(hosted_run.rows_of(ids, changed), device=self.device)
         with (
             memory.told_when_out(str(self.device)),
             self.lock,

@@ -31,7 +31,7 @@ from infoflow.ndif.nnsight_names import RemoteBackend, RemoteError, ResponseMode
 from infoflow.ndif.service import Connection, unreachable
 from infoflow.text.amounts import in_words as amount
 from infoflow.traced import interventions
-from infoflow.traced.frozen import NO_PATTERN
+from infoflow.traced.patterns import NO_PATTERN
 
 _STATUS = {
     Status.RECEIVED: "Received, waiting for a place in the queue",
@@ -94,7 +94,7 @@ def _pause(to: Connection) -> None:
 
 def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Sequence[Any], to: Connection) -> Any:
     changed = changed_in(args)
-    prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies))
+    prompt = torch.tensor(rows_of(ids, changed))
     if changed is None:
         with torch.no_grad(), traced.trace(prompt, backend=_backend(traced, to)) as tracer:
             result = nnsight.save(block(traced, tracer, *args))
@@ -109,11 +109,21 @@ def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Seque
 
 def changed_in(args: Sequence[Any]) -> SimpleNamespace | None:
     """The plan among what a block is given, where it changes the run."""
-    return next((a for a in args if isinstance(a, SimpleNamespace) and a.edits), None)
+    return next((a for a in args if isinstance(a, SimpleNamespace) and (a.edits or a.joins)), None)
 
 
-def last_alone(traced: Any, changed: SimpleNamespace) -> dict[str, int]:
-    """What a run of several copies is asked for: logits of the last positions alone, where the model can be told so."""
+def rows_of(ids: Sequence[int], changed: SimpleNamespace | None) -> list[list[int]]:
+    """What runs side by side: the prompt, or copies of it, and the texts beside it."""
+    if changed is None:
+        return [list(ids)]
+    return [list(ids)] * changed.copies + [list(other) for other in changed.beside]
+
+
+def last_alone(traced: Any, changed: SimpleNamespace) -> dict[str, Any]:
+    """What a run of several copies is asked for: logits of the last positions alone, where the model can be told so. Where rows
+    join on the way, no keys and values are kept for a continuation that does not come."""
+    if changed.joins:
+        return {} if changed.prefix else {"use_cache": False}
     told = "logits_to_keep" in inspect.signature(traced._module.forward).parameters
     return {"logits_to_keep": changed.keep} if changed.copies > 1 and told else {}
 

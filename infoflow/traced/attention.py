@@ -10,15 +10,12 @@ from infoflow.traced.frozen import (
     attention_writes,
     column_of,
     final_norm,
-    look_inside,
     norm_of,
     normed,
-    of_values,
-    pattern_given,
-    pattern_returned,
     unembed,
 )
 from infoflow.traced.interventions import back_through, edited
+from infoflow.traced.patterns import look_inside, of_values, pattern_given, pattern_returned
 
 
 def patterns(nn, tracer, plan, n, report):

@@ -5,14 +5,19 @@ a list of operations on what stands there, x [position, width], each of them one
 
     x -> factor x + given                    factor, given: [position, 1 or width]
     x -> x - <x, d> d at some places         `reject`: d, of length 1
+    x -> x' at some places                   `take`: the row of which x' is, where several run side by side
 
 and, as "block", which attention is cut ([head, dest, src]). A run of several copies of a prompt (`plan.copies`) may change each
-in its own way: there is one more dimension in front then. An operation is linear in x but for what it gives, which is a source
+in its own way: there is one more dimension in front then. Rows may join at a layer, going on from the first one
+(`plan.joins`), so that what is the same before it is computed once; an operation may be of the second row alone, or of all the
+others (`only`). An operation is linear in x but for what it gives, which is a source
 of its own in what is split (`source`: its number). A mean over the run's own positions, and the direction of its first one, are
 settled when the run gets there.
 """
 
 import torch
+
+from infoflow.traced.reruns import joined, reweighed, taken
 
 NOTHING_LEFT = "a position is left with nothing to attend to"
 """what a run ends with where all that a position can see is cut"""
@@ -28,10 +33,16 @@ def next_logits(nn, tracer, plan):
 def apply(nn, tracer, plan):
     """Make the changes, in the order in which the network computes."""
     layers, n = nn.get(plan.layers), plan.n
-    for index in sorted(plan.edits):
-        here, layer = plan.edits[index], layers[index]
+    rows = 0
+    for index in range(plan.n_layers):
+        rows = plan.joins.get(index, rows)
+        if not rows and index not in plan.edits:
+            continue
+        here, layer = plan.edits.get(index, {}), layers[index]
+        if rows:
+            layer.inputs = joined(layer.inputs, rows, index)
         attention = layer.get(plan.attention)
-        before = None
+        before = raw = z = None
         if "resid_pre" in here:
             layer.input = changed(layer.input, here["resid_pre"], n)
         if "resid_mid" in here:
@@ -39,9 +50,19 @@ def apply(nn, tracer, plan):
         if "block" in here:
             given, named = attention.inputs
             attention.inputs = _cut(given, named, here["block"])
+        for role in ("q", "k", "v"):
+            if role in here:
+                projection = attention.get(plan.projections[role])
+                projection.output = changed(projection.output, here[role], n)
+        if "pattern" in here:
+            raw = attention.get(plan.value).output
         if "z" in here:
             output = attention.get(plan.output)
             output.input = changed(output.input, here["z"], n)
+        if "pattern" in here:
+            z = attention.get(plan.output).input
+        if "pattern" in here and plan.attention_post_norm:
+            attention.output = reweighed(attention, raw, z, here["pattern"], plan)
         if "attn" in here or "resid_mid" in here:
             owner = _writes_attention(layer, plan)
             written = owner.output
@@ -51,6 +72,8 @@ def apply(nn, tracer, plan):
                 whole = before.float() + plan.residual_multiplier * new.float()
                 new = ((changed(whole, here["resid_mid"], n) - before.float()) / plan.residual_multiplier).to(new.dtype)
             owner.output = new
+        if "pattern" in here and not plan.attention_post_norm:
+            attention.output = reweighed(attention, raw, z, here["pattern"], plan)
         if "neurons" in here:
             down = layer.get(plan.down)
             down.input = changed(down.input, here["neurons"], n)
@@ -109,6 +132,13 @@ def changed(x, operations, n):
     """x, of n positions, after all operations at its site, one after the other; what depends on x itself is settled in them."""
     rows = x.reshape(-1, n, x.shape[-1]).float()
     for one in operations:
+        if "take" in one:
+            rows = taken(rows, one)
+            continue
+        before = rows
+        if "noise" in one:
+            of_all = rows[:, : one["over"]]
+            one["given"] = _of_one(one["noise"].to(rows.device) * of_all.flatten(1).std(1)[:, None, None])
         if "mean_over" in one:
             mean, places = rows[:, : one["mean_over"]].mean(1, keepdim=True), one["places"].to(rows.device)
             one.update({"factor": 1.0 - places, "given": _of_one(places * mean)})
@@ -118,6 +148,9 @@ def changed(x, operations, n):
         rows = _linear(rows, one, slice(None))
         if "given" in one:
             rows = rows + one["given"].to(rows.device)
+        if "only" in one:
+            second = torch.arange(len(rows), device=rows.device)[:, None, None] == 1
+            rows = torch.where(second == one["only"], rows, before)
     return rows.to(x.dtype).view(x.shape)
 
 

@@ -7,7 +7,7 @@ from infoflow.errors import Cancelled, RemoteRunError
 from infoflow.ndif import run, service
 from infoflow.ndif.nnsight_names import RemoteError
 from infoflow.ndif.service import Connection, Deployment
-from infoflow.traced.frozen import NO_PATTERN
+from infoflow.traced.patterns import NO_PATTERN
 
 TO = Connection("http://127.0.0.1:9")
 

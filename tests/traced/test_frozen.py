@@ -11,6 +11,7 @@ import infoflow
 from infoflow.models import memory
 from infoflow.traced import flow as traced_flow
 from infoflow.traced import frozen
+from infoflow.traced import patterns as of_model
 from infoflow.traced.attention import patterns
 from tests.helpers import tiny
 
@@ -134,11 +135,11 @@ def test_a_norm_is_read_off_probes() -> None:
 def test_values_are_found_in_what_a_projection_gives() -> None:
     plan = SimpleNamespace(n_heads=2, n_kv_heads=1, d_head=3, fused="")
     inner = torch.arange(24.0).reshape(2, 12)
-    assert frozen.of_values(inner, plan) is inner
-    assert frozen.of_values(inner, SimpleNamespace(**{**vars(plan), "fused": "blocks"})).tolist() == [[9, 10, 11], [21, 22, 23]]
+    assert of_model.of_values(inner, plan) is inner
+    assert of_model.of_values(inner, SimpleNamespace(**{**vars(plan), "fused": "blocks"})).tolist() == [[9, 10, 11], [21, 22, 23]]
     three = torch.arange(18.0).reshape(1, 18)
     per_head = SimpleNamespace(**{**vars(plan), "fused": "per head"})
-    assert frozen.of_values(three, per_head).tolist() == [[6, 7, 8, 15, 16, 17]]
+    assert of_model.of_values(three, per_head).tolist() == [[6, 7, 8, 15, 16, 17]]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_where_they_can_not_that_is_said(name: str) -> None:
     model = tiny.model(name)
     given = model.plan()
     given.eager = False
-    with pytest.raises(ValueError, match=frozen.NO_PATTERN):
+    with pytest.raises(ValueError, match=of_model.NO_PATTERN):
         model.run([1, 2, 3], patterns, given, 3, None)
 
 
@@ -227,11 +228,11 @@ def test_a_pattern_by_hand() -> None:
     queries, keys = torch.ones(1, 2, 3, 1), torch.tensor([1.0, 2.0, 3.0]).log()[None, None, :, None]
     expected = torch.tensor([[1, 0, 0], [1 / 3, 2 / 3, 0], [1 / 6, 2 / 6, 3 / 6]])
     for mask in (None, torch.tensor([[0, -1e9, -1e9], [0, 0, -1e9], [0, 0, 0]])[None, None], torch.ones(1, 1, 3, 3).tril() > 0):
-        found = frozen.pattern_from(queries, keys, mask, {})
+        found = of_model.pattern_from(queries, keys, mask, {})
         np.testing.assert_allclose(found, expected.expand(2, -1, -1), atol=1e-6)  # two query heads share the keys
-    near = frozen.pattern_from(queries, keys, None, {"sliding_window": 2})[0]
+    near = of_model.pattern_from(queries, keys, None, {"sliding_window": 2})[0]
     np.testing.assert_allclose(near, [[1, 0, 0], [1 / 3, 2 / 3, 0], [0, 2 / 5, 3 / 5]], atol=1e-6)
-    doubled = frozen.pattern_from(queries, keys, None, {"scaling": 2.0})[0]
+    doubled = of_model.pattern_from(queries, keys, None, {"scaling": 2.0})[0]
     np.testing.assert_allclose(doubled[2], [1 / 14, 4 / 14, 9 / 14], atol=1e-6)
-    capped = frozen.pattern_from(queries, keys, None, {"softcap": 0.5})[0, 1]
+    capped = of_model.pattern_from(queries, keys, None, {"softcap": 0.5})[0, 1]
     assert float(capped[1] / capped[0]) == pytest.approx(np.exp(0.5 * np.tanh(np.log(2) / 0.5)), rel=1e-5)

@@ -1,0 +1,407 @@
+"""Activation patching: which parts of a run make the difference between two prompts? Each is taken from the one into the other.
+
+1. Two runs: the clean prompt and the corrupted one (another prompt, or the same one under an intervention, such as noise on some
+   embeddings).
+2. *Denoising* runs the corrupted prompt with one part from the clean run: what that brings back is enough for the answer.
+   *Noising* runs the clean one with one part from the corrupted run: what that breaks is needed for it.
+3. Every layer and head (of `z`, `q`, `k`, `v`, `pattern`) or position (of the residual, attention's or the MLP's output) in turn,
+   all side by side (`reruns.py`).
+4. What each run says, by any of `metrics/effects.METRICS`; a share of the way between the two runs is told 0 as the corrupted one
+   and 1 as the clean one, whatever the direction.
+
+A part at a position acts on later ones alone: what is patched after the position that is read, or before the prompts differ,
+changes nothing, and is not run.
+
+Source: Vig et al. (2020), Meng et al. (2022, noise), Zhang & Nanda (2023, metrics).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from infoflow.analyses.cost import Estimate
+from infoflow.analyses.interventions import positions_of
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
+from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
+from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.errors import BadPrompt, chosen
+from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
+from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, mean_of, measured
+from infoflow.text.alignment import Align, Alignment, aligned
+from infoflow.text.tokens import Token
+
+if TYPE_CHECKING:
+    import infoflow.models.model
+
+Places = int | str | tuple[int | str, ...] | None
+SITES = ("z", "q", "k", "v", "pattern", "attn", "mlp", "resid_pre", "resid_mid", "resid_post")
+
+
+class Direction(StrEnum):
+    """Which run is run again."""
+
+    DENOISING = "denoising"
+    NOISING = "noising"
+
+
+class Units(StrEnum):
+    """What is patched in one run."""
+
+    AUTO = "auto"
+    LAYERS = "layers"
+    HEADS = "heads"
+    POSITIONS = "positions"
+    HEADS_AND_POSITIONS = "heads and positions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patching(OfPrompt):
+    """What each patched run says. Its tokens are those of the prompt that was run again."""
+
+    other_labels: tuple[str, ...]
+    """how the tokens of the run are called that parts were taken from"""
+    differs: tuple[bool, ...]
+    """of each position: another token stands there in the other run, or what stands there is corrupted"""
+    site: str
+    direction: str
+    target: int
+    target_label: str
+    against: int | None
+    against_label: str
+    position: int
+    """that was read"""
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    """() where a run patches all of them together"""
+    positions: tuple[int, ...]
+    """() where a run patches several together"""
+    together: tuple[int, ...]
+    """the positions that one run patches, where it patches several together"""
+    runs: Outcomes
+    """[layer, head, position]; an axis of one where heads or positions are patched together"""
+    clean: Outcomes
+    corrupted: Outcomes
+    live: np.ndarray
+    """[position] of `positions`: whether anything patched there can reach what is read; where it can't, nothing was run"""
+    provenance: Provenance
+
+    def effect(self, metric: str = "logit_diff") -> np.ndarray:
+        """One of `METRICS` for each patched run, [layer, head, position].
+
+        Raises:
+            BadPrompt: an unknown metric.
+        """
+        _metric(metric)
+        return measured(self.runs, metric, self.clean, self.corrupted)
+
+    def change(self, metric: str = "logit_diff") -> np.ndarray:
+        """The same, less what it is in the run that nothing is patched in."""
+        return self.effect(metric) - float(measured(self.unpatched, metric, self.clean, self.corrupted))
+
+    @property
+    def unpatched(self) -> Outcomes:
+        """The run that was run again, with nothing patched."""
+        return self.corrupted if self.direction == Direction.DENOISING else self.clean
+
+    @property
+    def hardly(self) -> bool:
+        """Whether the two runs are so alike that a share of the way between them means little."""
+        return abs(float(self.clean.lead) - float(self.corrupted.lead)) < HARDLY
+
+    def strongest(self, n: int = 5, metric: str = "logit_diff") -> list[tuple[int, int, int]]:
+        """Layer, head and position (numbers in `heads` and `positions` count; 0 where together) of the largest changes."""
+        size = np.nan_to_num(np.abs(self.change(metric)))
+        order = np.argsort(-size, axis=None, kind="stable")[:n]
+        return [(int(a), int(b), int(c)) for a, b, c in zip(*np.unravel_index(order, size.shape), strict=True)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per patched run: layer, head, position, label, and every metric."""
+        layer, head, at = (axis.ravel() for axis in np.indices(self.runs.logit.shape))
+        frame = pd.DataFrame({"layer": np.array(self.layers)[layer]})
+        if self.heads:
+            frame["head"] = np.array(self.heads)[head]
+        if self.positions:
+            frame["position"] = np.array(self.positions)[at]
+            frame["label"] = np.array(self.position_labels, dtype=object)[frame["position"]]
+        return frame.assign(**{metric: self.effect(metric).ravel() for metric in METRICS})
+
+
+def _metric(metric: str) -> str:
+    if metric not in METRICS:
+        raise BadPrompt(f"There is no metric '{metric}'. There are: {', '.join(METRICS)}.")
+    return metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchRequest(Request[Patching]):
+    """`patch` as a value."""
+
+    analysis: ClassVar[str] = "patching"
+
+    prompt: str | tuple[int, ...]
+    """clean"""
+    corrupted: str | tuple[int, ...] | AnyIntervention
+    target: int | str | None = None
+    against: int | str | None = None
+    site: str = "z"
+    units: Units = Units.AUTO
+    positions: Places = None
+    layers: tuple[int, ...] | None = None
+    frozen: Places = None
+    direction: Direction = Direction.DENOISING
+    position: int = -1
+    align: Align = Align.NONE
+    draws: int = 1
+
+    def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Patching:
+        """The sweep."""
+        if on_progress is None:
+            return _patched(self, model)
+        return _patched(self, model, lambda done, total: on_progress(f"{done} of {total} patched runs", done / max(1, total)))
+
+    def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
+        """Memory, and time from the speed of the machine's own products."""
+        sweep = _Sweep(self, model)
+        rows = sum(len(run) for run in sweep.live_runs)
+        needed = sweep.reruns.row_bytes() * (2 + min(rows, sweep.reruns.at_once()))
+        layers = sum(model.n_layers - run[0][0].layer for run in sweep.live_runs)
+        n = len(sweep.tokens) - sweep.reruns.prefix
+        work = n * (layers / model.n_layers * (model.sizes().parameters - model.sizes().vocabulary * model.sizes().d_model))
+        seconds = None if model.hosted else self.draws * work / model.speed()
+        return Estimate(n_tokens=len(sweep.tokens), n_sources=rows, bytes=needed, seconds=seconds)
+
+    def exactly(self, model: "infoflow.models.model.Model") -> "PatchRequest":
+        """Typed targets may leave out their leading space."""
+        ids = [None if token is None else model.token_id_near(token) for token in (self.target, self.against)]
+        return replace(self, model=model.spec, target=ids[0], against=ids[1])
+
+    @property
+    def title(self) -> str:
+        other = self.corrupted if isinstance(self.corrupted, str) else "corrupted"
+        return f"{super().title} | {other}"
+
+
+def patch(
+    model: "infoflow.models.model.Model",
+    clean: str | Sequence[int],
+    corrupted: Any,
+    site: str = "z",
+    metric: str = "logit_diff",
+    target: int | str | None = None,
+    against: int | str | None = None,
+    positions: Any = None,
+    direction: str = Direction.DENOISING,
+    units: str = Units.AUTO,
+    layers: Sequence[int] | None = None,
+    frozen: Any = None,
+    position: int = -1,
+    align: str = Align.NONE,
+    draws: int = 1,
+    interventions: Sequence[Any] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Patching:
+    """Take every head's, or every position's, part of one run into the other, one at a time: what each changes.
+
+    `corrupted`: another prompt of as many tokens (else `align` them at their "start" or "end"), or an intervention under which
+    the clean prompt is run: `Noise("embed", 3.0, positions="France")`, `Mean("embed", positions=...)`; `draws` of a noise are
+    averaged. `target` and `against`: the tokens whose logits are compared; left out, those that the clean and the corrupted run
+    find likeliest. `site`: `z`, `q`, `k`, `v`, `pattern` (one run a head), `attn`, `mlp`, `resid_pre`, `resid_mid`, `resid_post`
+    (one run a position); `units` says otherwise: "layers", "heads", "positions", "heads and positions". `positions` are patched
+    (a number, a word, several; None for all), `frozen` ones keep what attention and MLP write there in the unpatched run.
+    `metric` is checked here and read off the result by `effect(metric)`. `on_progress(done, total)` is told of patched runs;
+    raising in it stops them.
+
+    Raises:
+        BadPrompt: prompts that are the same or can't be aligned, an unknown site, metric, unit, layer or position, a token that
+            is none.
+        TooLarge: a run that does not fit in memory.
+    """
+    _metric(metric)
+    where = tuple(positions) if isinstance(positions, Sequence) and not isinstance(positions, str) else positions
+    held = tuple(frozen) if isinstance(frozen, Sequence) and not isinstance(frozen, str) else frozen
+    request = PatchRequest(
+        model=model.spec, prompt=as_prompt(clean),
+        corrupted=corrupted if isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
+        target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=where,
+        layers=None if layers is None else tuple(layers), frozen=held,
+        direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,
+        interventions=as_interventions(interventions),
+    )  # fmt: skip
+    return _patched(request, model, on_progress)
+
+
+class _Sweep:
+    """The runs that a request asks for."""
+
+    def __init__(self, request: PatchRequest, model: "infoflow.models.model.Model", seed: int = 0) -> None:
+        self.request, self.model = request, model
+        if request.site not in SITES:
+            raise BadPrompt(f"There is no site '{request.site}' to patch. There are: {', '.join(SITES)}.")
+        clean, other, changes = self._pair(seed)
+        denoising = request.direction == Direction.DENOISING
+        self.tokens, self.other = (other, clean) if denoising else (clean, other)
+        self.alignment = self._aligned(changes)
+        self.ids, self.names = self._targets(clean, other, changes)
+        self.reruns = Reruns(
+            model, self.tokens, [t.id for t in self.other], self.ids, request.position, self.alignment.shift,
+            self.alignment.first if not self.alignment.shift else 0, request.interventions, changes,
+            BASE if denoising else SOURCE,
+        )  # fmt: skip
+        self._settle_units()
+
+    def _pair(self, seed: int) -> tuple[Sequence[Token], Sequence[Token], list[Any]]:
+        given = self.request.corrupted
+        clean = self.model.encode(self.request.prompt)
+        if not isinstance(given, Intervention):
+            return clean, self.model.encode(given), []
+        if isinstance(given, Block):
+            raise BadPrompt("A blocked attention corrupts no state. Use noise, a mean, or another prompt.")
+        return clean, clean, [replace(given, seed=given.seed + seed) if isinstance(given, Noise) else given]
+
+    def _aligned(self, changes: Sequence[Any]) -> Alignment:
+        if not changes:
+            return aligned(self.tokens, self.other, self.request.align)
+        hit = positions_of(changes[0].positions, self.tokens)
+        return Alignment(0, tuple(p in hit for p in range(len(self.tokens))))
+
+    def _targets(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> tuple[list[int], list[str]]:
+        """Ids of the target and of what it is held against: as asked, or the likeliest of the clean and of the corrupted run."""
+        request = self.request
+        asked = [None if token is None else self.model.token_id(token) for token in (request.target, request.against)]
+        if asked[0] is None or asked[1] is None:
+            likeliest = self._likeliest(clean, other, changes)
+            target = likeliest[0] if asked[0] is None else asked[0]
+            against = asked[1]
+            if against is None and request.target is None and likeliest[1] != target:
+                against = likeliest[1]
+            asked = [target, against]
+        if asked[0] == asked[1]:
+            raise BadPrompt("The target and the token that it is held against are the same. Choose two different tokens.")
+        ids = [int(token) for token in asked if token is not None]
+        return ids, [self.model.name_of(token) for token in ids]
+
+    def _likeliest(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> list[int]:
+        from infoflow.analyses.interventions import changed_plan
+        from infoflow.traced.interventions import next_logits
+
+        found: list[int] = []
+        for tokens, more in ((clean, []), (other, changes)):
+            if self.request.target is not None and found:
+                break
+            last = self.request.position % len(tokens) if -len(tokens) <= self.request.position < len(tokens) else -1
+            ids = [t.id for t in tokens][: last + 1 or None]
+            plan = changed_plan(self.model, [*self.request.interventions, *more], tokens[: len(ids)])
+            found.append(int(self.model.run(ids, next_logits, plan).argmax()))
+        return found if len(found) == 2 else [found[0], found[0]]
+
+    def _settle_units(self) -> None:
+        """Which layers, heads and positions, and the runs."""
+        request, n = self.request, len(self.tokens)
+        of_heads = request.site in OF_HEADS
+        units = request.units
+        if units == Units.AUTO:
+            units = Units.HEADS if of_heads else Units.POSITIONS
+        if not of_heads and units in (Units.HEADS, Units.HEADS_AND_POSITIONS):
+            raise BadPrompt(f"At '{request.site}' all heads are summed. Choose z, q, k, v or pattern to tell heads apart.")
+        plan = self.model.plan()
+        layers = range(plan.n_layers) if request.layers is None else request.layers
+        for layer in layers:
+            if not 0 <= layer < plan.n_layers:
+                raise BadPrompt(f"There is no layer {layer}; the model has {plan.n_layers} (0 to {plan.n_layers - 1}).")
+        self.layers = tuple(layers)
+        n_heads = plan.n_heads if request.site in ("z", "q", "pattern") else plan.n_kv_heads
+        self.heads = tuple(range(n_heads)) if units in (Units.HEADS, Units.HEADS_AND_POSITIONS) else ()
+        self.where = tuple(positions_of(request.positions, self.tokens)) if request.positions is not None else tuple(range(n))
+        apart = units in (Units.POSITIONS, Units.HEADS_AND_POSITIONS)
+        self.positions = self.where if apart else ()
+        first = 0 if request.interventions or self.alignment.shift else self.alignment.first
+        reach = [first <= p <= self.reruns.position for p in self.where]
+        self.live = np.array(reach if apart else [any(reach)])
+        self.runs: list[Run | None] = [
+            (self._row(layer, head, at),) if live else None
+            for layer in self.layers
+            for head in (self.heads or (None,))
+            for at, live in zip(self.positions or (None,), self.live, strict=True)
+        ]
+        self.live_runs = [run for run in self.runs if run is not None]
+
+    def _row(self, layer: int, head: int | None, at: int | None) -> tuple[Part, ...]:
+        heads = None if head is None else (head,)
+        where = (at,) if at is not None else None if len(self.where) == len(self.tokens) else self.where
+        part = Part(layer, self.request.site, heads, where)
+        if self.request.frozen is None:
+            return (part,)
+        held = tuple(positions_of(self.request.frozen, self.tokens))
+        if set(held) & set(self.where if at is None else (at,)):
+            return (part,)  # what is patched itself is not held
+        first = layer if part.site in ("resid_pre", *OF_HEADS) else layer + 1
+        later = [Part(i, site, None, held, BASE) for i in range(first, self.model.n_layers) for site in ("attn", "mlp")]
+        return (part, *later)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.layers), len(self.heads) or 1, len(self.positions) or 1
+
+
+def _patched(
+    request: PatchRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+) -> Patching:
+    if not 1 <= request.draws <= MOST_DRAWS:
+        raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
+    draws = request.draws if isinstance(request.corrupted, Noise) else 1
+    sweep = _Sweep(request, model)
+    first = replace(request, target=sweep.ids[0], against=sweep.ids[1] if len(sweep.ids) > 1 else None)
+    live = np.array([run is not None for run in sweep.runs])
+    several, pairs = [], []
+    for seed in range(draws):
+        one = sweep if seed == 0 else _Sweep(first, model, seed)
+        told = None if on_progress is None else _of_draws(on_progress, seed, draws)
+        found, beside = one.reruns.outcomes(one.live_runs, on_progress=told)
+        several.append(_filled(found, live, beside.at(BASE)))
+        pairs.append(beside)
+    beside = mean_of(pairs)
+    denoising = request.direction == Direction.DENOISING
+    return Patching(
+        **of_tokens(sweep.tokens, model.notes(request.prompt, sweep.tokens)),
+        other_labels=of_tokens(sweep.other)["labels"],
+        differs=sweep.alignment.differs,
+        site=request.site,
+        direction=str(request.direction),
+        target=sweep.ids[0],
+        target_label=sweep.names[0],
+        against=first.against if isinstance(first.against, int) else None,
+        against_label=sweep.names[1] if len(sweep.names) > 1 else "",
+        position=sweep.reruns.position,
+        layers=sweep.layers,
+        heads=sweep.heads,
+        positions=sweep.positions,
+        together=() if sweep.positions else sweep.where,
+        runs=mean_of(several).shaped(*sweep.shape),
+        clean=beside.at(SOURCE if denoising else BASE),
+        corrupted=beside.at(BASE if denoising else SOURCE),
+        live=sweep.live,
+        provenance=Provenance.of(model, first, model.dtype, ids=tuple(t.id for t in sweep.tokens)),
+    )
+
+
+MOST_DRAWS = 32
+"""of a noise; each is a sweep of its own"""
+
+
+def _filled(found: Outcomes, live: np.ndarray, unpatched: Outcomes) -> Outcomes:
+    """Outcomes of all runs: of those that can change nothing, the unpatched one's."""
+    whole = {}
+    for name, value in vars(found).items():
+        all_of = np.full(len(live), float(getattr(unpatched, name)))
+        all_of[live] = value
+        whole[name] = all_of
+    return Outcomes(**whole)
+
+
+def _of_draws(on_progress: Callable[[int, int], None], draw: int, draws: int) -> Callable[[int, int], None]:
+    return lambda done, total: on_progress(draw * total + done, draws * total)

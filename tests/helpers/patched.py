@@ -1,0 +1,117 @@
+"""One patched run, as plain hooks on plain transformers make it: the twin of every sweep."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+import infoflow
+
+
+def logits_of(
+    model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int, head: int | None = None,
+    positions: Sequence[int] | None = None, shift: int = 0,
+) -> torch.Tensor:  # fmt: skip
+    """Logits [position, token] of the base prompt with one site's values, of some positions and a head, from the source's run."""
+    kept: list[torch.Tensor] = []
+    _run(model, source, site, layer, lambda x: kept.append(x.clone()) or x)
+    at = list(range(len(base))) if positions is None else list(positions)
+    at = [p for p in at if 0 <= p + shift < len(source)]
+
+    def put_in(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        columns = _columns(model, site, head, x.shape[-1])
+        there = [p + shift for p in at]
+        if site == "pattern":
+            heads = slice(None) if head is None else [head]
+            for p in at:
+                x[0, heads, p] = kept[0][0, heads, p]
+        else:
+            for p, q in zip(at, there, strict=True):
+                x.view(-1, x.shape[-1])[p, columns] = kept[0].view(-1, x.shape[-1])[q, columns]
+        return x
+
+    return _run(model, base, site, layer, put_in)
+
+
+def _columns(model: infoflow.Model, site: str, head: int | None, width: int) -> torch.Tensor:
+    """Which columns of a site belong to a head, counted out one by one."""
+    plan = model.plan()
+    d = plan.d_head
+    if head is None and site not in "qkv" or site not in ("z", "q", "k", "v"):
+        return torch.arange(width)
+    heads = [head] if head is not None else list(range(plan.n_heads if site in ("z", "q") else plan.n_kv_heads))
+    if site == "z" or not plan.fused:
+        return torch.tensor([h * d + i for h in heads for i in range(d)])
+    if plan.fused == "blocks":
+        first = {"q": 0, "k": plan.n_heads * d, "v": (plan.n_heads + plan.n_kv_heads) * d}[site]
+        return torch.tensor([first + h * d + i for h in heads for i in range(d)])
+    return torch.tensor([h * 3 * d + "qkv".index(site) * d + i for h in heads for i in range(d)])
+
+
+def _run(
+    model: infoflow.Model, ids: Sequence[int], site: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    plan, hf = model.plan(), model._hf
+    block: Any = hf.get_submodule(plan.layers)[layer]
+    attention = block.get_submodule(plan.attention)
+    mlp = plan.mlp if layer in plan.sparse else plan.down
+
+    def outgoing(_: Any, __: Any, out: Any) -> Any:
+        return (change(out[0]), *out[1:]) if isinstance(out, tuple) else change(out)
+
+    def incoming(_: Any, args: Any) -> Any:
+        return (change(args[0]), *args[1:])
+
+    def incoming_named(_: Any, args: Any, named: Any) -> Any:
+        return (
+            ((change(args[0]), *args[1:]), named) if args else (args, {**named, "hidden_states": change(named["hidden_states"])})
+        )
+
+    with ExitStack() as stack, torch.no_grad():
+        if site == "pattern":
+            stack.enter_context(_softmax(layer, change))
+        elif site in "qkv":
+            path = plan.value if plan.fused else plan.value.replace("v_proj", f"{site}_proj")
+            stack.callback(attention.get_submodule(path).register_forward_hook(outgoing).remove)
+        elif site == "z":
+            stack.callback(attention.get_submodule(plan.output).register_forward_pre_hook(incoming).remove)
+        elif site == "attn":
+            owner = (
+                block.get_submodule(plan.attention_post_norm)
+                if plan.attention_post_norm
+                else attention.get_submodule(plan.output)
+            )
+            stack.callback(owner.register_forward_hook(outgoing).remove)
+        elif site == "mlp":
+            stack.callback(block.get_submodule(plan.mlp_post_norm or mlp).register_forward_hook(outgoing).remove)
+        elif site == "resid_pre":
+            stack.callback(block.register_forward_pre_hook(incoming_named, with_kwargs=True).remove)
+        elif site == "resid_post":
+            stack.callback(block.register_forward_hook(outgoing).remove)
+        else:
+            raise KeyError(site)
+        return hf(torch.tensor([list(ids)]), use_cache=False).logits[0]
+
+
+class _softmax:
+    """The attention softmax of one layer, changed: the calls on four axes come one a layer."""
+
+    def __init__(self, layer: int, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.layer, self.change, self.calls = layer, change, 0
+
+    def __enter__(self) -> None:
+        self.was = torch.nn.functional.softmax
+
+        def softmax(x: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
+            out = self.was(x, *args, **named)
+            if x.ndim != 4:
+                return out
+            self.calls += 1
+            return self.change(out) if self.calls - 1 == self.layer else out
+
+        torch.nn.functional.softmax = softmax
+
+    def __exit__(self, *_: Any) -> None:
+        torch.nn.functional.softmax = self.was
