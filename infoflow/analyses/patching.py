@@ -9,10 +9,19 @@
 4. What each run says, by any of `metrics/effects.METRICS`; a share of the way between the two runs is told 0 as the corrupted one
    and 1 as the clean one, whatever the direction.
 
+5. Attribution patching (`method="gradient"`) estimates the same from one backward pass:
+
+       d logit / d x . (x of the other run - x)
+
+6. Path patching (`receiver`) lets a head act on one later head's queries, keys or values alone, or on the logits alone: all other
+   heads keep what they do in the unpatched run, MLPs (unless `direct`) do not; what reaches the receiver so is put there in
+   a run of its own.
+
 A part at a position acts on later ones alone: what is patched after the position that is read, or before the prompts differ,
 changes nothing, and is not run.
 
-Source: Vig et al. (2020), Meng et al. (2022, noise), Zhang & Nanda (2023, metrics).
+Source: Vig et al. (2020), Meng et al. (2022, noise), Nanda (2023, attribution patching), Wang et al. (2022, path patching),
+Zhang & Nanda (2023, metrics).
 """
 
 from collections.abc import Callable, Sequence
@@ -47,6 +56,13 @@ class Direction(StrEnum):
 
     DENOISING = "denoising"
     NOISING = "noising"
+
+
+class Method(StrEnum):
+    """How the effect of a patch is found."""
+
+    EXACT = "exact"
+    GRADIENT = "gradient"
 
 
 class Units(StrEnum):
@@ -157,6 +173,9 @@ class PatchRequest(Request[Patching]):
     position: int = -1
     align: Align = Align.NONE
     draws: int = 1
+    method: Method = Method.EXACT
+    receiver: str = ""
+    direct: bool = False
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Patching:
         """The sweep."""
@@ -202,6 +221,9 @@ def patch(
     position: int = -1,
     align: str = Align.NONE,
     draws: int = 1,
+    method: str = Method.EXACT,
+    receiver: str = "",
+    direct: bool = False,
     interventions: Sequence[Any] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Patching:
@@ -213,6 +235,8 @@ def patch(
     find likeliest. `site`: `z`, `q`, `k`, `v`, `pattern` (one run a head), `attn`, `mlp`, `resid_pre`, `resid_mid`, `resid_post`
     (one run a position); `units` says otherwise: "layers", "heads", "positions", "heads and positions". `positions` are patched
     (a number, a word, several; None for all), `frozen` ones keep what attention and MLP write there in the unpatched run.
+    `method`: "exact", or "gradient", an estimate of logits alone from one backward pass. `receiver`: "logits", or a later head's
+    queries, keys or values, as "9.6.q": heads (`z`) act along the paths to it alone, through MLPs unless `direct`.
     `metric` is checked here and read off the result by `effect(metric)`. `on_progress(done, total)` is told of patched runs;
     raising in it stops them.
 
@@ -230,6 +254,7 @@ def patch(
         target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=where,
         layers=None if layers is None else tuple(layers), frozen=held,
         direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,
+        method=chosen(Method, method, "method"), receiver=receiver, direct=direct,
         interventions=as_interventions(interventions),
     )  # fmt: skip
     return _patched(request, model, on_progress)
@@ -242,13 +267,12 @@ class _Sweep:
         self.request, self.model = request, model
         if request.site not in SITES:
             raise BadPrompt(f"There is no site '{request.site}' to patch. There are: {', '.join(SITES)}.")
-        clean, other, changes = self._pair(seed)
+        clean, other, changes = self.pair = self._pair(seed)
         denoising = request.direction == Direction.DENOISING
         self.tokens, self.other = (other, clean) if denoising else (clean, other)
         self.alignment = self._aligned(changes)
-        self.ids, self.names = self._targets(clean, other, changes)
         self.reruns = Reruns(
-            model, self.tokens, [t.id for t in self.other], self.ids, request.position, self.alignment.shift,
+            model, self.tokens, [t.id for t in self.other], [], request.position, self.alignment.shift,
             self.alignment.first if not self.alignment.shift else 0, request.interventions, changes,
             BASE if denoising else SOURCE,
         )  # fmt: skip
@@ -269,9 +293,11 @@ class _Sweep:
         hit = positions_of(changes[0].positions, self.tokens)
         return Alignment(0, tuple(p in hit for p in range(len(self.tokens))))
 
-    def _targets(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> tuple[list[int], list[str]]:
-        """Ids of the target and of what it is held against: as asked, or the likeliest of the clean and of the corrupted run."""
+    def ask(self) -> list[str]:
+        """Settle the target and what it is held against, as asked or the likeliest of the clean and of the corrupted run; their
+        names."""
         request = self.request
+        clean, other, changes = self.pair
         asked = [None if token is None else self.model.token_id(token) for token in (request.target, request.against)]
         if asked[0] is None or asked[1] is None:
             likeliest = self._likeliest(clean, other, changes)
@@ -282,8 +308,8 @@ class _Sweep:
             asked = [target, against]
         if asked[0] == asked[1]:
             raise BadPrompt("The target and the token that it is held against are the same. Choose two different tokens.")
-        ids = [int(token) for token in asked if token is not None]
-        return ids, [self.model.name_of(token) for token in ids]
+        self.reruns.ids = [int(token) for token in asked if token is not None]
+        return [self.model.name_of(token) for token in self.reruns.ids]
 
     def _likeliest(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> list[int]:
         from infoflow.analyses.interventions import changed_plan
@@ -322,13 +348,49 @@ class _Sweep:
         first = 0 if request.interventions or self.alignment.shift else self.alignment.first
         reach = [first <= p <= self.reruns.position for p in self.where]
         self.live = np.array(reach if apart else [any(reach)])
+        receiver = self._receiver()
         self.runs: list[Run | None] = [
-            (self._row(layer, head, at),) if live else None
+            self._run(layer, head, at, receiver) if live and (receiver is None or layer < receiver[0]) else None
             for layer in self.layers
             for head in (self.heads or (None,))
             for at, live in zip(self.positions or (None,), self.live, strict=True)
         ]
         self.live_runs = [run for run in self.runs if run is not None]
+
+    def _receiver(self) -> tuple[int, int, str] | None:
+        """Layer, head (of keys and values: that which holds them) and role of what is acted on; a layer after the last for the
+        logits; None where everything is."""
+        said, plan = self.request.receiver, self.model.plan()
+        if not said:
+            return None
+        if self.request.site != "z" or self.request.method != Method.EXACT or self.request.frozen is not None:
+            raise BadPrompt("Paths begin at heads' z, exactly, with no position held. Leave the other choices, or the receiver.")
+        if said == "logits":
+            return plan.n_layers, 0, ""
+        parts = said.split(".")
+        fits = len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit() and parts[2] in ("q", "k", "v")
+        if not fits or int(parts[0]) >= plan.n_layers or int(parts[1]) >= plan.n_heads:
+            raise BadPrompt(
+                f"“{said}” is no receiver: it is logits, or layer, head and what is read, as 9.6.q, 9.6.k or 9.6.v; the model "
+                f"has {plan.n_layers} layers of {plan.n_heads} heads."
+            )
+        head = int(parts[1]) if parts[2] == "q" else int(parts[1]) * plan.n_kv_heads // plan.n_heads
+        return int(parts[0]), head, parts[2]
+
+    def _run(self, layer: int, head: int | None, at: int | None, receiver: tuple[int, int, str] | None) -> Run:
+        row = self._row(layer, head, at)
+        if receiver is None:
+            return (row,)
+        sites = ("attn", "mlp") if self.request.direct else ("attn",)
+        last = min(receiver[0], self.model.n_layers - 1)
+        held = [
+            Part(i, site, None, None, BASE)
+            for i in range(layer, last + 1)
+            for site in sites
+            if (site == "mlp" or i > layer) and (i < receiver[0])
+        ]
+        sent = (*row, *held)
+        return (sent,) if not receiver[2] else (sent, (Part(receiver[0], receiver[2], (receiver[1],), None, 2),))
 
     def _row(self, layer: int, head: int | None, at: int | None) -> tuple[Part, ...]:
         heads = None if head is None else (head,)
@@ -355,14 +417,20 @@ def _patched(
         raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
     draws = request.draws if isinstance(request.corrupted, Noise) else 1
     sweep = _Sweep(request, model)
-    first = replace(request, target=sweep.ids[0], against=sweep.ids[1] if len(sweep.ids) > 1 else None)
+    names, ids = sweep.ask(), sweep.reruns.ids
+    first = replace(request, target=ids[0], against=ids[1] if len(ids) > 1 else None)
     live = np.array([run is not None for run in sweep.runs])
     several, pairs = [], []
     for seed in range(draws):
         one = sweep if seed == 0 else _Sweep(first, model, seed)
+        one.reruns.ids = ids
         told = None if on_progress is None else _of_draws(on_progress, seed, draws)
-        found, beside = one.reruns.outcomes(one.live_runs, on_progress=told)
-        several.append(_filled(found, live, beside.at(BASE)))
+        if request.method == Method.GRADIENT:
+            beside, moved = one.reruns.estimates(request.site)
+            several.append(_estimated(one, moved, beside.at(BASE)))
+        else:
+            found, beside = one.reruns.outcomes(one.live_runs, on_progress=told)
+            several.append(_filled(found, live, beside.at(BASE)))
         pairs.append(beside)
     beside = mean_of(pairs)
     denoising = request.direction == Direction.DENOISING
@@ -372,10 +440,10 @@ def _patched(
         differs=sweep.alignment.differs,
         site=request.site,
         direction=str(request.direction),
-        target=sweep.ids[0],
-        target_label=sweep.names[0],
+        target=ids[0],
+        target_label=names[0],
         against=first.against if isinstance(first.against, int) else None,
-        against_label=sweep.names[1] if len(sweep.names) > 1 else "",
+        against_label=names[1] if len(names) > 1 else "",
         position=sweep.reruns.position,
         layers=sweep.layers,
         heads=sweep.heads,
@@ -387,6 +455,16 @@ def _patched(
         live=sweep.live,
         provenance=Provenance.of(model, first, model.dtype, ids=tuple(t.id for t in sweep.tokens)),
     )
+
+
+def _estimated(sweep: _Sweep, moved: np.ndarray, unpatched: Outcomes) -> Outcomes:
+    """Outcomes of all runs to first order: of logits alone."""
+    chosen_heads = moved if sweep.heads else moved.sum(2, keepdims=True)
+    at = chosen_heads[:, list(sweep.layers)][..., list(sweep.where)]
+    at = (at if sweep.positions else at.sum(-1, keepdims=True)).reshape(len(moved), -1)
+    nothing = np.full(at.shape[1], np.nan)
+    against = float(unpatched.against) + at[1] if len(at) > 1 else nothing
+    return Outcomes(logit=float(unpatched.logit) + at[0], against=against, log_probability=nothing, rank=nothing, kl=nothing)
 
 
 MOST_DRAWS = 32

@@ -128,6 +128,29 @@ class Reruns:
             beside = self._run(plan, prefix, None)[:, :2]
         return _outcomes(found), _outcomes(beside)
 
+    def estimates(self, site: str) -> tuple[Outcomes, np.ndarray]:
+        """What the two runs do, [2], and to first order what taking each part would change: [token, layer, head, position] of the
+        logits of `ids`, from gradients of the prompt's own run.
+
+        Raises:
+            BadPrompt: a hosted model, a site that this family has not.
+        """
+        from infoflow.traced.patching import estimates
+
+        self._refuse(site)
+        if self.model.hosted:
+            raise BadPrompt("An estimate needs a backward pass through the run, which the service does not give. Run it exactly.")
+        plan, _ = self._planned([], (), 0)
+        plan.graph = True
+        ids = [t.id for t in self.tokens]
+        padded = [*ids, *[ids[-1]] * (plan.n - len(ids))]
+        at = (self.position, self.position + self.shift)
+        beside, found = self.model.run(padded, estimates, plan, site, list(self.ids), at, self.shift)
+        moved = found.double().numpy()[..., : len(ids)]
+        lost = [p for p in range(len(ids)) if not 0 <= p + self.shift < len(self.other)]
+        moved[..., lost] = 0.0
+        return _outcomes(beside.double().numpy()), moved
+
     def row_bytes(self, prefix: int = 0) -> int:
         """What one row takes: a layer's hidden units, patterns and residuals, and logits with their softmax."""
         s, n = self.model.sizes(), max(len(self.tokens), len(self.other))

@@ -224,6 +224,7 @@ class Model:
             copies=1,
             beside=(),
             joins={},
+            graph=False,
             projections={role: row.projection(role) for role in "qkv"},
             keep=1,
             prefix=0,
@@ -432,7 +433,7 @@ class Model:
             memory.told_when_out(str(self.device)),
             self.lock,
             as_analysed(self._hf, self._shapes),
-            torch.no_grad(),
+            torch.set_grad_enabled(changed is not None and changed.graph),
             torch.autocast(self.device.type, enabled=False),
         ):
             if changed is None:

@@ -23,7 +23,11 @@ def outcomes(nn, tracer, plan, ids, at, report):
     places = torch.full((len(given),), at[0], device=given.device)
     places[1] = at[1]
     head.input = given[torch.arange(len(given), device=given.device), places][:, None]
-    logits = tracer.result.logits[:, 0]
+    return outcomes_of(tracer.result.logits[:, 0], ids, plan).cpu()
+
+
+def outcomes_of(logits, ids, plan):
+    """The numbers of each run from its logits, [run, token]."""
     own = logits[1].float().log_softmax(-1)
     found = []
     for some in logits.split(max(1, plan.product_bytes // (16 * logits.shape[-1]))):
@@ -33,7 +37,7 @@ def outcomes(nn, tracer, plan, ids, at, report):
         other = some[:, ids[1]] if len(ids) > 1 else torch.full_like(target, float("nan"))
         kl = (own.exp() * (own - log_p)).sum(-1)
         found.append(torch.stack([target, other, log_p[:, ids[0]], 1.0 + (some > target[:, None]).sum(-1), kl]))
-    return torch.cat(found, 1).cpu()
+    return torch.cat(found, 1)
 
 
 def taken(rows, one):
