@@ -41,6 +41,7 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, chosen
 from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
 from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, mean_of, measured
+from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
 from infoflow.text.tokens import Token
 
@@ -91,6 +92,8 @@ class Patching(OfPrompt):
     against_label: str
     position: int
     """that was read"""
+    n_layers: int
+    """of the model"""
     layers: tuple[int, ...]
     heads: tuple[int, ...]
     """() where a run patches all of them together"""
@@ -104,6 +107,8 @@ class Patching(OfPrompt):
     corrupted: Outcomes
     live: np.ndarray
     """[position] of `positions`: whether anything patched there can reach what is read; where it can't, nothing was run"""
+    proposals: tuple[str, ...]
+    """other prompts to corrupt this one with, each different in one word"""
     provenance: Provenance
 
     def effect(self, metric: str = "logit_diff") -> np.ndarray:
@@ -147,6 +152,12 @@ class Patching(OfPrompt):
         return frame.assign(**{metric: self.effect(metric).ravel() for metric in METRICS})
 
 
+def joined(parts: Sequence[Patching]) -> Patching:
+    """Sweeps of several layers each, as one."""
+    runs = {name: np.concatenate([getattr(one.runs, name) for one in parts]) for name in vars(parts[0].runs)}
+    return replace(parts[0], layers=tuple(layer for one in parts for layer in one.layers), runs=Outcomes(**runs))
+
+
 def _metric(metric: str) -> str:
     if metric not in METRICS:
         raise BadPrompt(f"There is no metric '{metric}'. There are: {', '.join(METRICS)}.")
@@ -161,7 +172,7 @@ class PatchRequest(Request[Patching]):
 
     prompt: str | tuple[int, ...]
     """clean"""
-    corrupted: str | tuple[int, ...] | AnyIntervention
+    corrupted: str | tuple[int, ...] | AnyIntervention | None = None
     target: int | str | None = None
     against: int | str | None = None
     site: str = "z"
@@ -199,16 +210,16 @@ class PatchRequest(Request[Patching]):
         ids = [None if token is None else model.token_id_near(token) for token in (self.target, self.against)]
         return replace(self, model=model.spec, target=ids[0], against=ids[1])
 
-    @property
-    def title(self) -> str:
-        other = self.corrupted if isinstance(self.corrupted, str) else "corrupted"
-        return f"{super().title} | {other}"
+    def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
+        """The same sweep, some layers at a time: what each brings can be shown before the next."""
+        layers = tuple(range(n_layers)) if self.layers is None else self.layers
+        return [replace(self, layers=layers[at : at + most]) for at in range(0, len(layers), most)]
 
 
 def patch(
     model: "infoflow.models.model.Model",
     clean: str | Sequence[int],
-    corrupted: Any,
+    corrupted: Any = None,
     site: str = "z",
     metric: str = "logit_diff",
     target: int | str | None = None,
@@ -231,8 +242,9 @@ def patch(
 
     `corrupted`: another prompt of as many tokens (else `align` them at their "start" or "end"), or an intervention under which
     the clean prompt is run: `Noise("embed", 3.0, positions="France")`, `Mean("embed", positions=...)`; `draws` of a noise are
-    averaged. `target` and `against`: the tokens whose logits are compared; left out, those that the clean and the corrupted run
-    find likeliest. `site`: `z`, `q`, `k`, `v`, `pattern` (one run a head), `attn`, `mlp`, `resid_pre`, `resid_mid`, `resid_post`
+    averaged. Left out, it is the prompt with one word of its kind swapped, or with noise on all its embeddings but the first.
+    `target` and `against`: the tokens whose logits are compared; left out, those that the clean and the corrupted run find
+    likeliest. `site`: `z`, `q`, `k`, `v`, `pattern` (one run a head), `attn`, `mlp`, `resid_pre`, `resid_mid`, `resid_post`
     (one run a position); `units` says otherwise: "layers", "heads", "positions", "heads and positions". `positions` are patched
     (a number, a word, several; None for all), `frozen` ones keep what attention and MLP write there in the unpatched run.
     `method`: "exact", or "gradient", an estimate of logits alone from one backward pass. `receiver`: "logits", or a later head's
@@ -250,7 +262,7 @@ def patch(
     held = tuple(frozen) if isinstance(frozen, Sequence) and not isinstance(frozen, str) else frozen
     request = PatchRequest(
         model=model.spec, prompt=as_prompt(clean),
-        corrupted=corrupted if isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
+        corrupted=corrupted if corrupted is None or isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
         target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=where,
         layers=None if layers is None else tuple(layers), frozen=held,
         direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,
@@ -279,8 +291,13 @@ class _Sweep:
         self._settle_units()
 
     def _pair(self, seed: int) -> tuple[Sequence[Token], Sequence[Token], list[Any]]:
-        given = self.request.corrupted
         clean = self.model.encode(self.request.prompt)
+        self.proposed = _proposals(self.model, self.request.prompt)
+        given = self.request.corrupted
+        if given is None:
+            noise = Noise("embed", positions=tuple(range(min(1, len(clean) - 1), len(clean))))
+            given = self.proposed[0] if self.proposed else noise
+        self.corrupted = given
         if not isinstance(given, Intervention):
             return clean, self.model.encode(given), []
         if isinstance(given, Block):
@@ -418,7 +435,7 @@ def _patched(
     draws = request.draws if isinstance(request.corrupted, Noise) else 1
     sweep = _Sweep(request, model)
     names, ids = sweep.ask(), sweep.reruns.ids
-    first = replace(request, target=ids[0], against=ids[1] if len(ids) > 1 else None)
+    first = replace(request, corrupted=sweep.corrupted, target=ids[0], against=ids[1] if len(ids) > 1 else None)
     live = np.array([run is not None for run in sweep.runs])
     several, pairs = [], []
     for seed in range(draws):
@@ -445,6 +462,7 @@ def _patched(
         against=first.against if isinstance(first.against, int) else None,
         against_label=names[1] if len(names) > 1 else "",
         position=sweep.reruns.position,
+        n_layers=model.n_layers,
         layers=sweep.layers,
         heads=sweep.heads,
         positions=sweep.positions,
@@ -453,6 +471,7 @@ def _patched(
         clean=beside.at(SOURCE if denoising else BASE),
         corrupted=beside.at(BASE if denoising else SOURCE),
         live=sweep.live,
+        proposals=sweep.proposed,
         provenance=Provenance.of(model, first, model.dtype, ids=tuple(t.id for t in sweep.tokens)),
     )
 
@@ -469,6 +488,13 @@ def _estimated(sweep: _Sweep, moved: np.ndarray, unpatched: Outcomes) -> Outcome
 
 MOST_DRAWS = 32
 """of a noise; each is a sweep of its own"""
+
+
+def _proposals(model: "infoflow.models.model.Model", prompt: str | tuple[int, ...]) -> tuple[str, ...]:
+    """Other prompts of as many tokens, each different in one word."""
+    if not isinstance(prompt, str):
+        return ()
+    return contrasts.proposals(prompt, lambda text: len(model.encode(text)))
 
 
 def _filled(found: Outcomes, live: np.ndarray, unpatched: Outcomes) -> Outcomes:

@@ -1,0 +1,170 @@
+"""The controls and pieces of the Patching page."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from infoflow.analyses.patching import Direction, Method, Patching, PatchRequest, Units
+from infoflow.analyses.request import Prompt
+from infoflow.charts import signed
+from infoflow.interventions import AnyIntervention, Mean, Noise
+from infoflow.metrics.effects import METRICS
+from infoflow.models.spec import ModelSpec
+from infoflow.pictures.patching import SITES
+from infoflow.tables import patching as tables
+from infoflow.text.alignment import Align
+from infoflow.text.contrasts import difference
+from infoflow.text.ranges import numbers
+from infoflow.ui import blocks, controls
+from infoflow.ui.places import Places
+
+INTRO = """Which parts of a run make the difference between two prompts? Each head, or each position of a layer, is taken from
+the one run into the other, in a run of its own; what follows from it is let follow."""
+USE = """Choose how the prompt is corrupted, and what is taken. The map fills as the runs come; beside it stands how well one
+backward pass foretells them. Green moves the answer towards the clean run, magenta away. Click a head to see where it looks."""
+HOW = """All runs of a pass stand side by side in one batch. A run that is patched in layer l joins it there, from the unpatched
+run's residual; positions before the first that differs are computed once. The code that takes the parts, and what reads the
+outcome:"""
+CORRUPTED = """The other prompt, of as many tokens: one word is swapped, or any text that is typed. Or noise (three standard
+deviations), or the mean, in the place of some embeddings."""
+TARGET = """The answer of the clean run; its likeliest next token where nothing is chosen."""
+AGAINST = """The answer of the corrupted run; its likeliest where nothing is chosen."""
+SITE = """What is taken: of heads what they have gathered (z), their queries, keys, values or patterns; of a layer what attention
+or the MLP adds, or the residual."""
+METRIC = " ".join(f"**{name}**: {said}" for name, said in METRICS.items())
+DIRECTION = """**denoising**: the clean run's part is taken into the corrupted run; what it brings back is enough. **noising**:
+the corrupted run's into the clean one; what it breaks is needed."""
+UNITS = """What one run patches. **auto**: a head, where heads are apart; else a position."""
+POSITIONS = """Which positions are patched: numbers, a range such as 3-5; nothing for all."""
+FROZEN = """Positions where attention and MLP keep writing what they write with nothing patched: what goes through them does not
+count."""
+ALIGN = """How prompts of unlike length are laid beside each other."""
+RECEIVER = """**logits**, or a later head's queries, keys or values as 9.6.q: heads act along the paths to it alone."""
+DRAWS = """Noise is drawn so many times, and the outcomes averaged."""
+NOISE, MEAN = "noise on embeddings", "mean embedding"
+PAIRS, TARGETS, RIVALS = Places("corrupted"), Places("patch_target"), Places("patch_against")
+_PROPOSED = "patch_proposed"
+
+
+@dataclass(frozen=True)
+class View:
+    """How what was run is drawn."""
+
+    metric: str
+    shown: str
+    """exact, or the estimate"""
+
+
+def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyIntervention]) -> tuple[PatchRequest, View]:
+    """The row of controls above the map."""
+    scope = hashlib.sha256(repr((model, prompt)).encode()).hexdigest()[:12]
+    proposed: Sequence[str] = st.session_state.get(_PROPOSED, {}).get((model, prompt), ())
+    with controls.row():
+        titles = {text: difference(str(prompt), text) for text in proposed} | {NOISE: NOISE, MEAN: MEAN}
+        first = titles[proposed[0]] if proposed else "one word swapped"
+        other = controls.held_choice("Corrupted", titles, PAIRS, scope, CORRUPTED, first, 210)
+        target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 130)
+        against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "corrupted's likeliest", 150)
+        site = str(st.selectbox("Take", list(SITES), key="patch_site", help=SITE, bind="query-params", width=130))
+        held: dict[str, Any] = {"bind": "query-params", "width": 140}
+        metric = str(st.selectbox("Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, **held))
+        every: dict[str, Any] = {
+            "patch_direction": str(Direction.DENOISING), "patch_units": str(Units.AUTO), "patch_align": str(Align.NONE),
+            "patch_positions": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1, "patch_shown": EXACT,
+        }  # fmt: skip
+        with controls.more(every):
+            shown = controls.choice("Show", [EXACT, ESTIMATE], EXACT, "patch_shown")
+            direction = controls.choice("Direction", list(Direction), Direction.DENOISING, "patch_direction", DIRECTION)
+            units = controls.choice("One run patches", list(Units), Units.AUTO, "patch_units", UNITS)
+            where = _places("Positions", "patch_positions", POSITIONS)
+            frozen = _places("Frozen positions", "patch_frozen", FROZEN)
+            align = controls.choice("Align at", list(Align), Align.NONE, "patch_align", ALIGN)
+            receiver = _typed("Paths to", "patch_receiver", RECEIVER, "everything")
+            draws = int(st.number_input("Draws of noise", 1, 32, 1, key="patch_draws", help=DRAWS, bind="query-params"))
+    request = PatchRequest(
+        model=model, prompt=prompt if isinstance(prompt, str) else "", corrupted=_corrupted(other, where), target=target,
+        against=against, site=site, units=Units(units), positions=where, frozen=frozen, direction=Direction(direction),
+        align=Align(align), draws=draws, receiver=receiver.strip(), interventions=tuple(interventions),
+    )  # fmt: skip
+    return request, View(metric, shown)
+
+
+EXACT, ESTIMATE = "exact", "estimate"
+
+
+def _places(title: str, key: str, help_text: str) -> tuple[int, ...] | None:
+    return numbers(_typed(title, key, help_text, "none" if key == "patch_frozen" else "all"), "position")
+
+
+def _typed(title: str, key: str, help_text: str, nothing: str) -> str:
+    return str(st.text_input(title, key=key, placeholder=nothing, help=help_text, bind="query-params", max_chars=200) or "")
+
+
+def _corrupted(chosen: str | None, where: tuple[int, ...] | None) -> str | AnyIntervention | None:
+    """Noise or a mean is put where positions are given, else on all embeddings but the first, which is a sink in most models."""
+    if chosen == NOISE:
+        return Noise("embed", positions=where)
+    if chosen == MEAN:
+        return Mean("embed", positions=where)
+    return chosen
+
+
+def estimate_of(request: PatchRequest) -> PatchRequest:
+    """The same sweep from one backward pass; what has no estimate, a single layer of the exact one."""
+    exact = request.model.hosted or request.receiver or request.frozen is not None
+    return replace(request, layers=(0,)) if exact else replace(request, method=Method.GRADIENT)
+
+
+def note(request: PatchRequest, found: Patching) -> None:
+    """What the controls offer for this prompt from now on: they are drawn before the run."""
+    noted, of = st.session_state.setdefault(_PROPOSED, {}), (request.model, request.prompt)
+    if of not in noted:
+        noted[of] = found.proposals
+        st.rerun()
+
+
+def swept(
+    request: PatchRequest, n_layers: int, run: Callable[[PatchRequest], Patching], draw: Callable[[list[Patching], int], None]
+) -> list[Patching]:
+    """The exact runs, some layers at a time; `draw` shows what is there so far."""
+    found: list[Patching] = []
+    parts = request.slices(n_layers, max(4, -(-n_layers // 8)))
+    for part in parts:
+        found.append(run(part))
+        if len(found) < len(parts):
+            draw(found, len(parts))
+    return found
+
+
+def aside(found: Patching, metric: str, dark: bool) -> None:
+    """The strongest parts, what the two runs say, and the two prompts token by token."""
+    table = tables.strongest(found, metric)
+    form = tables.FORMS[metric]
+    st.markdown(f"**Strongest single parts**, change of {metric.replace('_', ' ')}")
+    says = f"Strongest parts. {blocks.largest(table, 'name', 'change', form)}"
+    if heads_can_be_seen(found) and len(table):
+        drawn = signed.ranking(table, "change", form, dark)
+        blocks.chart(drawn, key="patch_ranking", on_select="rerun", selection_mode="head", alt=says)
+        controls.picked_head("patch_ranking", (int(table["layer"].iloc[0]), int(table["head"].iloc[0])))
+    else:
+        drawn = signed.ranking(table.drop(columns="head", errors="ignore"), "change", form, dark)
+        blocks.chart(drawn, key="patch_places", alt=says)
+    st.dataframe(tables.two_runs(found), hide_index=True)
+    with blocks.fold("Token by token", "patch_tokens") as is_open:
+        if is_open:
+            st.dataframe(blocks.ticked(tables.side_by_side(found)), hide_index=True)
+
+
+def heads_can_be_seen(found: Patching) -> bool:
+    """Whether heads are apart that have a pattern of their own: those that hold keys and values may serve several."""
+    return bool(found.heads) and found.site not in ("k", "v")
+
+
+def in_full(found: Patching) -> PatchRequest:
+    """The exact sweep of all layers, of what the first run has settled."""
+    request = found.provenance.request
+    assert isinstance(request, PatchRequest)
+    return replace(request, method=Method.EXACT, layers=None)

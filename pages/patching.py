@@ -1,0 +1,72 @@
+"""Which parts make the difference between two prompts? Each is taken from the one run into the other."""
+
+import streamlit as st
+
+from infoflow.analyses.causal import correlation
+from infoflow.analyses.patching import Patching, PatchRequest, joined
+from infoflow.errors import Cancelled
+from infoflow.files import formats
+from infoflow.pictures.patching import picture
+from infoflow.summaries.patching import sentences
+from infoflow.ui import asking, blocks, controls, frame, results
+from infoflow.ui import patching as ui
+
+NAME = "Patching"
+head = frame.page(NAME, ui.INTRO, ui.USE, ("head", "layer", "logit", "residual stream"))
+asked, _ = asking.question()
+with blocks.reporting_errors():
+    request, view = ui.asked_of(asked.model, asked.prompt, asked.interventions)
+    result = results.last_good(NAME, ui.estimate_of(request), asked.key)
+
+
+def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
+    """The exact sweep as far as it has come: whole, or what was there when it was stopped."""
+    kept: list[Patching] = []
+    place = st.empty()
+
+    def draw(found: list[Patching], n: int) -> None:
+        kept[:] = found
+        with place.container():
+            part = picture(joined(found), frame.dark(), view.metric)
+            blocks.chart(part.chart, alt="The sweep as far as it has come")
+            st.caption(f"{len(found)} of {n} parts of the sweep are there.")
+
+    try:
+        kept = ui.swept(wanted, n_layers, lambda part: results.of(part, asked.key, f"patch_{part.layers[0]}"), draw)
+    except Cancelled:
+        st.info("The sweep was stopped: what had come by then is shown.", icon=":material/cancel:")
+    place.empty()
+    return kept
+
+
+def shown(first: Patching, found: Patching, is_exact: bool) -> None:
+    """The map, the strongest parts, the two runs."""
+    dark = frame.dark()
+    drawn = picture(found, dark, view.metric)
+    blocks.says(sentences(found))
+    left, right = st.columns([1.7, 1], gap="large")
+    with left:
+        blocks.chart(drawn.chart, key="patch_map", on_select="rerun", alt=f"{drawn.title}. {found.summary()}")
+        st.caption(blocks.plain(drawn.note))
+        if is_exact and first.runs.logit.shape == found.runs.logit.shape:
+            agree = correlation(first.change().ravel(), found.change().ravel())
+            st.caption(f"The estimate from one backward pass correlates with these exact runs by {agree:.2f}.")
+        if ui.heads_can_be_seen(found):
+            controls.picked_head("patch_map", None)
+    with right:
+        ui.aside(found, view.metric, dark)
+    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark)
+
+
+if result is not None:
+    frame.shown(head, *result)
+    first = result[1].result
+    with blocks.reporting_errors():
+        if view.shown == ui.ESTIMATE and first.provenance.request.method == "gradient":
+            shown(first, first, False)
+        else:
+            found = exact(ui.in_full(first), first.n_layers)
+            if found:
+                shown(first, joined(found), True)
+        ui.note(result[0], first)
+    blocks.how(ui.HOW, "infoflow.traced.reruns.joined", "infoflow.traced.reruns.taken", "infoflow.traced.reruns.outcomes")
