@@ -15,6 +15,7 @@ PAGES = {
     ],
     "Change": [
         st.Page("pages/interventions.py", title="Interventions"),
+        st.Page("pages/circuits.py", title="Circuits"),
         st.Page("pages/patching.py", title="Patching"),
         st.Page("pages/corrections.py", title="Corrections"),
     ],

@@ -7,6 +7,8 @@
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
     test  = infoflow.causal(model, "The capital of France is", " Paris", against=" Rome", by="block")
     sweep = infoflow.patch(model, clean, corrupted, site="z", target=" Mary", against=" John")
+    parts = infoflow.circuit(model, "The capital of France is", " Paris", against=" Rome", keep=0.8)
+    roles = infoflow.roles(model, "The capital of France is", " Paris", against=" Rome")
     where = infoflow.locate(model, "The capital of France is", " Paris", against=" Rome")
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
@@ -27,6 +29,7 @@ _HOME = {
     "load_model": "models.loading", "wrap_model": "models.loading", "Model": "models.model",
     "estimate": "analyses.flow_cost", "decompose": "analyses.flow", "Flow": "analyses.flow", "attribute": "analyses.attribution",
     "Attribution": "analyses.attribution", "locate": "analyses.location", "Location": "analyses.location",
+    "circuit": "analyses.circuits", "Circuit": "analyses.circuits", "roles": "studies.roles", "Roles": "studies.roles",
     "patch": "analyses.patching", "Patching": "analyses.patching",
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",

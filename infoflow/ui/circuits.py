@@ -1,0 +1,115 @@
+"""The controls and pieces of the Circuits page."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from infoflow.analyses.attention import Attention
+from infoflow.analyses.attribution import Attribution, AttributionRequest
+from infoflow.analyses.circuits import Circuit
+from infoflow.analyses.location import Location, LocationRequest
+from infoflow.analyses.request import Prompt
+from infoflow.models.spec import ModelSpec
+from infoflow.pictures.circuits import picture
+from infoflow.studies.roles import Roles
+from infoflow.summaries import circuits as sentences
+from infoflow.summaries import roles as verdicts
+from infoflow.summaries.sentence import Sentence, spoken
+from infoflow.tables import attention as attention_tables
+from infoflow.tables import circuits as tables
+from infoflow.ui import blocks, controls
+from infoflow.ui.answer import AGAINST, RIVALS, TARGET, TARGETS
+from infoflow.ui.asking import preset_of
+
+INTRO = """Which heads and MLPs write the answer, what do they do, and does the answer need them? Each is held against the run
+itself: parts that play a known role are knocked out together, and the answer is read again."""
+USE = """Green writes towards the answer, magenta away; the parts sum to it. Click a head to see its kind and where it looks. The
+verdicts say which roles this prompt's answer needs; **Minimal circuit** finds the fewest parts that keep it."""
+HOW = """Direct contributions: with the final norm frozen, what each head and MLP writes is read off by the unembedding. A part is
+knocked out by what stands in its place in the mean over neutral texts, and all that follows is let follow. The code that finds
+the roles and the minimal circuit:"""
+PATH = """Lines join the strongest heads of each layer, so many a layer, to those of the next: where the answer may pass. They are
+drawn from direct contributions; which paths carry it is what Patching and Answer tell."""
+KEEP = """The share of the lead that the circuit shall keep with all else knocked out."""
+SEARCH = "Minimal circuit"
+SAID = """Parts are knocked out greedily, the least harmful first; another set may be smaller. A part that is not in it may still
+write: others can stand in for it."""
+CHART = "circuit_written"
+
+
+@dataclass(frozen=True)
+class View:
+    """What is asked, and how it is drawn."""
+
+    target: int | str | None
+    against: int | str | None
+    path: int
+    keep: float
+
+
+def view(model: ModelSpec, prompt: Prompt) -> View:
+    """The row of controls above the map; the answer is the one that the Answer page looks for."""
+    scope = hashlib.sha256(repr((model, prompt)).encode()).hexdigest()[:12]
+    with controls.row():
+        target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 170)
+        against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "the second", 170)
+        path = st.slider("Path", 0, 4, 0, key="circuit_path", help=PATH, bind="query-params", width=170)
+        held: dict[str, Any] = {"help": KEEP, "bind": "query-params", "width": 190, "format": "percent"}
+        keep = st.slider("Keep", 0.5, 0.95, 0.8, 0.05, key="circuit_keep", **held)
+    return View(_token(target), _token(against), int(path), float(keep))
+
+
+def _token(chosen: str | None) -> int | str | None:
+    return int(chosen[1:]) if chosen is not None and chosen[:1] == "#" and chosen[1:].isdecimal() else chosen
+
+
+def written_of(shown: LocationRequest, where: Location) -> AttributionRequest:
+    """What each part writes of the answer: of its lead over the next likeliest token where none is chosen."""
+    rival = next((token.id for token in where.top if token.id != where.target), None)
+    return AttributionRequest(
+        model=shown.model, prompt=shown.prompt, target=where.target, against=rival if where.against is None else where.against,
+        interventions=shown.interventions,
+    )  # fmt: skip
+
+
+def verdicts_of(found: Roles, prompt: str) -> Sequence[Sentence]:
+    """Of an example those on its known circuit, else on all roles that are played."""
+    preset = preset_of(prompt)
+    return (verdicts.of_example(found, preset.key) if preset is not None else ()) or verdicts.sentences(found)
+
+
+def inspector(found: Attribution, attn: Attention, circuit: Circuit | None) -> None:
+    """The head that was clicked, or the one that writes most: its kind, what it writes, where it looks."""
+    picked = next(iter((st.session_state.get(CHART) or {}).get("selection", {}).get("head") or []), None)
+    if picked is not None and int(picked["head"]) < 0:
+        layer = int(picked["layer"])
+        st.markdown(f"**MLP {layer}** writes {found.by_mlp[layer]:+.2f} of {found.direct_total:+.2f} directly.")
+        return
+    best = divmod(int(found.by_head.argmax()), found.by_head.shape[1])
+    layer, head = best if picked is None else (int(picked["layer"]), int(picked["head"]))
+    st.markdown(f"**Head {layer}.{head}** writes {found.by_head[layer, head]:+.2f} of {found.direct_total:+.2f} directly.")
+    if circuit is not None:
+        st.markdown(f"Knocked out alone it takes {circuit.knocked[layer, head]:+.2f} from the lead.")
+    st.dataframe(attention_tables.inspector(attn, layer, head, attn.scores, 0.4), hide_index=True)
+    st.dataframe(attention_tables.pairs(attn.pattern[layer, head], attn.position_labels), hide_index=True)
+    controls.picked_head(CHART, best)
+
+
+def roles_table(found: Roles) -> None:
+    """Every role that is played, in numbers."""
+    table = tables.played(found)
+    percent = {name: st.column_config.NumberColumn(name, format="percent") for name in ("writes directly", "left without")}
+    st.dataframe(blocks.ticked(table), hide_index=True, column_config=percent)
+
+
+def minimal(found: Circuit, dark: bool) -> Any:
+    """The minimal circuit's map and words."""
+    drawn = picture(found, dark)
+    said = spoken(sentences.sentences(found))
+    st.markdown(blocks.plain(said))
+    blocks.chart(drawn.chart, key="circuit_members", alt=f"The minimal circuit. {said}")
+    st.caption(blocks.plain(f"{drawn.note} {SAID}"))
+    return drawn

@@ -1,0 +1,71 @@
+"""Which heads and MLPs write the answer, what do they do, and does it need them?"""
+
+import streamlit as st
+
+from infoflow.analyses.attention import AttentionRequest
+from infoflow.analyses.attribution import Attribution
+from infoflow.analyses.circuits import Circuit, CircuitRequest
+from infoflow.analyses.location import Location, LocationRequest
+from infoflow.files import formats
+from infoflow.pictures.circuits import written
+from infoflow.studies.roles import RolesRequest
+from infoflow.ui import asking, blocks, frame, results
+from infoflow.ui import circuits as ui
+
+NAME = "Circuits"
+head = frame.page(NAME, ui.INTRO, ui.USE, ("head", "MLP", "layer", "logit"))
+asked, _ = asking.question()
+view = ui.view(asked.model, asked.prompt)
+request = LocationRequest(
+    model=asked.model, prompt=asked.prompt, target=view.target, against=view.against, interventions=asked.interventions
+)
+result = results.last_good(NAME, request, asked.key)
+
+
+def minimal(shown: LocationRequest, found: Attribution, dark: bool) -> Circuit | None:
+    """The minimal circuit, once it is asked for."""
+    with blocks.fold(ui.SEARCH, "circuit") as is_open, blocks.reporting_errors():
+        if not is_open:
+            return None
+        wanted = CircuitRequest(
+            model=shown.model, prompt=shown.prompt, target=found.target, against=found.against, keep=view.keep,
+            interventions=shown.interventions,
+        )  # fmt: skip
+        circuit = results.of(wanted, asked.key, "circuit")
+        drawn = ui.minimal(circuit, dark)
+        blocks.downloads(drawn, lambda: formats.frame_json(circuit.to_frame(), circuit.provenance), dark, "circuit_")
+        return circuit
+    return None
+
+
+def page(shown: LocationRequest, where: Location) -> None:
+    """Verdicts, what each part writes, the head that is looked at, the minimal circuit."""
+    dark = frame.dark()
+    found = results.of(ui.written_of(shown, where), asked.key, "circuit_direct")
+    drawn = written(found, view.path, dark)
+    verdicts, (left, right) = st.container(), st.columns([1.7, 1], gap="large")
+    with left:
+        blocks.chart(drawn.chart, key=ui.CHART, on_select="rerun", selection_mode="head", alt=f"{drawn.title}. {drawn.note}")
+        st.caption(blocks.plain(drawn.note))
+    blocks.warn_if_off(found.max_error, found.provenance, "Parts do not sum to the logit")
+    with verdicts, blocks.reporting_errors():
+        wanted = RolesRequest(
+            model=shown.model, prompt=shown.prompt, target=found.target, against=found.against, interventions=shown.interventions
+        )
+        roles = results.of(wanted, asked.key, "roles")
+        blocks.says(ui.verdicts_of(roles, shown.title))
+        with blocks.fold("All roles", "roles") as is_open:
+            if is_open:
+                ui.roles_table(roles)
+    circuit = minimal(shown, found, dark)
+    with right, blocks.reporting_errors():
+        patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
+        ui.inspector(found, results.of(patterns, asked.key, "circuit_attention"), circuit)
+    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark)
+
+
+if result is not None:
+    frame.shown(head, *result)
+    with blocks.reporting_errors():
+        page(result[0], result[1].result)
+    blocks.how(ui.HOW, "infoflow.studies.roles._members", "infoflow.analyses.circuits._searched")
