@@ -277,6 +277,8 @@ class _Sweep:
 
     def __init__(self, request: PatchRequest, model: "infoflow.models.model.Model", seed: int = 0) -> None:
         self.request, self.model = request, model
+        if request.method == Method.GRADIENT and request.frozen is not None:
+            raise BadPrompt("An estimate from one backward pass holds no positions. Run it exactly, or let them go.")
         if request.site not in SITES:
             raise BadPrompt(f"There is no site '{request.site}' to patch. There are: {', '.join(SITES)}.")
         clean, other, changes = self.pair = self._pair(seed)

@@ -8,7 +8,7 @@ import pandas as pd
 from infoflow.charts.drawing import layered
 from infoflow.charts.palette import ink, signed_ramp
 
-CELL = 22
+CELL = 24
 
 
 def head_map(
@@ -20,8 +20,9 @@ def head_map(
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
     largest = float(table[value].abs().max()) or 1.0
     axis: dict[str, Any] = {"ticks": False, "domain": False, "labelColor": page.muted}
-    x = alt.X("column:N", sort=columns, title="head", axis=alt.Axis(**axis, labelAngle=0, titleColor=page.muted))
-    y = alt.Y("row:N", sort=rows[::-1], title=None, axis=alt.Axis(**axis, labelOverlap=len(rows) > 40))
+    across, up = alt.Scale(domain=columns), alt.Scale(domain=rows[::-1])  # said, for layers over each other lose their order
+    x = alt.X("column:N", scale=across, title="head", axis=alt.Axis(**axis, labelAngle=0, titleColor=page.muted))
+    y = alt.Y("row:N", scale=up, title=None, axis=alt.Axis(**axis, labelOverlap=len(rows) > 40))
     legend = alt.Legend(
         title=None, orient="top", direction="horizontal", labelColor=page.muted, gradientLength=160, gradientThickness=8,
         format="+.1f", values=[-largest, 0, largest],
@@ -41,11 +42,9 @@ def head_map(
         parts.append(
             alt.Chart(path)
             .mark_rule(color=page.accent, opacity=0.55, strokeWidth=1.5)
-            .encode(
-                x=alt.X("from_column:N", sort=columns), y=alt.Y("from_row:N", sort=rows[::-1]), x2="to_column:N", y2="to_row:N"
-            )
+            .encode(x=alt.X("from_column:N", scale=across), y=alt.Y("from_row:N", scale=up), x2="to_column:N", y2="to_row:N")
         )
     if marked is not None and len(marked):
         ring = alt.Chart(marked).mark_point(color=page.text, size=90, strokeWidth=1.6, filled=False)
-        parts.append(ring.encode(x=alt.X("column:N", sort=columns), y=alt.Y("row:N", sort=rows[::-1])))
-    return layered(*parts, height=min(560, CELL * len(rows)) + 95, width="container")
+        parts.append(ring.encode(x=alt.X("column:N", scale=across), y=alt.Y("row:N", scale=up)))
+    return layered(*parts, height=min(560, CELL * len(rows)) + 120, width="container")

@@ -11,8 +11,8 @@ HARDLY = "The two hardly differ, so that shares of the way between them mean lit
 
 def sentences(found: Patching) -> tuple[Sentence, ...]:
     """The two runs, and the strongest part."""
-    over = f" over {quoted(found.against_label)}" if found.against_label else ""
-    what = f"The {'lead' if over else 'logit'} of {quoted(found.target_label)}{over}"
+    over = f" over {quoted(found.against_label.strip())}" if found.against_label else ""
+    what = f"The {'lead' if over else 'logit'} of {quoted(found.target_label.strip())}{over}"
     clean, corrupted = float(found.clean.lead), float(found.corrupted.lead)
     runs = Sentence(f"{what} is {clean:+.1f} in the clean run and {corrupted:+.1f} in the corrupted one.")
     if found.hardly:

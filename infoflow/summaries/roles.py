@@ -32,7 +32,11 @@ def verdict(found: Roles, role: Role) -> str:
         return f"{does}: no, there are none on this prompt."
     which = "all of them" if role.name == MLPS else _named(role)
     answer = "yes" if role.needed else "in part" if role.left < 1 - PART else "not needed"
-    return f"{does}: {answer}, {which}, {role.share:.0%} of the lead directly; knocking them out leaves {role.left:.0%}."
+    return f"{does}: {answer}, {which}, {role.share:.0%} of the lead directly; knocking them out {_leaves(role.left)}."
+
+
+def _leaves(left: float) -> str:
+    return f"leaves {left:.0%}" if left >= 0 else f"turns the answer round ({left:.0%})"
 
 
 PART = 0.2

@@ -16,10 +16,12 @@ from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.causal import CausalRequest
+from infoflow.analyses.circuits import CircuitRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, known
@@ -27,9 +29,12 @@ from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedMode
 from infoflow.models import memory
 from infoflow.models.account import ACCOUNT
 from infoflow.studies.corrections import CorrectionRequest
+from infoflow.studies.roles import RolesRequest
 from tests.helpers import tiny
 from tests.helpers.in_use import in_use
 
+ANSWER = 17
+"""a token that this model's heads and MLPs speak for"""
 EVERY: list[Request[Any]] = [
     FlowRequest(prompt="ab"),
     AttentionRequest(prompt="ab"),
@@ -41,6 +46,9 @@ EVERY: list[Request[Any]] = [
     LensRequest(prompt="ab"),
     PromotionsRequest(prompt="ab"),
     CausalRequest(prompt="ab", target=5),
+    PatchRequest(prompt="ab", corrupted="cb"),
+    CircuitRequest(prompt="ab", target=ANSWER),
+    RolesRequest(prompt="ab", target=5),
     CorrectionRequest(prompt=("ab",)),
 ]
 

@@ -15,16 +15,20 @@ from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest, Direct
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.causal import By, CausalRequest
+from infoflow.analyses.circuits import CircuitRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.patching import Direction, Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
-from infoflow.interventions import Zero
+from infoflow.interventions import Noise, Zero
 from infoflow.models.spec import ModelSpec
 from infoflow.studies.corrections import CorrectionRequest
+from infoflow.studies.roles import RolesRequest
+from infoflow.text.alignment import Align
 from infoflow.text.conversations import Form
 from tests.helpers import tiny
 
@@ -48,6 +52,24 @@ REQUESTS: list[Request[Any]] = [
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
     CausalRequest(prompt=PROMPT, target=" Paris", against=5, by=By.SWAP, position=2, sources="words"),
+    PatchRequest(
+        prompt=PROMPT,
+        corrupted=Noise("embed", 2.0, positions=3),
+        target=" Paris",
+        against=5,
+        site="mlp",
+        units=Units.LAYERS,
+        positions=(1, "France"),
+        layers=(0, 2),
+        frozen=4,
+        direction=Direction.NOISING,
+        position=2,
+        align=Align.END,
+        draws=3,
+        direct=True,
+    ),
+    CircuitRequest(prompt=PROMPT, target=" Paris", against=5, keep=0.6, position=2, texts=("The capital of Spain is",)),
+    RolesRequest(prompt=PROMPT, target=" Paris", against=5, position=2),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
@@ -56,7 +78,8 @@ FUNCTIONS = {
     "flow": infoflow.decompose, "attribution": infoflow.attribute, "attention": infoflow.attention,
     "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
     "promotions": infoflow.promotions, "carriers": infoflow.carriers, "causal": infoflow.causal, "location": infoflow.locate,
-    "generation": infoflow.generate, "corrections": infoflow.correct,
+    "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch, "circuits": infoflow.circuit,
+    "roles": infoflow.roles,
 }  # fmt: skip
 
 
@@ -77,6 +100,9 @@ OTHER: dict[str, Any] = {
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
     "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
+    "corrupted": "The capital of Spain is", "site": "z", "units": Units.AUTO, "layers": (1,), "frozen": None,
+    "direction": Direction.DENOISING, "align": Align.NONE, "draws": 1, "method": Method.GRADIENT, "receiver": "logits",
+    "texts": "bank", "keep": 0.7,
     "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
 }  # fmt: skip
 
@@ -89,6 +115,8 @@ def test_no_field_is_left_out_of_the_key(request_: Request[Any], monkeypatch: py
         value = (Zero("mlp"),) if field.name == "interventions" else OTHER[field.name]
         if field.name == "prompt" and isinstance(request_, CorrectionRequest):
             value = ("else",)
+        if field.name == "direct" and isinstance(request_, PatchRequest):
+            value = False
         keys.add(replace(request_, **{field.name: value}).key)
     for field in fields(ModelSpec):
         keys.add(replace(request_, model=replace(request_.model, **{field.name: "x"})).key)
@@ -110,6 +138,8 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
         held -= {"prompt", "interventions"}
     if isinstance(request_, GenerationRequest):
         held = held - {"form", "written"} | {"chat"}
+    if isinstance(request_, PatchRequest):
+        held = held - {"prompt"} | {"clean", "metric"}
     if isinstance(request_, CorrectionRequest):
         held = held - {"prompt", "written"} | {"question", "correction"}
     assert taken == held
@@ -141,6 +171,9 @@ RESULTS = {
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
     "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
     "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", against=" Rome", sources="words"), "effect"),
+    "patching": (lambda m: infoflow.patch(m, PROMPT, "The capital of Italy is"), "live"),
+    "circuits": (lambda m: infoflow.circuit(m, PROMPT, " Paris", " Rome"), "knocked"),
+    "roles": (lambda m: infoflow.roles(m, PROMPT, " Paris", " Rome"), "lead"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),
     "generation": (lambda m: infoflow.generate(m, PROMPT, 2, temperature=0.7, seed=3), "by_source"),
 }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import infoflow
-from infoflow.interventions import Block, Mean, Reject, Replace, Resample, Scale, Steer, Zero
+from infoflow.interventions import Block, Mean, Noise, Reject, Replace, Resample, Scale, Steer, Zero
 
 PROMPT = "When Mary and John"
 
@@ -33,6 +33,10 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     put = infoflow.attribute(model, PROMPT, 65, interventions=put_in)
     test = infoflow.causal(model, PROMPT, 65, 66, interventions=stack[:1])
     swapped = infoflow.causal(model, PROMPT, 65, 66, by="swap", sources="words")
+    swept = infoflow.patch(model, PROMPT, "When Mary and Paul", "z", target=65, against=66)
+    places = infoflow.patch(model, PROMPT, Noise("embed", positions=3), "resid_mid", target=65, interventions=stack[:1])
+    path = infoflow.patch(model, PROMPT, "When Mary and Paul", "z", target=65, layers=[0, 1], receiver="2.1.k")
+    parts = infoflow.circuit(model, PROMPT, flow.top[0].id)
     under = infoflow.generate(model, PROMPT, 2, interventions=stack[:2])
     return {
         "changed": changed.by_source, "changed, heads": changed.by_head, "changed, error": [changed.max_error < 1e-4],
@@ -40,6 +44,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "removed": test.effect[:-1], "swapped for others": swapped.effect, "contributed": test.linear,
         "put in": [put.put_in, put.direct_put_in, put.total, *put.by_source],
         "put in, gram": infoflow.decompose(model, PROMPT, interventions=put_in).gram,
+        "patched": swept.effect(), "patched, kl": swept.effect("kl"), "patched, places": places.effect(), "path": path.effect(),
+        "circuit": parts.knocked, "circuit, leads": [parts.alone, parts.without, parts.nothing],
         "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,
         "changed, written": under.output_ids, "changed, steps": under.by_source,
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
