@@ -15,6 +15,7 @@
     moved = infoflow.promotions(model, "The capital of France is", position=-1)
     gen   = infoflow.generate(model, "The old wizard walked", max_new_tokens=20)
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
+    why   = infoflow.query_key(model, "The capital of France is", layer=5, head=0, query=-1, key=4)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -34,6 +35,7 @@ _HOME = {
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
+    "query_key": "analyses.query_key", "QueryKey": "analyses.query_key",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
     "generate": "analyses.generation", "Generation": "analyses.generation",

@@ -1,5 +1,7 @@
 """Where does each head look, and what kind of head is it?"""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.attention import Attention, AttentionRequest, CalibrationRequest, Weighting
@@ -13,7 +15,7 @@ from infoflow.pictures.picture import identity
 from infoflow.summaries.attention import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import attention as tables
-from infoflow.ui import asking, blocks, controls, frame, results
+from infoflow.ui import asking, blocks, controls, frame, query_key, results
 from infoflow.ui import attention as ui
 
 NAME = "Attention"
@@ -41,7 +43,9 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
     with left:
         drawn = attention_map(attn, found, view.weighting, (first, last), view.sinks, dark)
         says = f"Attention, {found.title}: weights by destination and source. {spoken(said)}"
-        blocks.chart(drawn.chart, key=f"attn_map_{scope}", alt=says)
+        map_key = f"attn_map_{scope}"
+        pick = partial(query_key.pick_cell, map_key, view.layer, view.head)
+        blocks.chart(drawn.chart, key=map_key, on_select=pick, selection_mode="cell", alt=says)
         st.caption(f"**{found.title}**, {view.weighting}. {blocks.plain(drawn.note)} {controls.part_shown(n, view.tokens)}")
         st.markdown(f"**What the last token attends to, by word**: {found.title.lower()}, {view.weighting}")
         bars = tables.attended(found.weights, attn.word_labels)
@@ -68,6 +72,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             blocks.downloads(every, lambda: formats.frame_json(every.frame, attn.provenance), dark, "heads_")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
+    query_key.asked_why(asked, attn, view, dark)
     more = ui.more_maps()
     if "all heads" in more:
         st.markdown(f"**All heads of layer {view.layer}, and the mean of every layer**, {view.weighting}")

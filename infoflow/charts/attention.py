@@ -16,7 +16,7 @@ _KINDS = {"previous token": "P", "duplicate token": "D", "induction": "I", "diff
 def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:
     """Weights from destination (rows, top to bottom) to source (columns). Columns: dest, src, dest_token, src_token, weight.
 
-    Colour by the square root, so that small weights show.
+    Colour by the square root, so that small weights show. A click selects `cell`: its dest and src.
     """
     page = ink(dark)
     tokens = table.drop_duplicates("dest").sort_values("dest")
@@ -34,6 +34,7 @@ def heatmap(table: pd.DataFrame, title: str, dark: bool = False) -> alt.Chart:
     band = alt.Scale(paddingInner=0.04 if n <= 40 else 0)
     return alone(
         alt.Chart(table)
+        .add_params(alt.selection_point(name="cell", fields=["dest", "src"], empty=False))
         .mark_rect()
         .encode(
             x=alt.X("src:O", title=None, axis=alt.Axis(orient="top", labelAngle=-60, **axis), scale=band),

@@ -42,6 +42,12 @@ class Architecture:
     """the module that holds their stacked weights; layers without it are dense, and use `gate`, `up` and `down`"""
     parallel: bool = False
     """attention and MLP both read the stream before the layer"""
+    query: str = "q_proj"
+    """projection of the queries, where none is `fused`"""
+    key: str = "k_proj"
+    query_norm: str = "q_norm"
+    """norm of the queries, in models that have it"""
+    key_norm: str = "k_norm"
 
     def projection(self, role: str) -> str:
         """The projection that holds queries ("q"), keys ("k") or values ("v"); all three in one where it is fused."""
@@ -73,6 +79,8 @@ PHI3 = replace(LLAMA, value="qkv_proj", fused="blocks", gate="mlp.activation_fn"
 COHERE = replace(LLAMA, mlp_norm="", parallel=True)
 PHI = replace(
     COHERE,
+    query_norm="q_layernorm",
+    key_norm="k_layernorm",
     final_norm="model.final_layernorm",
     output="dense",
     gate="mlp.activation_fn",

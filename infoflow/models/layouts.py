@@ -86,6 +86,25 @@ def sparse_layers(hf_model: Any, row: Architecture) -> tuple[int, ...]:
     return tuple(i for i in range(n) if f"{row.layers}.{i}.{row.experts}" in names)
 
 
+def query_key_modules(hf_model: Any, row: Architecture) -> dict[str, Any]:
+    """What makes queries and keys: paths of the two projections ('' where they, or the call that compares what they give, are
+    not known) and of their norms ('' for none), whether a norm is over all heads side by side, and whether any adds a bias."""
+    attention = hf_model.get_submodule(row.layers)[0].get_submodule(row.attention)
+    there = dict(attention.named_modules())
+    projections = (row.value, row.value) if row.fused else (row.query, row.key)
+    norms = tuple(norm if norm in there else "" for norm in (row.query_norm, row.key_norm))
+    known = all(path in there for path in projections) and not getattr(hf_model.config, "reorder_and_upcast_attn", False)
+    found = [there[path] for path in {*projections, *norms} if path and path in there]
+    widths = [p.shape[-1] for norm in norms if norm for p in there[norm].parameters()]
+    d_head = getattr(hf_model.config, "head_dim", None) or hf_model.config.hidden_size // hf_model.config.num_attention_heads
+    return {
+        "projections": projections if known else ("", ""),
+        "head_norms": norms,
+        "norm_of_all_heads": bool(widths) and max(widths) != d_head,
+        "query_key_biased": any(getattr(m, "bias", None) is not None for m in found),
+    }
+
+
 def neurons_of(hf_model: Any, row: Architecture) -> int:
     """Hidden units of a dense layer's MLP; 0 where every layer is a mixture of experts."""
     for layer in hf_model.get_submodule(row.layers):

@@ -23,7 +23,7 @@ from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError, Unsupporte
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.held import as_analysed, lock_of, shapes_of
-from infoflow.models.layouts import modules_of, neurons_of, rows_that_fit, sparse_layers
+from infoflow.models.layouts import modules_of, neurons_of, query_key_modules, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import run as hosted_run
@@ -254,6 +254,7 @@ class Model:
             "biased": any(getattr(m, "bias", None) is not None or getattr(m, "has_bias", False) for _, m in modules),
             "sparse": sparse_layers(self._hf, row),
             "n_neurons": neurons_of(self._hf, row),
+            **query_key_modules(self._hf, row),
         }
 
     def _read_once(self, what: Any, read: Callable[[], Any]) -> Any:

@@ -187,16 +187,22 @@ def norm_of(owner, path, pairs, unchanged=({}, None)):
     y = unchanged[0].get(unchanged[1], y)
     like = given.reshape(-1, given.shape[-1])[:1]
     x, y = given.reshape(-1, given.shape[-1]).float(), y.reshape(-1, y.shape[-1]).float()
-    bias = norm(torch.zeros_like(like))[0].float() if pairs["biased"] else x.new_zeros(x.shape[-1])
+    gain, bias, centred = probed(norm, like, pairs["biased"])
+    folded = gain * (x - x.mean(-1, keepdim=True) if centred else x)
+    scale = ((y - bias) * folded).sum(-1) / (folded * folded).sum(-1).clamp_min(1e-30)
+    return {"input": x, "scale": scale[pairs["position"], None], "gain": gain, "bias": bias, "centred": centred}
+
+
+def probed(norm, like, biased):
+    """Gain and bias of a norm, and whether it takes the mean off; `like` is a batch of one of what it is given."""
+    bias = norm(torch.zeros_like(like))[0].float() if biased else torch.zeros_like(like[0], dtype=torch.float32)
     gain = norm(torch.full_like(like, 8192.0))[0].float() - bias
     centred = bool(gain.abs().max() < 1e-3)
     if centred:
         sign = torch.ones_like(like)
-        sign[:, 1::2] = -1
+        sign[..., 1::2] = -1
         gain = (norm(sign * 8192.0)[0].float() - bias) * sign[0].float()
-    folded = gain * (x - x.mean(-1, keepdim=True) if centred else x)
-    scale = ((y - bias) * folded).sum(-1) / (folded * folded).sum(-1).clamp_min(1e-30)
-    return {"input": x, "scale": scale[pairs["position"], None], "gain": gain, "bias": bias, "centred": centred}
+    return gain, bias, centred
 
 
 def normed(rows, norm, part, pairs):

@@ -28,7 +28,11 @@ def pattern_given(attention):
     function = getattr(attention.source, "attention_interface_1", None)
     if function is None:
         raise ValueError(NO_PATTERN)
-    given, named = function.inputs
+    return pattern_passed(*function.inputs)
+
+
+def pattern_passed(given, named):
+    """The pattern that an attention function makes of its arguments."""
     if named.get("s_aux") is not None:  # sinks, which take a part of each row
         raise ValueError(NO_PATTERN)
     return pattern_from(given[1], given[2], given[4] if len(given) > 4 else named.get("attention_mask"), named)

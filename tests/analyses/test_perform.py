@@ -24,6 +24,7 @@ from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.request import Request, known
 from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.models import memory
@@ -42,6 +43,7 @@ EVERY: list[Request[Any]] = [
     AttributionRequest(prompt="ab", target=5),
     LocationRequest(prompt="ab"),
     CarriersRequest(prompt="ab", layer=1, position=2, source=1),
+    QueryKeyRequest(prompt="ab", layer=1, head=0, query=2, key_position=1),
     GenerationRequest(prompt="ab", max_new_tokens=2),
     LensRequest(prompt="ab"),
     PromotionsRequest(prompt="ab"),

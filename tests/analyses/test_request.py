@@ -22,6 +22,7 @@ from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import Direction, Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
+from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
 from infoflow.interventions import Noise, Zero
@@ -71,6 +72,7 @@ REQUESTS: list[Request[Any]] = [
     CircuitRequest(prompt=PROMPT, target=" Paris", against=5, keep=0.6, position=2, texts=("The capital of Spain is",)),
     RolesRequest(prompt=PROMPT, target=" Paris", against=5, position=2),
     CarriersRequest(prompt=PROMPT, layer=1, position=3, source="France", stage="mid", sources="words"),
+    QueryKeyRequest(prompt=PROMPT, layer=1, head=3, query=-1, key_position=2, against=0, sources="words"),
     GenerationRequest(prompt=PROMPT, max_new_tokens=3, temperature=0.5, top_p=0.9, seed=4, form=Form.CHAT, k=2, thinking=True),
     CorrectionRequest(prompt=("What?", "No."), form=Form.CHAT, one_word=False, max_new_tokens=4),
 ]
@@ -79,7 +81,7 @@ FUNCTIONS = {
     "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
     "promotions": infoflow.promotions, "carriers": infoflow.carriers, "causal": infoflow.causal, "location": infoflow.locate,
     "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch, "circuits": infoflow.circuit,
-    "roles": infoflow.roles,
+    "roles": infoflow.roles, "query_key": infoflow.query_key,
 }  # fmt: skip
 
 
@@ -103,7 +105,7 @@ OTHER: dict[str, Any] = {
     "corrupted": "The capital of Spain is", "site": "z", "units": Units.AUTO, "layers": (1,), "frozen": None,
     "direction": Direction.DENOISING, "align": Align.NONE, "draws": 1, "method": Method.GRADIENT, "receiver": "logits",
     "texts": "bank", "keep": 0.7,
-    "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
+    "head": 2, "query": -2, "key_position": 1, "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
 }  # fmt: skip
 
 
@@ -136,6 +138,8 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
     held = {f.name for f in fields(request_)}
     if isinstance(request_, CalibrationRequest):
         held -= {"prompt", "interventions"}
+    if isinstance(request_, QueryKeyRequest):
+        held = held - {"key_position"} | {"key"}
     if isinstance(request_, GenerationRequest):
         held = held - {"form", "written"} | {"chat"}
     if isinstance(request_, PatchRequest):
@@ -175,6 +179,7 @@ RESULTS = {
     "circuits": (lambda m: infoflow.circuit(m, PROMPT, " Paris", " Rome"), "knocked"),
     "roles": (lambda m: infoflow.roles(m, PROMPT, " Paris", " Rome"), "lead"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),
+    "query_key": (lambda m: infoflow.query_key(m, PROMPT, 3, 1, -1, 4, against=2), "parts"),
     "generation": (lambda m: infoflow.generate(m, PROMPT, 2, temperature=0.7, seed=3), "by_source"),
 }
 

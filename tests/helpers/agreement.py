@@ -19,6 +19,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     where = infoflow.locate(model, PROMPT, 65, against=66)
     other = infoflow.locate(model, PROMPT, 65, contrast="Then Anna and Fred")
     told = infoflow.attribute(model, PROMPT, 65, contrast="bank")
+    why = infoflow.query_key(model, PROMPT, 2, 1, -2, 3)
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
@@ -37,6 +38,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     places = infoflow.patch(model, PROMPT, Noise("embed", positions=3), "resid_mid", target=65, interventions=stack[:1])
     path = infoflow.patch(model, PROMPT, "When Mary and Paul", "z", target=65, layers=[0, 1], receiver="2.1.k")
     parts = infoflow.circuit(model, PROMPT, flow.top[0].id)
+    why_changed = infoflow.query_key(model, PROMPT, 2, 3, -1, -3, interventions=put_in, against=-4, sources="words")
     under = infoflow.generate(model, PROMPT, 2, interventions=stack[:2])
     return {
         "changed": changed.by_source, "changed, heads": changed.by_head, "changed, error": [changed.max_error < 1e-4],
@@ -48,6 +50,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "circuit": parts.knocked, "circuit, leads": [parts.alone, parts.without, parts.nothing],
         "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,
         "changed, written": under.output_ids, "changed, steps": under.by_source,
+        "why": why.parts, "why, scores": why.scores[: why.query + 1], "why, error": [why.max_error < 1e-4],
+        "why, changed": [why_changed.score, *why_changed.parts.sum(0), *why_changed.parts.sum(1)],
         "written": gen.output_ids, "steps": gen.pattern, "step logits": gen.logits, "step sources": gen.by_source,
         "pattern": attn.pattern, "value_norm": attn.value_norm, "write_norm": attn.write_norm,
         "calibrated": infoflow.calibrate(model, 5, 2).scores,

@@ -21,6 +21,8 @@ class FrozenNetwork:
         self.hf, self.row, self.ids = hf, row, torch.tensor([ids])
         self.layers = hf.get_submodule(row.layers)
         self.softmax: list[torch.Tensor] = []
+        self.compared: list[torch.Tensor] = []
+        """what each softmax over keys was given in the last run, by layer"""
         self.norm_inputs: dict[Any, torch.Tensor] = {}
         self.factors: dict[Any, torch.Tensor] = {}
         self.gates: list[torch.Tensor] = []
@@ -49,6 +51,8 @@ class FrozenNetwork:
                 layer.register_forward_hook(lambda m, a, y: out.append((y[0] if isinstance(y, tuple) else y)[0].clone()))
             )
             hooks += [layer.get_submodule(p).register_forward_hook(self._norm) for r in NORMS if (p := getattr(self.row, r))]
+            inside = layer.get_submodule(self.row.attention).named_children()  # of queries and keys
+            hooks += [m.register_forward_hook(self._norm) for name, m in inside if "norm" in name]
             if not any(name.endswith("experts") for name, _ in layer.named_modules()):
                 up = layer.get_submodule(self.row.up)
                 hooks.append(up.register_forward_hook(lambda m, a, y, layer=layer: self.factors.__setitem__((layer, "u"), y)))
@@ -89,8 +93,11 @@ class FrozenNetwork:
     @contextmanager
     def _softmax(self) -> Iterator[None]:
         plain, turn = torch.nn.functional.softmax, iter(list(self.softmax))
+        self.compared = []
 
         def softmax(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if x.ndim == 4:
+                self.compared.append(x.clone())
             if self.replaying:
                 return next(turn).clone()
             self.softmax.append(plain(x, *args, **kwargs))

@@ -15,6 +15,7 @@ from infoflow.analyses.location import Location, LocationRequest, Moves
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import Promotions, PromotionsRequest
 from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.query_key import QueryKey, QueryKeyRequest
 from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads
 from infoflow.models.spec import ModelSpec
@@ -167,6 +168,20 @@ def causal(linear: list[float], effect: list[float], **more: Any) -> Causal:
         "total": 4.0, "max_error": 0.0, "provenance": _of(CausalRequest(model=SPEC, prompt=PROMPT, target=1, against=2)),
     }  # fmt: skip
     return Causal(**{**fields, **more})
+
+
+def query_key(parts: list[list[float]], **more: Any) -> QueryKey:
+    """Head 1.0 of the last of as many tokens as there are sources, at the first; scores of the others are -1."""
+    size = len(parts)
+    names, whole = tuple("ABCDEFGH"[:size]), float(np.sum(parts))
+    fields: dict[str, Any] = {
+        "tokens": names, "labels": names, "layer": 1, "head": 0, "query": size - 1, "key": 0, "against": None,
+        "source_labels": names, "parts": np.array(parts, dtype=float), "by_position": 0.0, "score": whole,
+        "scores": np.array([whole, *[-1.0] * (size - 1)]), "weights": np.array([0.75, *[0.25 / max(1, size - 1)] * (size - 1)]),
+        "softcap": 0.0, "max_error": 0.0,
+        "provenance": _of(QueryKeyRequest(model=SPEC, prompt=PROMPT, layer=1, head=0, query=size - 1, key_position=0)),
+    }  # fmt: skip
+    return QueryKey(**{**fields, **more})
 
 
 def promotions(n_rows: int) -> Promotions:

@@ -105,31 +105,32 @@ def model(family: str = "llama", seed: int = 0, **sizes: Any) -> "infoflow.Model
     return infoflow.wrap_model(hf_model(family, seed, **sizes), tokenizer(), name=f"tiny-{family}")
 
 
-def on_paper() -> "infoflow.Model":
-    """One layer, two dimensions, one head. Token 1 is (1, 1), token 2 is (1, -1): both have rms 1.
+def on_paper(n_layers: int = 1) -> "infoflow.Model":
+    """One layer (or several alike), two dimensions, one head. Token 1 is (1, 1), token 2 is (1, -1): both have rms 1.
 
     Queries are zero, so each position attends evenly to itself and what came before; values and output are the
     identity, so attention adds the mean of the embeddings so far. The MLP's gate reads the first coordinate, its up
     projection the second, and it writes to the first.
     """
     config = LlamaConfig(
-        vocab_size=257, hidden_size=2, intermediate_size=1, num_hidden_layers=1, num_attention_heads=1, head_dim=2,
+        vocab_size=257, hidden_size=2, intermediate_size=1, num_hidden_layers=n_layers, num_attention_heads=1, head_dim=2,
         num_key_value_heads=1, rms_norm_eps=0.0, tie_word_embeddings=False, attn_implementation="eager",
     )  # fmt: skip
     built = LlamaForCausalLM(config).eval()
-    layer = built.model.layers[0]
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.zero_()
         built.model.embed_tokens.weight[1] = torch.tensor([1.0, 1.0])
         built.model.embed_tokens.weight[2] = torch.tensor([1.0, -1.0])
-        layer.self_attn.v_proj.weight.copy_(torch.eye(2))
-        layer.self_attn.o_proj.weight.copy_(torch.eye(2))
-        layer.mlp.gate_proj.weight.copy_(torch.tensor([[1.0, 0.0]]))
-        layer.mlp.up_proj.weight.copy_(torch.tensor([[0.0, 1.0]]))
-        layer.mlp.down_proj.weight.copy_(torch.tensor([[1.0], [0.0]]))
-        for norm in (layer.input_layernorm, layer.post_attention_layernorm, built.model.norm):
-            norm.weight.fill_(1.0)
+        for layer in built.model.layers:
+            layer.self_attn.v_proj.weight.copy_(torch.eye(2))
+            layer.self_attn.o_proj.weight.copy_(torch.eye(2))
+            layer.mlp.gate_proj.weight.copy_(torch.tensor([[1.0, 0.0]]))
+            layer.mlp.up_proj.weight.copy_(torch.tensor([[0.0, 1.0]]))
+            layer.mlp.down_proj.weight.copy_(torch.tensor([[1.0], [0.0]]))
+            layer.input_layernorm.weight.fill_(1.0)
+            layer.post_attention_layernorm.weight.fill_(1.0)
+        built.model.norm.weight.fill_(1.0)
         built.lm_head.weight[1] = torch.tensor([1.0, 0.0])
         built.lm_head.weight[2] = torch.tensor([0.0, 1.0])
     return infoflow.wrap_model(built, tokenizer(), name="on-paper")

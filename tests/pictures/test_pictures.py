@@ -24,6 +24,7 @@ from infoflow.pictures import (
     logit_lens,
     picture,
     promotions,
+    query_key,
     rendering,
 )
 from infoflow.studies.corrections import Correction
@@ -268,6 +269,18 @@ def test_contributions_and_removals_are_pairs_of_bars() -> None:
     drawn = drawing(found.chart)
     assert [name for _, name in drawn.axes["bottom"]] == ["A", "B", "C"] and len(drawn.of("rect")) == 5
     assert "attention to it from the others is cut" in found.note and list(found.frame["gap"][:2]) == [0.0, 4.0]
+
+
+def test_a_score_is_a_map_of_the_sources_of_query_and_key() -> None:
+    found = made.query_key([[0.5, 0.0, -1.0], [0.0, 0.0, 0.0], [3.0, 0.0, 0.5]], by_position=1.5, score=4.5)
+    drawn = query_key.picture(found)
+    seen = drawing(drawn.chart)
+    assert [name for _, name in seen.axes["bottom"]] == ["A", "C"] and len(seen.of("rect")) == 4  # B has no part
+    assert [name for _, name in seen.axes["left"]] == ["A", "C"]  # from above
+    assert drawn.title.startswith("Why head 1.0 looks from 2 C at 0 A, “a bb c”") and "together +4.50" in drawn.note
+    assert "The position itself adds +1.50" in drawn.note and len(drawn.frame) == 3 * 3 + 1
+    rather = query_key.picture(replace(found, against=1, softcap=50.0))
+    assert "at 0 A rather than 1 B" in rather.title and "Before the model's soft cap" in rather.note
 
 
 def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:

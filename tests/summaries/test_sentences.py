@@ -19,6 +19,7 @@ from infoflow.summaries import (
     location,
     logit_lens,
     promotions,
+    query_key,
 )
 from infoflow.summaries.sentence import would_say
 from tests.helpers import made
@@ -229,12 +230,34 @@ def test_a_test_by_removal_says_how_well_contributions_foretell_it() -> None:
     assert none == "No source could be removed in this way."
 
 
+def test_a_score_says_where_it_stands_in_its_row_and_what_it_is_made_of() -> None:
+    found = made.query_key([[0.5, 0.0, -1.0], [0.0, 0.0, 0.0], [3.0, 0.0, 0.5]])
+    looks, largest = query_key.sentences(found)
+    assert looks.text == "Head 1.0 of “C” looks at “A” (75%): score 3.0, the highest of 3."
+    assert looks.place == {"layer": 1, "head": 0, "position": 2}
+    assert largest.text == (
+        "The largest part is “C” in the query by “A” in the key (+3.0); of the query's sources “C” adds most in all (+3.5), of "
+        "the key's “A” (+3.5)."
+    )
+    lower = replace(found, scores=np.array([3.0, 4.0, -1.0]))
+    assert texts(query_key.sentences(lower))[0].endswith("score 3.0, after 1 higher one, of 3.")
+    rather = replace(found, against=1, scores=np.array([3.0, 0.0, -1.0]))
+    assert texts(query_key.sentences(rather))[0].endswith("(75%) rather than at “B” (12%): its score is +3.0 above that one's.")
+    (none,) = texts(query_key.sentences(made.query_key([[2.0]])))
+    assert none.startswith("Head 1.0 of “A” looks at “A”, the only one")
+    position = replace(found, parts=np.zeros((3, 3)), by_position=3.0)
+    assert texts(query_key.sentences(position))[1] == "The position adds most of it (+3.0)."
+    assert texts(query_key.sentences(replace(found, parts=-np.abs(found.parts))))[1] == "No pair of sources raises it."
+    (off,) = texts(query_key.sentences(replace(found, max_error=0.1)))
+    assert off.startswith("The parts miss the whole by 1e-01")
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
         made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
         made.causal([1.0, 2.0, 3.0], [1.0, 1.0, float("nan")]),
-        made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]),
+        made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]), made.query_key([[1.0, 2.0], [3.0, 4.0]]),
     )  # fmt: skip
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()
