@@ -48,9 +48,9 @@ def pair(query: str, key: str) -> str:
 
 
 def sides(found: QueryKey) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What each source of the query adds, whatever the key's, and the other way round: label, part. As far as the prompt has
-    been read at the query; what is no token's stands last."""
-    seen = np.flatnonzero(np.abs(found.parts).sum(1) + np.abs(found.parts).sum(0))
+    """What each source of the query adds, whatever the key's, and the other way round: label, part. Sources that have no part are
+    left out."""
     frames = (side.rename(columns={"source_label": "label"}) for side in (found.by_query(), found.by_key()))
-    by_query, by_key = (frame.iloc[seen].reset_index(drop=True) for frame in frames)
+    parts = (np.abs(found.parts).sum(axis) > 0 for axis in (1, 0))
+    by_query, by_key = (frame[there].reset_index(drop=True) for frame, there in zip(frames, parts, strict=True))
     return by_query, by_key

@@ -20,7 +20,7 @@ WEIGHT_COLUMN = {"weight": st.column_config.NumberColumn("weight", format="%.3f"
 INTRO = """Where each head looks: rows are positions, columns the tokens they read from, as the model computed it.
 What a head looks at hard need not matter: compare the lengths of what it fetches."""
 USE = """Hover for weights. Colour follows the square root, so that small weights show. Click a head in the map of
-all heads to look at it."""
+all heads to look at it, and a cell of its map to ask below why it looked there."""
 HOW = """Patterns are read from the model's own attention modules (eager, so that they exist), values from its
 value projections; |W_O v| sends each head's values alone through the output projection. The code that made the
 numbers:"""

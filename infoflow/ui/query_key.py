@@ -7,6 +7,7 @@ from infoflow.analyses.query_key import QueryKey, QueryKeyRequest
 from infoflow.charts import signed
 from infoflow.files import formats
 from infoflow.pictures import query_key as pictures
+from infoflow.settings import settings
 from infoflow.summaries.query_key import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import query_key as tables
@@ -26,6 +27,8 @@ SOURCES = """What is kept apart, in the query and in the key."""
 SAID = """The query and the key are sums over sources, patterns, gates and norm scales of the layers below held fixed; each part
 is one source's piece of the query times one source's piece of the key. Green raises the score, magenta lowers it. A score
 matters only beside the others of its row."""
+SPANS = "32 spans"
+"""a grouping by which a prompt of any length is few sources"""
 MOST = 12
 """parts that are named"""
 
@@ -85,13 +88,14 @@ def _chosen(attn: Attention, view: MapView) -> tuple[int, int, int | None, str]:
             "rather than at", others, index=None, format_func=names.__getitem__, key="attn_against", placeholder="nothing",
             help=AGAINST, persist_state="session", width=190,
         )  # fmt: skip
-        sources = choice("Sources", ["tokens", "words"], "tokens", "attn_sources", SOURCES)
+        fits = "tokens" if n <= settings().max_tokens else SPANS
+        sources = choice("Sources", ["tokens", "words", SPANS], fits, "attn_sources", SOURCES)
     return query, key, against, sources
 
 
 def _shown(found: QueryKey, dark: bool) -> None:
     drawn, said = pictures.picture(found, dark), sentences(found)
-    blocks.says(said)
+    st.markdown(blocks.plain(spoken(said)))
     blocks.warn_if_off(found.max_error, found.provenance, "Parts do not add up to the score")
     left, right = st.columns([1.5, 1], gap="large")
     with left:

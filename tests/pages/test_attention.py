@@ -9,7 +9,7 @@ from infoflow.charts import attention as charts
 from infoflow.metrics import heads
 from infoflow.tables import attention as attention_tables
 from tests.helpers.drawn import drawing
-from tests.helpers.pages import ROOT, ask, captions, choose, errors, opened, rows_of
+from tests.helpers.pages import ROOT, ask, captions, choose, errors, opened, rows_of, unescaped
 
 PAGE = str(ROOT / "pages/attention.py")
 REPEATED = "The cat sat on the mat. The cat sat on the"
@@ -68,6 +68,37 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
         app.selectbox(key="attn_metric").set_value(metric).run()
         assert errors(app) == [] and rows_of(app, "All heads by") not in colours
         colours.append(rows_of(app, "All heads by"))
+
+
+def test_why_a_head_looked_there_is_told_on_request(demo: infoflow.Model) -> None:
+    app = ask(opened(PAGE), REPEATED)
+    app.selectbox(key="layer").set_value(5)
+    app.selectbox(key="head").set_value(2).run()
+    assert "attn_from" not in app.session_state  # nothing is run before it is asked for
+    app.session_state["fold_query_key"] = True
+    app.run()
+    n = len(demo.encode(REPEATED))
+    row = infoflow.attention(demo, REPEATED).pattern[5, 2, n - 1].copy()
+    row[0] = 0
+    key = int(row.argmax())
+    found = infoflow.query_key(demo, REPEATED, 5, 2, n - 1, key)
+    drawn = rows_of(app, "Parts of the score")
+    assert errors(app) == [] and sum(r["part"] for r in drawn) == pytest.approx(found.score, abs=1e-2)
+    assert any(unescaped(m.value) == found.summary() for m in app.markdown)
+    app.selectbox(key="attn_from").set_value(key).run()  # from the place it looked at; every key is at or before it
+    assert errors(app) == [] and len(app.selectbox(key=f"attn_at_5_2_{key}").options) == key + 1
+    app.selectbox(key="attn_against").set_value(0).run()
+    looked = app.selectbox(key=f"attn_at_5_2_{key}").value
+    rather = infoflow.query_key(demo, REPEATED, 5, 2, key, looked, against=0)
+    assert errors(app) == [] and any(unescaped(m.value) == rather.summary() for m in app.markdown)
+    choose(app, "Sources", "words")
+    assert errors(app) == []
+    choose(app, "Show", "layer mean")
+    assert errors(app) == [] and "A mean of heads has no score of its own" in captions(app)
+    choose(app, "Show", "one head")
+    assert errors(ask(app, "a")) == []
+    assert "group it (for example into '32 spans')" in errors(ask(app, "The cat sat on the mat. " * 20))[0]
+    assert errors(choose(app, "Sources", "32 spans")) == []
 
 
 @pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])
