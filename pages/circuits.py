@@ -1,5 +1,7 @@
 """Which heads and MLPs write the answer, what do they do, and does it need them?"""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.attention import AttentionRequest
@@ -8,6 +10,7 @@ from infoflow.analyses.circuits import Circuit, CircuitRequest
 from infoflow.analyses.location import Location, LocationRequest
 from infoflow.files import formats
 from infoflow.pictures.circuits import written
+from infoflow.pictures.picture import identity
 from infoflow.studies.roles import RolesRequest
 from infoflow.ui import asking, blocks, frame, results
 from infoflow.ui import circuits as ui
@@ -42,11 +45,13 @@ def page(shown: LocationRequest, where: Location) -> None:
     """Verdicts, what each part writes, the head that is looked at, the minimal circuit."""
     dark = frame.dark()
     found = results.of(ui.written_of(shown, where), asked.key, "circuit_direct")
-    drawn = written(found, view.path, dark)
+    drawn, scope = written(found, view.path, dark), identity(found.provenance, found.provenance.ids)
     verdicts, (left, right) = st.container(), st.columns([1.7, 1], gap="large")
     with left:
-        blocks.chart(drawn.chart, key=ui.CHART, on_select="rerun", selection_mode="head", alt=f"{drawn.title}. {drawn.note}")
+        alt = f"{drawn.title}. {drawn.note}"
+        blocks.chart(drawn.chart, key=ui.CHART, on_select=partial(ui.pick, scope), selection_mode="head", alt=alt)
         st.caption(blocks.plain(drawn.note))
+        ui.solid(found, view.path, scope)
     blocks.warn_if_off(found.max_error, found.provenance, "Parts do not sum to the logit")
     with verdicts, blocks.reporting_errors():
         wanted = RolesRequest(
@@ -60,7 +65,7 @@ def page(shown: LocationRequest, where: Location) -> None:
     circuit = minimal(shown, found, dark)
     with right, blocks.reporting_errors():
         patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
-        ui.inspector(found, results.of(patterns, asked.key, "circuit_attention"), circuit)
+        ui.inspector(found, results.of(patterns, asked.key, "circuit_attention"), circuit, scope)
     blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark)
 
 

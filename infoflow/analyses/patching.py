@@ -27,6 +27,7 @@ Zhang & Nanda (2023, metrics).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -40,7 +41,7 @@ from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, chosen
 from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
-from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, mean_of, measured
+from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, filled, mean_of, measured
 from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
 from infoflow.text.tokens import Token
@@ -424,10 +425,6 @@ class _Sweep:
         later = [Part(i, site, None, held, BASE) for i in range(first, self.model.n_layers) for site in ("attn", "mlp")]
         return (part, *later)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return len(self.layers), len(self.heads) or 1, len(self.positions) or 1
-
 
 def _patched(
     request: PatchRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
@@ -443,13 +440,13 @@ def _patched(
     for seed in range(draws):
         one = sweep if seed == 0 else _Sweep(first, model, seed)
         one.reruns.ids = ids
-        told = None if on_progress is None else _of_draws(on_progress, seed, draws)
+        told = None if on_progress is None else partial(_told, on_progress, seed, draws)
         if request.method == Method.GRADIENT:
             beside, moved = one.reruns.estimates(request.site)
             several.append(_estimated(one, moved, beside.at(BASE)))
         else:
             found, beside = one.reruns.outcomes(one.live_runs, on_progress=told)
-            several.append(_filled(found, live, beside.at(BASE)))
+            several.append(filled(found, live, beside.at(BASE)))
         pairs.append(beside)
     beside = mean_of(pairs)
     denoising = request.direction == Direction.DENOISING
@@ -469,7 +466,7 @@ def _patched(
         heads=sweep.heads,
         positions=sweep.positions,
         together=() if sweep.positions else sweep.where,
-        runs=mean_of(several).shaped(*sweep.shape),
+        runs=mean_of(several).shaped(len(sweep.layers), len(sweep.heads) or 1, len(sweep.positions) or 1),
         clean=beside.at(SOURCE if denoising else BASE),
         corrupted=beside.at(BASE if denoising else SOURCE),
         live=sweep.live,
@@ -499,15 +496,5 @@ def _proposals(model: "infoflow.models.model.Model", prompt: str | tuple[int, ..
     return contrasts.proposals(prompt, lambda text: len(model.encode(text)))
 
 
-def _filled(found: Outcomes, live: np.ndarray, unpatched: Outcomes) -> Outcomes:
-    """Outcomes of all runs: of those that can change nothing, the unpatched one's."""
-    whole = {}
-    for name, value in vars(found).items():
-        all_of = np.full(len(live), float(getattr(unpatched, name)))
-        all_of[live] = value
-        whole[name] = all_of
-    return Outcomes(**whole)
-
-
-def _of_draws(on_progress: Callable[[int, int], None], draw: int, draws: int) -> Callable[[int, int], None]:
-    return lambda done, total: on_progress(draw * total + done, draws * total)
+def _told(on_progress: Callable[[int, int], None], draw: int, draws: int, done: int, total: int) -> None:
+    on_progress(draw * total + done, draws * total)

@@ -16,7 +16,7 @@ Source: Zhang & Nanda, "Towards Best Practices of Activation Patching in Languag
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Runs = Float[np.ndarray, "*runs"]
 METRICS = {
@@ -60,6 +60,16 @@ class Outcomes:
 def mean_of(several: "list[Outcomes]") -> Outcomes:
     """The mean of each number over several draws."""
     return Outcomes(**{f.name: np.mean([getattr(one, f.name) for one in several], 0) for f in fields(Outcomes)})
+
+
+def filled(found: Outcomes, ran: Bool[np.ndarray, " runs"], other: Outcomes) -> Outcomes:
+    """Outcomes of all runs: `found` of those that ran, in order; of the rest that of one `other`."""
+    whole = {}
+    for field in fields(found):
+        all_of = np.full(len(ran), float(getattr(other, field.name)))
+        all_of[ran] = getattr(found, field.name)
+        whole[field.name] = all_of
+    return Outcomes(**whole)
 
 
 def measured(runs: Outcomes, metric: str, clean: Outcomes, corrupted: Outcomes) -> np.ndarray:

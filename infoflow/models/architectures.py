@@ -51,7 +51,7 @@ class Architecture:
 
     def projection(self, role: str) -> str:
         """The projection that holds queries ("q"), keys ("k") or values ("v"); all three in one where it is fused."""
-        return self.value if self.fused else self.value.replace("v_", f"{role}_")
+        return self.value if self.fused else {"q": self.query, "k": self.key, "v": self.value}[role]
 
 
 PATHS_IN_LAYER = ("attention", "attention_norm", "attention_post_norm", "mlp_norm", "mlp_post_norm")

@@ -225,7 +225,7 @@ class Model:
             beside=(),
             joins={},
             graph=False,
-            projections={role: row.projection(role) for role in "qkv"},
+            projected={role: row.projection(role) for role in "qkv"},
             keep=1,
             prefix=0,
             unchanged={},

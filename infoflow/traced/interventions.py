@@ -52,7 +52,7 @@ def apply(nn, tracer, plan):
             attention.inputs = _cut(given, named, here["block"])
         for role in ("q", "k", "v"):
             if role in here:
-                projection = attention.get(plan.projections[role])
+                projection = attention.get(plan.projected[role])
                 projection.output = changed(projection.output, here[role], n)
         if "pattern" in here:
             raw = attention.get(plan.value).output

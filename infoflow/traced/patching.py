@@ -33,7 +33,7 @@ def _at(layer, site, plan, index):
     if site == "resid_pre":
         return layer.input
     if site in ("q", "k", "v"):
-        return attention.get(plan.projections[site]).output
+        return attention.get(plan.projected[site]).output
     if site == "z":
         return attention.get(plan.output).input
     if site == "pattern":

@@ -17,11 +17,10 @@ from infoflow.traced.frozen import (
     norm_of,
     normed,
     pairs_of,
-    pattern_passed,
-    pattern_returned,
     probed,
 )
 from infoflow.traced.interventions import begun
+from infoflow.traced.patterns import pattern_passed, pattern_returned
 
 NO_SCORES = "the attention module does not say what queries and keys it compares"
 """what a run ends with where no call is known that takes both"""

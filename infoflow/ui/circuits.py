@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from infoflow.analyses.attention import Attention
@@ -12,6 +13,8 @@ from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.circuits import Circuit
 from infoflow.analyses.location import Location, LocationRequest
 from infoflow.analyses.request import Prompt
+from infoflow.charts.heads_3d import Edge, Labels
+from infoflow.metrics.heads import without_sinks
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures.circuits import picture
 from infoflow.studies.roles import Roles
@@ -23,6 +26,7 @@ from infoflow.tables import circuits as tables
 from infoflow.ui import blocks, controls
 from infoflow.ui.answer import AGAINST, RIVALS, TARGET, TARGETS
 from infoflow.ui.asking import preset_of
+from infoflow.ui.heads_3d import heads_3d
 
 INTRO = """Which heads and MLPs write the answer, what do they do, and does the answer need them? Each is held against the run
 itself: parts that play a known role are knocked out together, and the answer is read again."""
@@ -37,7 +41,8 @@ KEEP = """The share of the lead that the circuit shall keep with all else knocke
 SEARCH = "Minimal circuit"
 SAID = """Parts are knocked out greedily, the least harmful first; another set may be smaller. A part that is not in it may still
 write: others can stand in for it."""
-CHART = "circuit_written"
+SOLID = "All heads in three dimensions"
+CHART, HELD = "circuit_written", "circuit_head"
 
 
 @dataclass(frozen=True)
@@ -81,21 +86,52 @@ def verdicts_of(found: Roles, prompt: str) -> Sequence[Sentence]:
     return (verdicts.of_example(found, preset.key) if preset is not None else ()) or verdicts.sentences(found)
 
 
-def inspector(found: Attribution, attn: Attention, circuit: Circuit | None) -> None:
-    """The head that was clicked, or the one that writes most: its kind, what it writes, where it looks."""
-    picked = next(iter((st.session_state.get(CHART) or {}).get("selection", {}).get("head") or []), None)
-    if picked is not None and int(picked["head"]) < 0:
-        layer = int(picked["layer"])
+def looked_at(found: Attribution, scope: str) -> tuple[int, int]:
+    """Layer and head that were clicked, in the map or in three dimensions (-1: the layer's MLP); else the head that writes most."""
+    held = st.session_state.get(f"{HELD}_{scope}")
+    layers, heads = found.by_head.shape
+    best = divmod(int(found.by_head.argmax()), heads)
+    return held if held is not None and held[0] < layers and held[1] < heads else best
+
+
+def pick(scope: str) -> None:
+    """A head or an MLP of the map was clicked."""
+    clicked = next(iter(st.session_state[CHART].selection.get("head") or []), None)
+    if clicked is not None:
+        st.session_state[f"{HELD}_{scope}"] = (int(clicked["layer"]), int(clicked["head"]))
+
+
+def solid(found: Attribution, path: int, scope: str) -> None:
+    """Every head in three dimensions: how much it writes, which way, and the path."""
+    with blocks.fold(SOLID, "solid") as is_open:
+        if not is_open:
+            return
+        layer, head = looked_at(found, scope)
+        labels = Labels(height="how much the head writes of the answer", colour="towards the answer, or away from it")
+        edges = [Edge(a, b, float(found.by_head[b])) for a, b in tables.edges(found, path)] if path else []
+        now = (layer, head) if head >= 0 else None
+        size = np.abs(found.by_head)
+        picked = heads_3d(size, found.by_head, labels, edges, f"circuit_solid_{scope}", now)
+        st.caption("Drag turns it, a click selects a head. The map above says the same, and the MLPs beside.")
+        if picked is not None and picked != now:
+            st.session_state[f"{HELD}_{scope}"] = picked
+            st.rerun()
+
+
+def inspector(found: Attribution, attn: Attention, circuit: Circuit | None, scope: str) -> None:
+    """The head or MLP that is looked at: its kind, what it writes, where it looks."""
+    layer, head = looked_at(found, scope)
+    if head < 0:
         st.markdown(f"**MLP {layer}** writes {found.by_mlp[layer]:+.2f} of {found.direct_total:+.2f} directly.")
         return
-    best = divmod(int(found.by_head.argmax()), found.by_head.shape[1])
-    layer, head = best if picked is None else (int(picked["layer"]), int(picked["head"]))
     st.markdown(f"**Head {layer}.{head}** writes {found.by_head[layer, head]:+.2f} of {found.direct_total:+.2f} directly.")
     if circuit is not None:
         st.markdown(f"Knocked out alone it takes {circuit.knocked[layer, head]:+.2f} from the lead.")
-    st.dataframe(attention_tables.inspector(attn, layer, head, attn.scores, 0.4), hide_index=True)
-    st.dataframe(attention_tables.pairs(attn.pattern[layer, head], attn.position_labels), hide_index=True)
-    controls.picked_head(CHART, best)
+    st.dataframe(attention_tables.inspector(attn, layer, head, attn.scores, 0.4), hide_index=True, height=250)
+    weight = {"weight": st.column_config.NumberColumn("weight", format="percent")}
+    pairs = attention_tables.pairs(without_sinks(attn.pattern[layer, head], [0], False), attn.position_labels)
+    st.dataframe(pairs, hide_index=True, column_config=weight, height=215)
+    controls.picked_head("", (layer, head))
 
 
 def roles_table(found: Roles) -> None:
