@@ -87,7 +87,7 @@ def verdicts_of(found: Roles, prompt: str) -> Sequence[Sentence]:
 
 
 def looked_at(found: Attribution, scope: str) -> tuple[int, int]:
-    """Layer and head that were clicked, in the map or in three dimensions (-1: the layer's MLP); else the head that writes most."""
+    """Layer and head that were clicked in the map or in three dimensions (-1: a layer's MLP); else the head that writes most."""
     held = st.session_state.get(f"{HELD}_{scope}")
     layers, heads = found.by_head.shape
     best = divmod(int(found.by_head.argmax()), heads)
@@ -131,7 +131,7 @@ def inspector(found: Attribution, attn: Attention, circuit: Circuit | None, scop
     weight = {"weight": st.column_config.NumberColumn("weight", format="percent")}
     pairs = attention_tables.pairs(without_sinks(attn.pattern[layer, head], [0], False), attn.position_labels)
     st.dataframe(pairs, hide_index=True, column_config=weight, height=215)
-    controls.picked_head("", (layer, head))
+    controls.head_link(layer, head)
 
 
 def roles_table(found: Roles) -> None:

@@ -84,9 +84,14 @@ def picked_head(chart: str, first: tuple[int, int] | None) -> None:
     found = next(iter((st.session_state.get(chart) or {}).get("selection", {}).get("head") or []), None)
     layer, head = (int(found["layer"]), int(found["head"])) if found else first or (-1, -1)
     if layer >= 0 and head >= 0:
-        with suppress(StreamlitPageNotFoundError):  # no other page is there where this one stands alone
-            view = {"layer": str(layer), "head": str(head), "attn_level": "one head"}
-            st.page_link("pages/attention.py", label=f"Where head {layer}.{head} looks →", query_params=view)
+        head_link(layer, head)
+
+
+def head_link(layer: int, head: int) -> None:
+    """A link to the attention of a head."""
+    with suppress(StreamlitPageNotFoundError):  # no other page is there where this one stands alone
+        view = {"layer": str(layer), "head": str(head), "attn_level": "one head"}
+        st.page_link("pages/attention.py", label=f"Where head {layer}.{head} looks →", query_params=view)
 
 
 def hide_first(key: str, help_text: str) -> bool:
