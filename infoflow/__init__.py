@@ -10,6 +10,7 @@
     parts = infoflow.circuit(model, "The capital of France is", " Paris", against=" Rome", keep=0.8)
     roles = infoflow.roles(model, "The capital of France is", " Paris", against=" Rome")
     where = infoflow.locate(model, "The capital of France is", " Paris", against=" Rome")
+    paths = infoflow.graph(model, "The capital of France is", " Paris", against=" Rome", threshold=0.04)
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
     moved = infoflow.promotions(model, "The capital of France is", position=-1)
@@ -32,6 +33,7 @@ _HOME = {
     "Attribution": "analyses.attribution", "locate": "analyses.location", "Location": "analyses.location",
     "circuit": "analyses.circuits", "Circuit": "analyses.circuits", "roles": "studies.roles", "Roles": "studies.roles",
     "patch": "analyses.patching", "Patching": "analyses.patching",
+    "graph": "analyses.graph", "Graph": "analyses.graph",
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",

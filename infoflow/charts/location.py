@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from infoflow.charts.drawing import either, layered
-from infoflow.charts.labels import by_value
+from infoflow.charts.labels import beside, by_value
 from infoflow.charts.palette import Ink, ink, signed_ramp
 
 HIGHEST = 600
@@ -143,7 +143,10 @@ def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float
     tip = at_end.mark_point(filled=True, shape="circle", size=42, color=page.accent, opacity=1).encode(x=x, y=y, tooltip=tips)
     parts = [halo, lines, tip]
     text = alt.Text("called:N")
-    places = _beside(placed, *cell)
+    starts = placed.assign(
+        x=placed["said"], across=placed["dest"] - placed["source"], up=1.0, long=placed["heads"].str.len() * _LETTER
+    )
+    places = beside(starts, *cell)
     for align, forward in (("left", True), ("right", False)):  # towards the end
         of = placed.assign(x=places[0], y=places[1])[(sign > 0) == forward]
         if len(of):
@@ -159,22 +162,3 @@ def _moves(moves: pd.DataFrame, x: alt.X, y: alt.Y, page: Ink, cell: tuple[float
             under = named.mark_text(**style, stroke=page.paper, strokeWidth=3, aria=False)
             parts += [part.encode(x=x, y=y, text=text, tooltip=tips) for part in (under, named.mark_text(**style))]
     return parts
-
-
-def _beside(placed: pd.DataFrame, line: float, column: float) -> tuple[list[float], list[float]]:
-    """Where the names of the arrows stand, beside their starts: the first place along each, above or below it, that no name has
-    taken. `line` and `column`: pixels of a row and of a column."""
-    taken: list[tuple[float, float, float]] = []  # left, right, middle, in pixels
-    across, up = [], []
-    for move in placed.itertuples():
-        forward, long = move.dest > move.source, len(move.heads) * _LETTER
-        for along, off in [(a, o) for a in (0.0, 0.2, 0.4, 0.6) for o in (9.0, -9.0)]:
-            x = move.said + along * (move.dest - move.source)
-            y = move.order + 0.5 + along + off / line
-            left = x * column - (0 if forward else long)
-            if not any(left < right and start < left + long and abs(y * line - middle) < 12 for start, right, middle in taken):
-                break
-        taken.append((left, left + long, y * line))
-        across.append(x)
-        up.append(y)
-    return across, up

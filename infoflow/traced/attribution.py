@@ -33,11 +33,7 @@ def frozen_stream(nn, plan, n, collect, report, steps):
     embeddings = rows = torch.empty(0)
     for index in range(plan.n_layers):
         given = layers[index].input
-        if index == 0:
-            pairs = {
-                **pairs_of([0] * n, plan.biased, given.device, min(1, len(plan.given))),
-                "graph": ("value", "output", "up", "down", "unembed"),
-            }
+        pairs = pairs or pairs_to_go_back(plan, n, given.device)
         seen = capture(layers[index], given, index, plan, pairs)
         with torch.enable_grad():
             if index == 0:
@@ -46,15 +42,29 @@ def frozen_stream(nn, plan, n, collect, report, steps):
                 rows = rows.index_add(0, pairs["own"], embeddings)
             else:
                 rows = edited(rows, "resid_pre", seen, every, pairs)
-            pre = rows
-            z = mix(values_of(rows, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
-            mid = edited(rows + attention_writes(z, seen, plan, every, pairs), "resid_mid", seen, every, pairs)
-            written = mlp_writes(rows if plan.parallel else mid, seen, plan, every, pairs)
-            rows = edited(mid + written, "resid_post", seen, every, pairs)
-        collect(seen, {"pre": pre, "z": z, "mid": mid, "written": written, "post": rows}, pairs)
+            stages = through(rows, seen, plan, every, pairs)
+        rows = stages["post"]
+        collect(seen, stages, pairs)
         if report is not None:
             report(index + 1, steps)
     return embeddings, rows, pairs
+
+
+def pairs_to_go_back(plan, n, device):
+    """One row per position for the tokens together, one for the biases, one for what interventions put in; with the maps that a
+    gradient goes through."""
+    rows = pairs_of([0] * n, plan.biased, device, min(1, len(plan.given)))
+    return {**rows, "graph": ("value", "output", "up", "down", "unembed")}
+
+
+def through(rows, seen, plan, part, pairs, first=0, n_sources=None):
+    """Some rows as a layer takes them (those of `n_sources` sources from `first` on), and what becomes of them: `pre` as given,
+    `z`, `mid`, what the MLP has `written`, `post`."""
+    z = mix(values_of(rows, seen, plan, part, pairs), seen["pattern"], plan, part, pairs, first, n_sources)
+    mid = edited(rows + attention_writes(z, seen, plan, part, pairs), "resid_mid", seen, part, pairs)
+    written = mlp_writes(rows if plan.parallel else mid, seen, plan, part, pairs)
+    post = edited(mid + written, "resid_post", seen, part, pairs)
+    return {"pre": rows, "z": z, "mid": mid, "written": written, "post": post}
 
 
 def rows_at(pairs, position):

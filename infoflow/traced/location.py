@@ -44,15 +44,15 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
     for index, (seen, states) in enumerate(layers):
         of_z, *of_stages = slopes[1 + index * (1 + len(stages)) : 1 + (index + 1) * (1 + len(stages))]
         cells.extend((seen[name], slope) for name, slope in zip(stages, of_stages, strict=True))
-        for stage, (bias, put) in enumerate(_from_nothing(seen, plan, pairs)):
+        for stage, (bias, put) in enumerate(from_nothing(seen, plan, pairs)):
             added.append((bias * of_stages[stage]).sum(-1))
             put_in.append((put * of_stages[stage]).sum(-1))
         if index in of_pre:
             nothing = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=seen["pre"].device)
-            put = _together(edited(nothing, "resid_pre", seen, slice(None), pairs), pairs)
+            put = together(edited(nothing, "resid_pre", seen, slice(None), pairs), pairs)
             put_in[-len(stages)] += (put * of_pre[index]).sum(-1)
         written = edited(states["written"].detach(), "resid_post", seen, slice(None), {**pairs, "given": 0})
-        mlp.append((_together(written, pairs) * of_stages[-1]).sum(-1))
+        mlp.append((together(written, pairs) * of_stages[-1]).sum(-1))
         into, out = _moved(seen, of_z, plan, pairs, most, arrived[index], left[index])
         arrivals.append(into)
         departures.append(out)
@@ -85,12 +85,12 @@ def locate_block(nn, tracer, plan, n, position, ids, centred, most, top_k, other
     }
 
 
-def _together(rows, pairs):
+def together(rows, pairs):
     """The sum of each position's rows."""
     return rows.new_zeros(len(pairs["size"]), rows.shape[-1]).index_add(0, pairs["position"], rows)
 
 
-def _from_nothing(seen, plan, pairs):
+def from_nothing(seen, plan, pairs):
     """What a layer adds at every position to a residual of zero, by stage: (of its biases, of what interventions put in)."""
     stages = 1 if plan.parallel else 2
     if not plan.biased and not pairs["given"]:
@@ -104,12 +104,22 @@ def _from_nothing(seen, plan, pairs):
     else:
         written = [edited(attention, "resid_mid", seen, every, pairs), edited(mlp, "resid_post", seen, every, pairs)]
     is_bias = pairs["is_bias"][:, None]
-    return [(_together(rows * is_bias, pairs), _together(rows * ~is_bias, pairs)) for rows in written]
+    return [(together(rows * is_bias, pairs), together(rows * ~is_bias, pairs)) for rows in written]
 
 
 def _moved(seen, of_z, plan, pairs, most, arrived, left):
     """What each head moves from a position to another, by position: the largest that arrive, the largest that leave; their sums
     by head go into `arrived` and `left`."""
+    best = [None, None]
+    for head, moved in enumerate(moves_of(seen, of_z, plan, pairs)):
+        for end, (table, total) in enumerate(((moved, arrived), (moved.T, left))):
+            total[head] = table.sum(-1).cpu()
+            best[end] = _largest(best[end], table, head, most)
+    return best
+
+
+def moves_of(seen, of_z, plan, pairs):
+    """What each head in turn moves from every position to every other, [to, from]."""
     n = len(of_z)
     rows = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=of_z.device)
     rows[pairs["own"]] = seen["pre"]
@@ -117,14 +127,9 @@ def _moved(seen, of_z, plan, pairs, most, arrived, left):
     values = values_of(rows, seen, plan, slice(None), silent)[pairs["own"]].view(n, -1, plan.d_head)
     shared = plan.n_heads // values.shape[1]
     of_z = of_z.view(n, plan.n_heads, plan.d_head)
-    best = [None, None]
     for head in range(plan.n_heads):
-        moved = seen["pattern"][head] * (of_z[:, head] @ values[:, head // shared].T)  # [to, from]
-        moved.fill_diagonal_(0)
-        for end, (table, total) in enumerate(((moved, arrived), (moved.T, left))):
-            total[head] = table.sum(-1).cpu()
-            best[end] = _largest(best[end], table, head, most)
-    return best
+        moved = seen["pattern"][head] * (of_z[:, head] @ values[:, head // shared].T)
+        yield moved.fill_diagonal_(0)
 
 
 def _largest(best, table, head, most):

@@ -19,6 +19,7 @@ from infoflow.analyses.causal import CausalRequest
 from infoflow.analyses.circuits import CircuitRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import PatchRequest
@@ -51,6 +52,7 @@ EVERY: list[Request[Any]] = [
     PatchRequest(prompt="ab", corrupted="cb"),
     CircuitRequest(prompt="ab", target=ANSWER),
     RolesRequest(prompt="ab", target=5),
+    GraphRequest(prompt="ab"),
     CorrectionRequest(prompt=("ab",)),
 ]
 

@@ -18,6 +18,7 @@ from infoflow.analyses.causal import By, CausalRequest
 from infoflow.analyses.circuits import CircuitRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import Direction, Method, PatchRequest, Units
@@ -52,6 +53,7 @@ REQUESTS: list[Request[Any]] = [
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
+    GraphRequest(prompt=PROMPT, target=" Paris", against=5, position=2, threshold=0.1),
     CausalRequest(prompt=PROMPT, target=" Paris", against=5, by=By.SWAP, position=2, sources="words"),
     PatchRequest(
         prompt=PROMPT,
@@ -82,6 +84,7 @@ FUNCTIONS = {
     "promotions": infoflow.promotions, "carriers": infoflow.carriers, "causal": infoflow.causal, "location": infoflow.locate,
     "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch, "circuits": infoflow.circuit,
     "roles": infoflow.roles, "query_key": infoflow.query_key,
+    "graph": infoflow.graph,
 }  # fmt: skip
 
 
@@ -106,6 +109,7 @@ OTHER: dict[str, Any] = {
     "direction": Direction.DENOISING, "align": Align.NONE, "draws": 1, "method": Method.GRADIENT, "receiver": "logits",
     "texts": "bank", "keep": 0.7,
     "head": 2, "query": -2, "key_position": 1, "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
+    "threshold": 0.02,
 }  # fmt: skip
 
 
@@ -174,6 +178,7 @@ RESULTS = {
     "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
     "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
+    "graph": (lambda m: infoflow.graph(m, PROMPT, " Paris", against=" Rome", threshold=0.02), "by_source"),
     "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", against=" Rome", sources="words"), "effect"),
     "patching": (lambda m: infoflow.patch(m, PROMPT, "The capital of Italy is"), "live"),
     "circuits": (lambda m: infoflow.circuit(m, PROMPT, " Paris", " Rome"), "knocked"),

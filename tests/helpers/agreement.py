@@ -20,6 +20,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     other = infoflow.locate(model, PROMPT, 65, contrast="Then Anna and Fred")
     told = infoflow.attribute(model, PROMPT, 65, contrast="bank")
     why = infoflow.query_key(model, PROMPT, 2, 1, -2, 3)
+    paths = infoflow.graph(model, PROMPT, 65, against=66, threshold=0.0)
+    few = infoflow.graph(model, PROMPT, 65, threshold=0.1, interventions=[Zero("z", 1, None, 0)])
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
@@ -62,6 +64,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,
         "by_cell": where.by_cell, "bias": where.bias, "arrived": where.arrived, "left": where.left, "by MLP": where.by_mlp,
         "moves": np.sort(where.arrivals.logit, axis=-1), "likely": [t.probability for t in where.top],
+        "paths": paths.edges.amount, "their heads": np.sort(paths.edges.head_amount, axis=-1), "kept": few.by_source,
+        "kept in all": few.kept_total,
         "specific": other.specific, "swapped": other.contrast_total, "beyond the bank": told.specific,
         "beyond, by step": held.specific, "swapped, by step": held.contrast_total,
         "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
