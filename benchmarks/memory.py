@@ -19,7 +19,7 @@ import decompose as shared
 from transformers import AutoTokenizer
 
 import infoflow
-from infoflow.analyses import attention, attribution, carriers, generation, location, logit_lens
+from infoflow.analyses import attention, attribution, carriers, generation, graph, location, logit_lens
 from infoflow.models.catalog import DEMO
 
 NEW = 50
@@ -27,6 +27,8 @@ NEW = 50
 ANALYSES: dict[str, tuple[Callable[[Any, list[int]], Any], Callable[[Any, int], int]]] = {
     "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), attribution.needed_bytes),
     "locate": (lambda m, ids: infoflow.locate(m, ids, 300), location.needed_bytes),
+    "graph": (lambda m, ids: infoflow.graph(m, ids, 300), graph.needed_bytes),
+    "graph of every move": (lambda m, ids: infoflow.graph(m, ids, 300, threshold=0.0), graph.needed_bytes),
     "attention": (infoflow.attention, attention.needed_bytes),
     "logit lens": (infoflow.logit_lens, lambda m, n: logit_lens.needed_bytes(m, n, True)),
     "carriers": (

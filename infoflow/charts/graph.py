@@ -81,7 +81,9 @@ def _edges(edges: pd.DataFrame, x: alt.X, y: alt.Y, dark: bool) -> list[alt.Char
     ]  # fmt: skip
     parts, pale = [], signed_ramp(dark)
     for kind, (raises, lowers), more in (("stay", (pale[2], pale[0]), []), ("move", signs(dark), [alt.Tooltip("heads:N")])):
-        lines = alt.Chart(placed[placed["kind"] == kind], name=f"{kind}s").mark_rule()
+        lines = alt.Chart(placed[placed["kind"] == kind], name=f"{kind}s").mark_rule(
+            strokeCap="square" if kind == "stay" else "butt"
+        )
         parts.append(
             lines.encode(
                 x=x, y=y, x2=alt.X2("x2:Q"), y2=alt.Y2("y2:Q"), strokeWidth=alt.StrokeWidth("width:Q", scale=None),
@@ -120,7 +122,7 @@ def _names(moves: pd.DataFrame, line: float, x: alt.X, y: alt.Y, page: Ink) -> l
     across, up = beside(starts, line, _COLUMN, below=True)  # where no line that rises gets in its way
     named = alt.Chart(moves.assign(x=across, y=up))
     style: dict[str, Any] = {"align": "left", "baseline": "middle", "fontSize": 9.5, "color": page.text}
-    under = named.mark_text(**style, stroke=page.paper, strokeWidth=3, aria=False)
+    under = named.mark_text(**style, stroke=page.paper, strokeWidth=2, aria=False)
     return [part.encode(x=x, y=y, text=alt.Text("short:N")) for part in (under, named.mark_text(**style))]
 
 

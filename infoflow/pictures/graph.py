@@ -20,10 +20,8 @@ def picture(found: Graph, dark: bool = False) -> Picture:
 
 
 def _said(found: Graph, shown: int) -> str:
-    moves = int(found.edges.moves.sum())
     keeps = f"The graph keeps {found.share:.0%} of {found.total:+.2f}"
     above = " (what is left out lowers it)" if found.share > 1.005 else ""
-    some = f"moves between positions of at least {found.threshold:.0%} of it" if found.threshold else "moves between positions"
     of = [
         f"{name} {kept:+.2f} of {every:+.2f}"
         for name, kept, every in (("biases", found.bias, found.all_bias), ("interventions", found.put_in, found.all_put_in))
@@ -32,7 +30,7 @@ def _said(found: Graph, shown: int) -> str:
     beside = f" ({', '.join(of)})" if of else ""
     left = f" {len(found.labels) - shown} tokens that no kept path goes through are left out." * (shown < len(found.labels))
     return (
-        f"{keeps}{above}: the {moves} {some}, all heads of a layer together, and what stays between them. Green raises, magenta "
+        f"{keeps}{above}, along {tables.moves(found)}, all heads of a layer together, and what stays. Green raises, magenta "
         f"lowers, width and dots by amount; below, what of each token arrives{beside}.{left} The paths are those of the finished "
         "run: hindsight is in it."
     )

@@ -13,22 +13,20 @@ def sentences(found: Graph) -> tuple[Sentence, ...]:
     wrong = off(found.max_error, found.provenance)
     if wrong is not None:
         return (wrong,)
-    what, moves = tables.what(found), int(found.edges.moves.sum())
-    size = f" of at least {found.threshold:.0%} of it" if found.threshold else ""
+    what = tables.what(found)
     if not abs(found.share - 1) <= ENOUGH:  # nor of a logit of 0
         much = f"{found.share:.0%} of it comes along" if found.total else "there is no share that comes along"
         return (
             Sentence(
-                f"{what[0].upper()}{what[1:]} is {found.total:+.1f}, and {much} the {moves} moves{size}: they do not say where "
-                "it came from. A lower threshold keeps more of them."
+                f"{what[0].upper()}{what[1:]} is {found.total:+.1f}, and {much} {tables.moves(found)}: they do not say "
+                "where it came from. A lower threshold keeps more of them."
             ),
         )
-    moved = f"{moves} {'move' if moves == 1 else 'moves'} between positions{size}" if moves else "no move between positions"
-    kept = Sentence(f"{found.share:.0%} of {what} ({found.total:+.1f}) comes along {moved} and what stays.")
+    kept = Sentence(f"{found.share:.0%} of {what} ({found.total:+.1f}) comes along {tables.moves(found)} and what stays.")
     brings = Sentence(
         f"Along these paths {adds_most(found.by_source, found.position_labels)}.", {"position": int(found.by_source.argmax())}
     )
-    if not moves:
+    if not found.edges.moves.any():
         return kept, brings
     largest = tables.edges(found).query("kind == 'move'").iloc[0]
     layer, head = int(largest["layer"]), int(largest["head"])

@@ -23,6 +23,13 @@ def what(found: Graph) -> str:
     return f"the logit of {target}" if against is None else f"{target} over “{visible(against)}”"
 
 
+def moves(found: Graph) -> str:
+    """The kept moves, as a caption counts them."""
+    n = int(found.edges.moves.sum())
+    size = f" of at least {100 * found.threshold:.2g}% of it" if found.threshold else ""
+    return f"{n or 'no'} move{'s' * (n > 1)} between positions{size}"
+
+
 def columns(found: Graph) -> list[int]:
     """The positions that are drawn, from left to right."""
     n = len(found.labels)

@@ -11,6 +11,7 @@ from infoflow.analyses.carriers import Carriers, CarriersRequest
 from infoflow.analyses.causal import Causal, CausalRequest
 from infoflow.analyses.flow import Flow, FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
+from infoflow.analyses.graph import Edges, Graph, GraphRequest, Nodes
 from infoflow.analyses.location import Location, LocationRequest, Moves
 from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import Promotions, PromotionsRequest
@@ -284,6 +285,33 @@ def location(by_cell: Sequence[Sequence[float]], moves: Sequence[tuple[int, int,
         "provenance": _of(LocationRequest(model=SPEC, prompt=PROMPT, target=1)),
     }  # fmt: skip
     return Location(**{**fields, **more})
+
+
+def graph(edges: Sequence[tuple[int, int, int, float]], by_source: Sequence[float], n_layers: int = 2, **more: Any) -> Graph:
+    """Paths to the logit after the last of positions A, B, C, ...: layer, source, dest, amount of each edge. Of a move, head 1
+    does 0.5 more than all of it, and head 0 lowers that. A cell holds what goes on from it."""
+    n, ends = len(by_source), (n_layers, len(by_source) - 1)
+    layer, source, dest, amount = (np.array(values) for values in zip(*edges, strict=True))
+    moves = source != dest
+    held: dict[tuple[int, int], float] = {}
+    for at, start, _, logit in edges:
+        held[at, start] = held.get((at, start), 0.0) + logit
+    held[ends] = sum(logit for at, _, to, logit in edges if (at + 1, to) == ends)
+    cells = sorted(held)
+    names = tuple("ABCDEFGH"[:n]) if n <= 8 else tuple(f"t{i}" for i in range(n))
+    fields: dict[str, Any] = {
+        "tokens": names, "labels": names, "target": 1, "target_name": "b", "against": None, "against_name": None,
+        "position": n - 1, "threshold": 0.1, "rows": rows_of(n_layers, False),
+        "nodes": Nodes(*np.array(cells).T, np.array([held[cell] for cell in cells], np.float32)),
+        "edges": Edges(
+            layer, source, dest, amount.astype(np.float32), np.where(moves[:, None], [1, 0], -1),
+            np.where(moves[:, None], np.stack([amount + 0.5, np.full(len(edges), -0.5)], 1), 0).astype(np.float32),
+        ),
+        "by_source": np.array(by_source, np.float32), "all_by_source": np.array(by_source, np.float32) + 1,
+        "bias": 0.0, "all_bias": 0.0, "put_in": 0.0, "all_put_in": 0.0, "total": held[ends], "model_total": held[ends],
+        "softcap": 0.0, "max_error": 0.0, "provenance": _of(GraphRequest(model=SPEC, prompt=PROMPT, target=1)),
+    }  # fmt: skip
+    return Graph(**{**fields, **more})
 
 
 def answer(text: str = "b", **more: Any) -> Answer:

@@ -20,6 +20,7 @@ from infoflow.pictures import (
     corrections,
     flow,
     generation,
+    graph,
     location,
     logit_lens,
     picture,
@@ -206,6 +207,54 @@ def test_where_an_answer_is_has_its_sums_its_way_and_its_moves() -> None:
     assert "“a cc c” would say too is in it" in location.picture(made.location(cells, moves, **held)).note
     capped = location.picture(made.location(cells, softcap=30.0, model_total=5.0))
     assert "before the model's soft cap" in capped.note.lower()
+
+
+PATHS = [(0, 0, 0, 3.0), (0, 2, 2, 1.0), (1, 0, 2, 3.0), (1, 2, 2, 1.0)]
+"""what is at A is moved to C in the second layer"""
+
+
+def test_paths_have_a_column_a_token_and_their_heads_beside_them() -> None:
+    found = graph.picture(made.graph(PATHS, [3.0, 0.0, 1.0]))
+    assert found.title == "Paths to the logit of “b” after “a bb c”, by-hand" and len(found.frame) == 4
+    assert found.note.startswith("The graph keeps 100% of +4.00, along 1 move between positions of at least 10% of it")
+    drawn = drawing(found.chart, 300)
+    up, _ = signs(False)
+    assert [name for _, name in drawn.axes["bottom"]] == ["A", "B", "C"]
+    assert [name for _, name in sorted(drawn.axes["left"], reverse=True)] == ["arrives", "embed", "L0", "L1"]
+    (move,) = drawn.of("rule", "moves")
+    assert (move["x"], move["x2"]) in ((50, 250), (250, 50)) and move["stroke"] == up
+    assert sorted(stay["strokeWidth"] for stay in drawn.of("rule", "stays")) == pytest.approx([3.2, 3.2, 8.0])
+    dots = {(round(dot["x"]), dot["fill"]) for dot in drawn.of("symbol", "cells")}
+    assert dots == {(50, up), (250, up)} and len(drawn.of("symbol", "cells")) == 4  # not where C's own only goes by
+    texts = [mark["text"] for mark in drawn.of("text")]
+    assert texts.count("1.1") == 2 and {"+3.00", "+1.00", "the logit of “b” +4.00"} <= set(texts) and "+0.00" not in texts
+    assert not drawn.of("rect", "quiet")
+
+
+def test_what_lowers_is_magenta_and_what_is_left_out_is_said() -> None:
+    low = [(layer, source, dest, -amount) for layer, source, dest, amount in PATHS]
+    found = graph.picture(made.graph(low, [-3.0, 0.0, -1.0], bias=-2.0, all_bias=-1.5), dark=True)
+    _, down = signs(True)
+    drawn = drawing(found.chart)
+    assert {mark["stroke"] for mark in drawn.of("rule", "moves")} == {down} and "−3.00" in [t["text"] for t in drawn.of("text")]
+    assert "keeps 150% of -4.00 (what is left out lowers it)" in found.note and "(biases -2.00 of -1.50)" in found.note
+    capped = graph.picture(made.graph(PATHS, [3.0, 0.0, 1.0], softcap=30.0, model_total=3.5, threshold=0.0))
+    assert "soft cap" in capped.note and "along 1 move between positions, all heads" in capped.note
+
+
+def test_rows_in_which_all_stays_are_drawn_together_and_long_prompts_without_idle_columns() -> None:
+    stays = [(layer, p, p, a) for layer in range(9) for p, a in ((0, 3.0), (49, 1.0)) if p or layer < 7]
+    found = made.graph(sorted([*stays, (7, 0, 49, 3.0)]), [3.0, *[0.0] * 48, 1.0], 9)
+    drawn = drawing(graph.picture(found).chart, 300)
+    assert [name for _, name in sorted(drawn.axes["left"], reverse=True)] == ["arrives", "embed", "L0–L5", "L6", "L7", "L8"]
+    assert [name for _, name in drawn.axes["bottom"]] == ["t0", "t49"] and len(drawn.of("rect", "quiet")) == 1
+    assert (
+        len(drawn.of("rule", "stays")) == len(stays) and "48 tokens that no kept path goes through" in graph.picture(found).note
+    )
+    places = sorted({y for stay in drawn.of("rule", "stays") for y in (stay["y"], stay["y2"])}, reverse=True)
+    assert len(places) == 10 and places[0] - places[7] == pytest.approx(
+        2 * (places[7] - places[8])
+    )  # seven rows in the room of two
 
 
 def test_carriers_are_ranked_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from infoflow.summaries import (
     corrections,
     flow,
     generation,
+    graph,
     location,
     logit_lens,
     promotions,
@@ -252,12 +253,35 @@ def test_a_score_says_where_it_stands_in_its_row_and_what_it_is_made_of() -> Non
     assert off.startswith("The parts miss the whole by 1e-01")
 
 
+def test_a_graph_says_what_it_keeps_who_brings_most_and_its_largest_move() -> None:
+    paths = [(0, 1, 1, 3.0), (0, 2, 2, 1.0), (1, 1, 2, 3.0), (1, 2, 2, 1.0)]
+    kept, brings, move = graph.sentences(made.graph(paths, [0.0, 2.5, 1.0]))
+    assert (
+        kept.text == "88% of the logit of “b” (+4.0) comes along 1 move between positions of at least 10% of it and what stays."
+    )
+    assert brings.text == "Along these paths “B” adds most (+2.5)." and brings.place == {"position": 1}
+    assert move.text == "The largest move is in layer 1, +3.0 from “B” to “C”, most of it by head 1.1."
+    assert move.place == {"layer": 1, "head": 1}
+    (little,) = texts(graph.sentences(made.graph(paths, [0.0, 0.5, 1.0])))
+    assert little.startswith(
+        "The logit of “b” is +4.0, and 38% of it comes along 1 move between positions of at least 10% of it: they do not say"
+    )
+    (nothing,) = texts(graph.sentences(made.graph(paths, [0.0, 0.5, 1.0], total=0.0)))
+    assert "there is no share that comes along" in nothing
+    stays = graph.sentences(made.graph(paths[1:2] + paths[3:], [0.0, 0.0, 1.0], threshold=0.0))
+    assert (
+        texts(stays)[0] == "100% of the logit of “b” (+1.0) comes along no move between positions and what stays."
+        and len(stays) == 2
+    )
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
         made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
         made.causal([1.0, 2.0, 3.0], [1.0, 1.0, float("nan")]),
         made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]), made.query_key([[1.0, 2.0], [3.0, 4.0]]),
+        made.graph([(0, 0, 0, 3.0), (1, 0, 1, 3.0)], [3.0, 0.0]),
     )  # fmt: skip
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()
