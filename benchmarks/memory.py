@@ -28,7 +28,10 @@ ANALYSES: dict[str, tuple[Callable[[Any, list[int]], Any], Callable[[Any, int], 
     "attribute": (lambda m, ids: infoflow.attribute(m, ids, 300), attribution.needed_bytes),
     "locate": (lambda m, ids: infoflow.locate(m, ids, 300), location.needed_bytes),
     "graph": (lambda m, ids: infoflow.graph(m, ids, 300), graph.needed_bytes),
-    "graph of every move": (lambda m, ids: infoflow.graph(m, ids, 300, threshold=0.0), graph.needed_bytes),
+    "graph of every move": (
+        lambda m, ids: infoflow.graph(m, ids, 300, threshold=0.0),
+        lambda m, n: graph.needed_bytes(m, n, 0.0),
+    ),
     "attention": (infoflow.attention, attention.needed_bytes),
     "logit lens": (infoflow.logit_lens, lambda m, n: logit_lens.needed_bytes(m, n, True)),
     "carriers": (

@@ -175,7 +175,7 @@ class GraphRequest(Request[Graph]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n))
+        return Estimate(n_tokens=n, n_sources=n, bytes=needed_bytes(model, n, self.threshold))
 
     def exactly(self, model: "infoflow.models.model.Model") -> "GraphRequest":
         """Typed targets may leave out their leading space."""
@@ -183,11 +183,13 @@ class GraphRequest(Request[Graph]):
         return replace(self, model=model.spec, target=target, against=against)
 
 
-def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int) -> int:
+def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, threshold: float = THRESHOLD) -> int:
     """Memory of `graph` beyond the weights: what `attribute` takes, one layer's moves by head with its two patterns and their
-    gradients, 6 H T^2 numbers, and at most L T^2 / 2 kept moves with their heads."""
+    gradients, 6 H T^2 numbers, and the kept moves with their heads, twice: at most L T^2 / 2 of them, and few where each is a
+    hundredth of the logit or more."""
     s = model.sizes()
-    edges = s.layers * n_tokens**2 // 2 * (4 + 3 * HEADS)
+    most = s.layers * n_tokens**2 // (2 if threshold < 0.01 else 20)
+    edges = 2 * most * (7 + 3 * HEADS)
     return attribution.needed_bytes(model, n_tokens) + FLOAT * (6 * s.heads * n_tokens**2 + edges)
 
 
@@ -231,7 +233,7 @@ def _drawn(
     _share(request.threshold)
     ids = [-1 if request.target is None else model.token_id(request.target)]
     ids += [] if request.against is None else [model.token_id(request.against)]
-    refuse_here(model, needed_bytes(model, n), f"A graph over {n} tokens needs", "Shorten the prompt")
+    refuse_here(model, needed_bytes(model, n, request.threshold), f"A graph over {n} tokens needs", "Shorten the prompt")
     plan = changed_plan(model, request.interventions, tokens)
     raw = model.run(
         [t.id for t in tokens], graph_block, plan, n, position % n, ids, request.threshold, HEADS, on_progress
