@@ -7,9 +7,11 @@ import streamlit as st
 from infoflow.analyses.attention import AttentionRequest
 from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.circuits import Circuit, CircuitRequest
+from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import Location, LocationRequest
 from infoflow.files import formats
 from infoflow.pictures.circuits import written
+from infoflow.pictures.graph import picture as graph_picture
 from infoflow.pictures.picture import identity
 from infoflow.studies.roles import RolesRequest
 from infoflow.ui import asking, blocks, frame, results
@@ -63,10 +65,28 @@ def page(shown: LocationRequest, where: Location) -> None:
             if is_open:
                 ui.roles_table(roles)
     circuit = minimal(shown, found, dark)
+    paths(shown, found, dark)
     with right, blocks.reporting_errors():
         patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
         ui.inspector(found, results.of(patterns, asked.key, "circuit_attention"), circuit, scope)
     blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark)
+
+
+def paths(shown: LocationRequest, found: Attribution, dark: bool) -> None:
+    """The contribution graph, once it is asked for."""
+    with blocks.fold(ui.GRAPH, "graph") as is_open, blocks.reporting_errors():
+        if not is_open:
+            return
+        wanted = GraphRequest(
+            model=shown.model, prompt=shown.prompt, target=found.target, against=found.against, threshold=ui.threshold(),
+            interventions=shown.interventions,
+        )  # fmt: skip
+        graph = results.of(wanted, asked.key, "graph")
+        drawn = graph_picture(graph, dark)
+        st.markdown(blocks.plain(graph.summary()))
+        blocks.chart(drawn.chart, key="circuit_graph", alt=f"{drawn.title}. {graph.summary()}")
+        st.caption(blocks.plain(drawn.note))
+        blocks.downloads(drawn, lambda: formats.frame_json(graph.to_frame(), graph.provenance), dark, "graph_")
 
 
 if result is not None:

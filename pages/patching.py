@@ -14,6 +14,7 @@ from infoflow.ui import patching as ui
 NAME = "Patching"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("head", "layer", "logit", "residual stream"))
 asked, _ = asking.question()
+result = None
 with blocks.reporting_errors():
     request, view = ui.asked_of(asked.model, asked.prompt, asked.interventions)
     result = results.last_good(NAME, ui.estimate_of(request), asked.key)

@@ -81,7 +81,8 @@ def measured(runs: Outcomes, metric: str, clean: Outcomes, corrupted: Outcomes) 
     if metric == "recovery":
         way = float(clean.lead) - float(corrupted.lead)
         return np.asarray((runs.lead - corrupted.lead) / way) if way else np.full(runs.logit.shape, np.nan)
-    return {
+    values = {
         "logit_diff": runs.lead, "logit": runs.logit, "probability": np.exp(runs.log_probability), "rank": runs.rank,
         "kl": runs.kl,
-    }[metric]  # fmt: skip
+    }  # fmt: skip
+    return np.asarray(values[metric])

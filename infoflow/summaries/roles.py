@@ -36,7 +36,9 @@ def verdict(found: Roles, role: Role) -> str:
 
 
 def _leaves(left: float) -> str:
-    return f"leaves {left:.0%}" if left >= 0 else f"turns the answer round ({left:.0%})"
+    if left >= 0.005:
+        return f"leaves {left:.0%}"
+    return "leaves nothing" if left > -0.05 else f"turns the answer round ({left:.0%})"
 
 
 PART = 0.2

@@ -98,6 +98,13 @@ def by_candidates(
     return tuple(found)
 
 
+def of_its_kind(word: str, others: Sequence[str]) -> int | None:
+    """The first of some other words that is of the same kind (a name beside a name); None where none is."""
+    kinds = [kind for kind in KINDS if word.strip() in kind]
+    apart = [other.strip() != word.strip() and any(other.strip() in kind for kind in kinds) for other in others]
+    return apart.index(True) if any(apart) else None
+
+
 def _word(piece: str) -> bool:
     return len(piece.strip()) >= SHORTEST and piece.strip().isalpha()
 

@@ -13,6 +13,7 @@ from infoflow.interventions import (
     Block,
     Intervention,
     Mean,
+    Noise,
     Reject,
     Replace,
     Resample,
@@ -27,7 +28,8 @@ from infoflow.ui.controls import choice
 
 KIND = """**block**: some tokens can't see others. **zero**: what is at a site is taken away. **scale**: it is multiplied.
 **mean**: its mean stands there. **replace**: what another prompt has there. **resample**: what a neutral text has there.
-**steer**: it is moved along a direction. **reject**: what points along a direction is taken out."""
+**steer**: it is moved along a direction. **noise**: it is moved
+by Gaussian noise. **reject**: what points along a direction is taken out."""
 SITE = """Where in a layer: what attention or the MLP adds, the residual before, between or after them, what heads have gathered
 (before the output projection), what the MLP's hidden units hold, or the embedding."""
 LAYERS = """A number, a range such as 3-5, several (0, 2, 7); nothing for all layers."""
@@ -36,6 +38,7 @@ NEURONS = """A number, a range, several; nothing for all neurons."""
 PLACES = """Tokens of the prompt; nothing for all."""
 OTHER = """Of as many tokens as the prompt: what stands in a place there is put into the same place here."""
 DRAW = """Which of the neutral texts that ship; the same number gives the same text."""
+NOISE_DRAW = """The same number draws the same noise. The factor is in standard deviations of what stands at the site."""
 TOWARDS = """The direction leads to what stands at this text's last token, at the same site. Type more than a word where no mark
 stands before a text: there the first token is an attention sink, whose state says little else."""
 AWAY = """… from what stands at this one's last token."""
@@ -62,6 +65,7 @@ class Kind(StrEnum):
     REPLACE = "replace"
     RESAMPLE = "resample"
     STEER = "steer"
+    NOISE = "noise"
     REJECT = "reject"
 
 
@@ -175,6 +179,9 @@ def _put_in(kind: Kind, where: dict[str, Any]) -> Intervention:
         return Resample(
             seed=int(st.number_input("Draw", value=0, step=1, key="change_draw", help=DRAW, persist_state="session")), **where
         )
+    if kind == Kind.NOISE:
+        drawn = st.number_input("Draw", value=0, step=1, key="change_draw", help=NOISE_DRAW, persist_state="session")
+        return Noise(factor=_factor(3.0), seed=int(drawn), **where)
     way = TEXTS if kind == Kind.STEER else choice("Direction", [TOKEN, TEXTS], TOKEN, "change_way", WAY)
     if way == TOKEN:
         return Reject(direction=FIRST, **where)

@@ -23,6 +23,7 @@ from infoflow.summaries import roles as verdicts
 from infoflow.summaries.sentence import Sentence, spoken
 from infoflow.tables import attention as attention_tables
 from infoflow.tables import circuits as tables
+from infoflow.text.contrasts import of_its_kind
 from infoflow.ui import blocks, controls
 from infoflow.ui.answer import AGAINST, RIVALS, TARGET, TARGETS
 from infoflow.ui.asking import preset_of
@@ -42,6 +43,10 @@ SEARCH = "Minimal circuit"
 SAID = """Parts are knocked out greedily, the least harmful first; another set may be smaller. A part that is not in it may still
 write: others can stand in for it."""
 SOLID = "All heads in three dimensions"
+GRAPH = "Contribution graph: along which paths did it come?"
+THRESHOLD = (
+    """The least share of the logit that a move must carry to be kept. The share that all kept paths carry together is told."""
+)
 CHART, HELD = "circuit_written", "circuit_head"
 
 
@@ -60,7 +65,7 @@ def view(model: ModelSpec, prompt: Prompt) -> View:
     scope = hashlib.sha256(repr((model, prompt)).encode()).hexdigest()[:12]
     with controls.row():
         target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 170)
-        against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "the second", 170)
+        against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "a rival", 170)
         path = st.slider("Path", 0, 4, 0, key="circuit_path", help=PATH, bind="query-params", width=170)
         held: dict[str, Any] = {"help": KEEP, "bind": "query-params", "width": 190, "format": "percent"}
         keep = st.slider("Keep", 0.5, 0.95, 0.8, 0.05, key="circuit_keep", **held)
@@ -72,8 +77,12 @@ def _token(chosen: str | None) -> int | str | None:
 
 
 def written_of(shown: LocationRequest, where: Location) -> AttributionRequest:
-    """What each part writes of the answer: of its lead over the next likeliest token where none is chosen."""
+    """What each part writes of the answer. Where nothing to hold it against is chosen: of its lead over a word of its kind that
+    stands in the prompt, else over the next likeliest token."""
     rival = next((token.id for token in where.top if token.id != where.target), None)
+    alike = of_its_kind(where.target_name, where.tokens)
+    if alike is not None and where.provenance.ids[alike] != where.target:
+        rival = where.provenance.ids[alike]
     return AttributionRequest(
         model=shown.model, prompt=shown.prompt, target=where.target, against=rival if where.against is None else where.against,
         interventions=shown.interventions,
@@ -116,6 +125,12 @@ def solid(found: Attribution, path: int, scope: str) -> None:
         if picked is not None and picked != now:
             st.session_state[f"{HELD}_{scope}"] = picked
             st.rerun()
+
+
+def threshold() -> float:
+    """Which moves the graph keeps."""
+    held: dict[str, Any] = {"help": THRESHOLD, "bind": "query-params", "width": 320, "format": "percent"}
+    return float(st.slider("Threshold", 0.01, 0.10, 0.04, 0.01, key="circuit_threshold", **held))
 
 
 def inspector(found: Attribution, attn: Attention, circuit: Circuit | None, scope: str) -> None:

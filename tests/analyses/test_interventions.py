@@ -19,6 +19,7 @@ from infoflow.interventions import (
     Block,
     Intervention,
     Mean,
+    Noise,
     Reject,
     Replace,
     Resample,
@@ -384,3 +385,19 @@ def test_a_residual_of_nothing_is_nothing_and_no_rounded_rest(stack: list[Interv
     model = tiny.model("llama")
     ids = [t.id for t in model.encode(PROMPT)]
     close(whole(infoflow.generate(model, PROMPT, 1, k=257, interventions=stack)), changed.logits(model, ids, stack)[-1])
+
+
+def test_noise_is_so_many_standard_deviations_and_a_source_of_its_own() -> None:
+    model = tiny.model("llama")
+    n = len(model.encode(PROMPT))
+    drawn = torch.randn(n, 48, generator=torch.Generator().manual_seed(4))
+    places = torch.zeros(n, 1)
+    places[[2, 5]] = 1.0
+    hook = model._hf.model.embed_tokens.register_forward_hook(lambda _, __, out: out + 2.0 * out.std() * places * drawn)
+    with torch.no_grad():
+        logits = model._hf(torch.tensor([[t.id for t in model.encode(PROMPT)]])).logits[0, -1]
+    hook.remove()
+    found = infoflow.attribute(model, PROMPT, 65, 66, interventions=[Noise("embed", 2.0, positions=(2, 5), seed=4)])
+    assert found.model_total == pytest.approx(float(logits[65] - logits[66]), abs=1e-4)
+    assert found.put_in != 0 and found.by_source.sum() + found.bias + found.put_in == pytest.approx(found.total, abs=1e-4)
+    assert infoflow.decompose(model, PROMPT, interventions=[Noise("mlp", 0.5, 1)]).source_labels[-1] == "[noise]"

@@ -1,10 +1,15 @@
 """Every run of a sweep is what a hook on plain transformers makes of that run alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import infoflow
-from infoflow.analyses.patching import SITES
+from infoflow.analyses import reruns
+from infoflow.analyses.patching import SITES, joined
+from infoflow.errors import BadPrompt, Cancelled
+from infoflow.interventions import Block, Mean, Noise, Replace, Scale
 from tests.helpers import patched, tiny
 
 CLEAN, CORRUPTED = "Mary saw a", "Mary was a"
@@ -40,3 +45,210 @@ def test_every_site_is_what_a_hook_makes_of_it(name: str) -> None:
             model, CORRUPTED, 65, 66, interventions=[infoflow.interventions.Replace("resid_mid", CLEAN, 1, 7)]
         )
         assert middle.effect()[0, 0, 7] == pytest.approx(one.model_total, abs=1e-4)
+
+
+def lead(model: infoflow.Model, base: list[int], source: list[int], *where: object, **more: object) -> float:
+    logits = patched.logits_of(model, base, source, *where, **more)[-1]  # type: ignore[arg-type]
+    return float(logits[65] - logits[66])
+
+
+def both(model: infoflow.Model) -> tuple[list[int], list[int]]:
+    clean, other = ([t.id for t in model.encode(text)] for text in (CLEAN, CORRUPTED))
+    return clean, other
+
+
+def test_either_direction_and_a_share_of_the_way_is_clean_at_one() -> None:
+    model = tiny.model("llama")
+    clean, other = both(model)
+    back, broken = (
+        infoflow.patch(model, CLEAN, CORRUPTED, target=65, against=66, direction=way) for way in ("denoising", "noising")
+    )
+    assert broken.effect()[1, 2, 0] == pytest.approx(lead(model, clean, other, "z", 1, 2), abs=1e-5)
+    for found in (back, broken):
+        way = float(found.clean.lead - found.corrupted.lead)
+        np.testing.assert_allclose(found.effect("recovery"), (found.effect() - float(found.corrupted.lead)) / way, atol=1e-9)
+        np.testing.assert_allclose(found.change(), found.effect() - float(found.unpatched.lead), atol=1e-9)
+    assert back.other_labels == broken.labels and back.unpatched is back.corrupted and broken.unpatched is broken.clean
+    np.testing.assert_allclose(float(back.clean.lead), float(broken.clean.lead), atol=1e-5)
+
+
+def test_heads_by_positions_layers_words_and_places() -> None:
+    model = tiny.model("llama")
+    clean, other = both(model)
+    whole = infoflow.patch(model, CLEAN, CORRUPTED, target=65, against=66, units="heads and positions", layers=[2, 0])
+    assert whole.effect().shape == (2, 4, len(clean)) and whole.layers == (2, 0)
+    assert whole.effect()[1, 3, 7] == pytest.approx(lead(model, other, clean, "z", 0, 3, [7]), abs=1e-5)
+    layer = infoflow.patch(model, CLEAN, CORRUPTED, "mlp", target=65, against=66, units="layers", positions=["was", -1])
+    assert layer.effect().shape == (3, 1, 1) and layer.together == (5, 6, 7, 8, 10)
+    assert layer.effect()[1, 0, 0] == pytest.approx(lead(model, other, clean, "mlp", 1, None, [5, 6, 7, 8, 10]), abs=1e-5)
+    frame = whole.to_frame()
+    assert list(frame.columns[:4]) == ["layer", "head", "position", "label"] and len(frame) == 2 * 4 * len(clean)
+
+
+def test_prompts_of_unlike_lengths_at_either_end() -> None:
+    model = tiny.model("gpt2")
+    base, source = ([t.id for t in model.encode(text)] for text in ("was a", "Mary saw a"))
+    end = infoflow.patch(model, "Mary saw a", "was a", "resid_pre", target=65, against=66, align="end")
+    assert end.provenance.request.align == "end"
+    for layer, p in ((0, 1), (1, 3), (2, 5)):
+        assert end.effect()[layer, 0, p] == pytest.approx(
+            lead(model, base, source, "resid_pre", layer, None, [p], shift=5), abs=1e-5
+        )
+    start = infoflow.patch(model, "Mary saw a", "was a", target=65, against=66, align="start", position=3)
+    logits = patched.logits_of(model, base, source, "z", 1, 2)[3]
+    assert start.effect()[1, 2, 0] == pytest.approx(float(logits[65] - logits[66]), abs=1e-5)
+    with pytest.raises(BadPrompt, match="no counterpart"):
+        infoflow.patch(model, "Mary saw a", "was a", target=65, align="start", direction="noising")
+
+
+def test_the_same_prompt_under_noise_or_a_mean_is_corrupted() -> None:
+    model = tiny.model("llama")
+    noise = Noise("embed", 2.0, positions=(3, 4))
+    found = infoflow.patch(model, CLEAN, noise, "resid_pre", target=65, against=66)
+    assert float(found.corrupted.lead) == pytest.approx(
+        infoflow.attribute(model, CLEAN, 65, 66, interventions=[noise]).model_total, abs=1e-5
+    )
+    restored = found.effect()[0, 0]
+    both_back = infoflow.patch(
+        model, CLEAN, noise, "resid_pre", target=65, against=66, units="layers", positions=(3, 4), layers=[0]
+    )
+    assert both_back.effect()[0, 0, 0] == pytest.approx(float(found.clean.lead), abs=1e-5)
+    assert found.differs == tuple(p in (3, 4) for p in range(len(found.tokens)))
+    one = infoflow.attribute(model, CLEAN, 65, 66, interventions=[noise, Replace("embed", CLEAN, None, 3)]).model_total
+    assert restored[3] == pytest.approx(one, abs=1e-5)
+    draws = [
+        infoflow.patch(model, CLEAN, Noise("embed", 2.0, positions=(3, 4), seed=s), "resid_pre", target=65, against=66).effect()
+        for s in (0, 1)
+    ]
+    mean = infoflow.patch(model, CLEAN, noise, "resid_pre", target=65, against=66, draws=2)
+    np.testing.assert_allclose(mean.effect(), np.mean(draws, 0), atol=1e-5)
+    middle = infoflow.patch(model, CLEAN, Mean("embed", positions="Mary"), "attn", target=65, against=66, direction="noising")
+    assert float(middle.corrupted.lead) == pytest.approx(
+        infoflow.attribute(model, CLEAN, 65, 66, interventions=[Mean("embed", positions="Mary")]).model_total, abs=1e-5
+    )
+
+
+def test_frozen_positions_keep_what_they_write() -> None:
+    """What is patched at a position reaches the end through attention of later layers alone; with the end's own writing frozen,
+    nothing but the residual there changes."""
+    model = tiny.model("llama")
+    found = infoflow.patch(model, CLEAN, CORRUPTED, "resid_post", target=65, against=66, frozen=-1)
+    free = infoflow.patch(model, CLEAN, CORRUPTED, "resid_post", target=65, against=66)
+    n = len(found.tokens)
+    assert np.abs(found.change()[:, 0, : n - 1]).max() < 1e-5 < np.abs(free.change()[:, 0, : n - 1]).max()
+    np.testing.assert_allclose(found.change()[:, 0, n - 1], free.change()[:, 0, n - 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2"])
+def test_a_path_is_a_head_that_acts_on_another_alone(name: str) -> None:
+    """By two runs of plain hooks: one where all attention after the sender keeps what it writes, whose queries (or keys, values)
+    the receiver then gets in a second."""
+    model = tiny.model(name)
+    clean, other = both(model)
+    for role in "qkv":
+        found = infoflow.patch(model, CLEAN, CORRUPTED, "z", target=65, against=66, receiver=f"2.1.{role}")
+        head = 1 if role == "q" else 1 * model.plan().n_kv_heads // model.plan().n_heads
+        for layer, sender in ((0, 2), (1, 3)):
+            wanted = patched.along_a_path(model, other, clean, (layer, sender), (2, head, role))[-1]
+            value = float(wanted[65] - wanted[66])
+            assert found.effect()[layer, sender, 0] == pytest.approx(value, abs=2e-5 * max(1, abs(value))), (role, layer)
+        assert np.abs(found.change()[2]).max() < 1e-6 < np.abs(found.change()[:2]).max()
+    direct = infoflow.patch(model, CLEAN, CORRUPTED, "z", target=65, against=66, receiver="logits", direct=True)
+    whole = infoflow.patch(model, CLEAN, CORRUPTED, "z", target=65, against=66)
+    np.testing.assert_allclose(direct.effect()[2], whole.effect()[2], atol=2e-5) if model.plan().parallel else None
+    assert np.abs(direct.effect()[:2] - whole.effect()[:2]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_estimate_is_the_gradient_times_what_would_be_put_in(name: str) -> None:
+    model = tiny.model(name)
+    clean, other = both(model)
+    for site in SITES:
+        if site == "resid_mid" and model.plan().parallel or (site == "pattern" and name == "gpt_oss"):
+            continue
+        found = infoflow.patch(model, CLEAN, CORRUPTED, site, target=65, against=66, method="gradient")
+        exact = infoflow.patch(model, CLEAN, CORRUPTED, site, target=65, against=66)
+        assert found.effect().shape == exact.effect().shape and np.isnan(found.effect("kl")).all()
+        np.testing.assert_allclose(float(found.clean.lead), float(exact.clean.lead), atol=1e-4)
+        if site in ("z", "mlp", "resid_pre") and name in ("llama", "gpt2", "bloom", "gemma2"):
+            wanted = patched.slopes(model, other, clean, site, 1)
+            ours = found.change()[1, :, 0] if site == "z" else found.change()[1, 0]
+            np.testing.assert_allclose(ours, wanted, atol=2e-4 * max(1.0, float(np.abs(wanted).max())))
+
+
+def test_it_is_done_in_passes_told_stopped_and_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, told = tiny.model("llama"), []
+    whole = infoflow.patch(
+        model, CLEAN, CORRUPTED, target=65, against=66, on_progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (12, 12) and told == sorted(told)
+    monkeypatch.setattr(reruns, "ENOUGH", 1)
+    few = infoflow.patch(model, CLEAN, CORRUPTED, target=65, against=66)
+    np.testing.assert_allclose(few.effect(), whole.effect(), atol=1e-5)
+    parts = [part.run(model) for part in whole.provenance.request.slices(3, 2)]
+    np.testing.assert_allclose(joined(parts).effect(), whole.effect(), atol=1e-5)
+    assert [part.layers for part in parts] == [(0, 1), (2,)] and joined(parts).layers == (0, 1, 2)
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        infoflow.patch(model, CLEAN, CORRUPTED, on_progress=stop)
+    assert infoflow.attribute(model, CLEAN, 65).max_error < 1e-5  # and the next run is right
+
+
+def test_interventions_hold_in_both_runs() -> None:
+    model = tiny.model("llama")
+    found = infoflow.patch(model, CLEAN, CORRUPTED, "mlp", target=65, against=66, interventions=[Scale("attn", 0.5, 1)])
+    one = infoflow.attribute(model, CLEAN, 65, 66, interventions=[Scale("attn", 0.5, 1)])
+    assert float(found.clean.lead) == pytest.approx(one.model_total, abs=1e-5)
+
+
+def test_what_is_left_open_is_settled_by_the_two_runs(demo: infoflow.Model) -> None:
+    found = infoflow.patch(demo, "When Mary and John went to the store, John gave a drink to")
+    assert (found.target_label, found.against_label) == (" Mary", " John") and found.proposals
+    assert found.provenance.request.corrupted == found.proposals[0]
+    noisy = infoflow.patch(demo, "The xyzzy", layers=[0])
+    assert isinstance(noisy.provenance.request.corrupted, Noise)
+
+
+def test_another_tools_map_of_every_head_is_ours() -> None:
+    """TransformerLens 4.3's patched leads on SmolLM2, z of each head at all positions, [layer, head]."""
+    stored = np.load(Path(__file__).with_name("patched_heads_smollm2.npz"))
+    model = infoflow.load_model("smollm2")
+    clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Mary"))
+    found = infoflow.patch(model, clean, corrupted, target=" Mary", against=" John")
+    np.testing.assert_allclose(found.effect()[..., 0], stored["patched"], atol=1e-4)
+    assert found.strongest(4) == [(23, 3, 0), (29, 1, 0), (24, 4, 0), (20, 0, 0)]
+    estimate = infoflow.patch(model, clean, corrupted, target=" Mary", against=" John", method="gradient")
+    assert np.corrcoef(estimate.change().ravel(), found.change().ravel())[0, 1] == pytest.approx(0.980, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"corrupted": CLEAN}, "the same tokens"),
+        ({"corrupted": "Mary was"}, "needs its counterpart"),
+        ({"site": "soul"}, "no site 'soul'"),
+        ({"metric": "mood"}, "no metric 'mood'"),
+        ({"site": "mlp", "units": "heads"}, "all heads are summed"),
+        ({"units": "pairs"}, "unit"),
+        ({"layers": [3]}, "no layer 3"),
+        ({"positions": 99}, "no position 99"),
+        ({"position": 99}, "no position 99"),
+        ({"target": 65, "against": 65}, "are the same"),
+        ({"corrupted": Block(1)}, "corrupts no state"),
+        ({"draws": 0}, "draws"),
+        ({"receiver": "9.9"}, "no receiver"),
+        ({"receiver": "5.0.q"}, "no receiver"),
+        ({"receiver": "logits", "site": "mlp"}, "Paths begin at heads"),
+        ({"method": "gradient", "frozen": 1}, "holds no positions"),
+    ],
+)
+def test_bad_input_is_a_sentence(more: dict[str, object], said: str) -> None:
+    given = {"corrupted": CORRUPTED, "target": 65, "against": 66, **more}
+    with pytest.raises(BadPrompt, match=said):
+        infoflow.patch(tiny.model("llama"), CLEAN, **given)  # type: ignore[arg-type]
+    if said == "no receiver":
+        with pytest.raises(BadPrompt, match="no residual between"):
+            infoflow.patch(tiny.model("gpt_neox"), CLEAN, CORRUPTED, "resid_mid", target=65)

@@ -51,8 +51,9 @@ def _columns(model: infoflow.Model, site: str, head: int | None, width: int) -> 
 
 
 def _run(
-    model: infoflow.Model, ids: Sequence[int], site: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
+    model: infoflow.Model, ids: Sequence[int], site: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor],
+    grad: bool = False,
+) -> torch.Tensor:  # fmt: skip
     plan, hf = model.plan(), model._hf
     block: Any = hf.get_submodule(plan.layers)[layer]
     attention = block.get_submodule(plan.attention)
@@ -69,7 +70,7 @@ def _run(
             ((change(args[0]), *args[1:]), named) if args else (args, {**named, "hidden_states": change(named["hidden_states"])})
         )
 
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack, torch.set_grad_enabled(grad):
         if site == "pattern":
             stack.enter_context(_softmax(layer, change))
         elif site in "qkv":
@@ -115,3 +116,72 @@ class _softmax:
 
     def __exit__(self, *_: Any) -> None:
         torch.nn.functional.softmax = self.was
+
+
+def along_a_path(
+    model: infoflow.Model, base: Sequence[int], source: Sequence[int], sender: tuple[int, int], receiver: tuple[int, int, str]
+) -> torch.Tensor:
+    """Logits where a head's z of the source reaches one later head's queries, keys or values alone: first a run in which every
+    attention after the sender writes what it does in the base, MLPs go along; then the base's with what the receiver read."""
+    plan, hf = model.plan(), model._hf
+    layers = hf.get_submodule(plan.layers)
+    written: dict[int, torch.Tensor] = {}
+    held: list[torch.Tensor] = []
+    path = plan.value if plan.fused else plan.value.replace("v_proj", f"{receiver[2]}_proj")
+
+    def owner(index: int) -> Any:
+        block = layers[index]
+        attention = block.get_submodule(plan.attention)
+        return block.get_submodule(plan.attention_post_norm) if plan.attention_post_norm else attention.get_submodule(plan.output)
+
+    with ExitStack() as stack, torch.no_grad():
+        for i in range(len(layers)):
+            keep = owner(i).register_forward_hook(lambda _, __, out, i=i: written.update({i: out.clone()}))
+            stack.callback(keep.remove)
+        hf(torch.tensor([list(base)]), use_cache=False)
+    z: list[torch.Tensor] = []
+    _run(model, source, "z", sender[0], lambda x: z.append(x.clone()) or x)
+    columns = _columns(model, "z", sender[1], z[0].shape[-1])
+
+    def sent(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[..., columns] = z[0][..., columns]
+        return x
+
+    with ExitStack() as stack, torch.no_grad():
+        attention = layers[sender[0]].get_submodule(plan.attention)
+        hook = attention.get_submodule(plan.output).register_forward_pre_hook(lambda _, args: (sent(args[0]), *args[1:]))
+        stack.callback(hook.remove)
+        for i in range(sender[0] + 1, receiver[0]):
+            stack.callback(owner(i).register_forward_hook(lambda _, __, out, i=i: written[i]).remove)
+        read = layers[receiver[0]].get_submodule(plan.attention).get_submodule(path)
+        stack.callback(read.register_forward_hook(lambda _, __, out: held.append(out.clone())).remove)
+        hf(torch.tensor([list(base)]), use_cache=False)
+    part = _columns(model, receiver[2], receiver[1], held[0].shape[-1])
+
+    def received(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[..., part] = held[0][..., part]
+        return x
+
+    return _run(model, base, receiver[2], receiver[0], received)
+
+
+def slopes(model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int) -> Any:
+    """d (logit 65 - logit 66) / dx times what x is in the source's run less what it is, by head (z) or position, by autograd."""
+    there: list[torch.Tensor] = []
+    _run(model, source, site, layer, lambda x: there.append(x.detach().clone()) or x)
+    here: list[torch.Tensor] = []
+
+    def watched(x: torch.Tensor) -> torch.Tensor:
+        here.append(x.detach().clone().requires_grad_())
+        return here[0]
+
+    with torch.enable_grad():
+        logits = _run(model, base, site, layer, watched, grad=True)[-1]
+        (slope,) = torch.autograd.grad(logits[65] - logits[66], here)
+    n = len(base)
+    product = (slope * (there[0] - here[0].detach())).reshape(n, -1)
+    if site == "z":
+        return product.view(n, model.plan().n_heads, -1).sum((0, 2)).numpy()
+    return product.sum(-1).numpy()

@@ -1,0 +1,55 @@
+"""Roles: who plays them is read off patterns and contributions, and what is left without them off runs of their own."""
+
+import numpy as np
+import pytest
+
+import infoflow
+from infoflow.analyses.circuits import MLP, Knockouts
+from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED
+from infoflow.summaries import roles as verdicts
+from infoflow.text.examples import PRESETS
+
+IOI = "When Mary and John went to the store, John gave a drink to"
+
+
+def test_movers_look_at_the_answer_and_nothing_is_left_without_them(demo: infoflow.Model) -> None:
+    found = infoflow.roles(demo, IOI, " Mary", " John")
+    movers = found.role(MOVERS)
+    attn, split = infoflow.attention(demo, IOI), infoflow.attribute(demo, IOI, " Mary", " John")
+    at = split.tokens.index(" Mary") if " Mary" in split.tokens else 2
+    assert movers.members and all(attn.pattern[layer, head, -1, at] >= LOOKS for layer, head in movers.members)
+    assert movers.share == pytest.approx(sum(split.by_head[u] for u in movers.members) / split.direct_total, abs=1e-5)
+    knock = Knockouts(demo, demo.encode(IOI), [split.target, split.against or 0])
+    (left, nothing), lead = knock.leads([list(movers.members), knock.units])
+    assert movers.left == pytest.approx((left - nothing) / (lead - nothing), abs=1e-5) and movers.needed
+    assert found.role(MLPS).members == tuple((layer, MLP) for layer in range(6))
+    assert len(found.to_frame()) == len(found.roles) == 6
+
+
+@pytest.mark.parametrize("key", ["ioi", "induction", "factual", "copying"])
+def test_every_examples_known_circuit_has_a_verdict(key: str, demo: infoflow.Model) -> None:
+    prompt = next(p.prompt for p in PRESETS if p.key == key)
+    first, second = infoflow.decompose(demo, prompt, top_k=2).top
+    found = infoflow.roles(demo, prompt, first.id, second.id)
+    said = verdicts.of_example(found, key)
+    assert len(said) == len(verdicts.EXPECTED[key]) and all(s.text.endswith(".") for s in said)
+    assert key == "induction" or any(": yes" in sentence.text for sentence in said)
+    assert np.isfinite([role.left for role in found.roles]).all()
+
+
+def test_induction_heads_are_those_whose_knock_out_destroys_copying(demo: infoflow.Model) -> None:
+    """Calibrated on random tokens said twice, not on this prompt."""
+    calibrated = infoflow.calibrate(demo).labels(0.4)
+    heads = [(int(layer), int(head)) for layer, head in np.argwhere(calibrated == "induction")]
+    prompt = "The cat sat on the mat. The cat sat on the"
+    split = infoflow.attribute(demo, prompt, " mat")
+    knock = Knockouts(demo, demo.encode(prompt), [split.target])
+    (left, nothing), lead = knock.leads([heads, knock.units])
+    assert heads and (left - nothing) / (lead - nothing) < 0.5
+
+
+def test_a_verdict_says_who_what_and_what_is_left(demo: infoflow.Model) -> None:
+    found = infoflow.roles(demo, "The capital of France is", " Paris", " Rome")
+    carriers = verdicts.verdict(found, found.role(CARRIERS))
+    assert carriers.startswith("Carriers bring what “France” says to the end: yes, ") and "knocking them out" in carriers
+    assert verdicts.verdict(found, found.role(SCORED["induction"])).endswith("no, there are none on this prompt.")
