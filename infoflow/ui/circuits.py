@@ -67,8 +67,9 @@ def view(model: ModelSpec, prompt: Prompt) -> View:
         target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 170)
         against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "a rival", 170)
         path = st.slider("Path", 0, 4, 0, key="circuit_path", help=PATH, bind="query-params", width=170)
-        held: dict[str, Any] = {"help": KEEP, "bind": "query-params", "width": 190, "format": "percent"}
-        keep = st.slider("Keep", 0.5, 0.95, 0.8, 0.05, key="circuit_keep", **held)
+        keep = st.slider(
+            "Keep", 0.5, 0.95, 0.8, 0.05, key="circuit_keep", help=KEEP, bind="query-params", width=190, format="percent"
+        )  # fmt: skip
     return View(_token(target), _token(against), int(path), float(keep))
 
 
@@ -129,8 +130,11 @@ def solid(found: Attribution, path: int, scope: str) -> None:
 
 def threshold() -> float:
     """Which moves the graph keeps."""
-    held: dict[str, Any] = {"help": THRESHOLD, "bind": "query-params", "width": 320, "format": "percent"}
-    return float(st.slider("Threshold", 0.01, 0.10, 0.04, 0.01, key="circuit_threshold", **held))
+    least = st.slider(
+        "Threshold", 0.01, 0.10, 0.04, 0.01, key="circuit_threshold", help=THRESHOLD, bind="query-params", width=320,
+        format="percent",
+    )  # fmt: skip
+    return float(least)
 
 
 def inspector(found: Attribution, attn: Attention, circuit: Circuit | None, scope: str) -> None:

@@ -39,6 +39,7 @@ DIRECTION = """**denoising**: the clean run's part is taken into the corrupted r
 the corrupted run's into the clean one; what it breaks is needed."""
 UNITS = """What one run patches. **auto**: a head, where heads are apart; else a position."""
 POSITIONS = """Which positions are patched: numbers, a range such as 3-5; nothing for all."""
+SPAN = """Whose embeddings are corrupted: numbers, a range such as 3-5; nothing for all."""
 FROZEN = """Positions where attention and MLP keep writing what they write with nothing patched: what goes through them does not
 count."""
 ALIGN = """How prompts of unlike length are laid beside each other."""
@@ -69,27 +70,29 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
         target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 130)
         against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "corrupted's likeliest", 150)
         site = str(st.selectbox("Take", list(SITES), key="patch_site", help=SITE, bind="query-params", width=130))
-        held: dict[str, Any] = {"bind": "query-params", "width": 140}
-        metric = str(st.selectbox("Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, **held))
+        metric = st.selectbox(
+            "Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, bind="query-params", width=150
+        )  # fmt: skip
         every: dict[str, Any] = {
             "patch_direction": str(Direction.DENOISING), "patch_units": str(Units.AUTO), "patch_align": str(Align.NONE),
-            "patch_positions": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1, "patch_shown": EXACT,
+            "patch_positions": "", "patch_span": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1, "patch_shown": EXACT,
         }  # fmt: skip
         with controls.more(every):
             shown = controls.choice("Show", [EXACT, ESTIMATE], EXACT, "patch_shown")
             direction = controls.choice("Direction", list(Direction), Direction.DENOISING, "patch_direction", DIRECTION)
             units = controls.choice("One run patches", list(Units), Units.AUTO, "patch_units", UNITS)
             where = _places("Positions", "patch_positions", POSITIONS)
+            span = _places("Noise or mean at", "patch_span", SPAN) if other in (NOISE, MEAN) else None
             frozen = _places("Frozen positions", "patch_frozen", FROZEN)
             align = controls.choice("Align at", list(Align), Align.NONE, "patch_align", ALIGN)
             receiver = _typed("Paths to", "patch_receiver", RECEIVER, "everything")
             draws = int(st.number_input("Draws of noise", 1, 32, 1, key="patch_draws", help=DRAWS, bind="query-params"))
     request = PatchRequest(
-        model=model, prompt=prompt if isinstance(prompt, str) else "", corrupted=_corrupted(other, where), target=target,
+        model=model, prompt=prompt if isinstance(prompt, str) else "", corrupted=_corrupted(other, span), target=target,
         against=against, site=site, units=Units(units), positions=where, frozen=frozen, direction=Direction(direction),
         align=Align(align), draws=draws, receiver=receiver.strip(), interventions=tuple(interventions),
     )  # fmt: skip
-    return request, View(metric, shown)
+    return request, View(str(metric), shown)
 
 
 EXACT, ESTIMATE = "exact", "estimate"
@@ -104,7 +107,7 @@ def _typed(title: str, key: str, help_text: str, nothing: str) -> str:
 
 
 def _corrupted(chosen: str | None, where: tuple[int, ...] | None) -> str | AnyIntervention | None:
-    """Noise or a mean is put where positions are given, else on all embeddings but the first, which is a sink in most models."""
+    """Another prompt, or noise or a mean on some embeddings."""
     if chosen == NOISE:
         return Noise("embed", positions=where)
     if chosen == MEAN:
