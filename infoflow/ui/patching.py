@@ -75,7 +75,8 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
         )  # fmt: skip
         every: dict[str, Any] = {
             "patch_direction": str(Direction.DENOISING), "patch_units": str(Units.AUTO), "patch_align": str(Align.NONE),
-            "patch_positions": "", "patch_span": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1, "patch_shown": EXACT,
+            "patch_positions": "", "patch_span": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1,
+            "patch_shown": EXACT,
         }  # fmt: skip
         with controls.more(every):
             shown = controls.choice("Show", [EXACT, ESTIMATE], EXACT, "patch_shown")

@@ -212,16 +212,54 @@ def test_what_is_left_open_is_settled_by_the_two_runs(demo: infoflow.Model) -> N
     assert isinstance(noisy.provenance.request.corrupted, Noise)
 
 
-def test_another_tools_map_of_every_head_is_ours() -> None:
-    """TransformerLens 4.3's patched leads on SmolLM2, z of each head at all positions, [layer, head]."""
-    stored = np.load(Path(__file__).with_name("patched_heads_smollm2.npz"))
+PEER = np.load(Path(__file__).with_name("peer_maps.npz"))
+"""TransformerLens 4.3's maps on the same weights, [layer, head]: `scripts/peer_maps.py`"""
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gpt_neox, sequential", "qwen2"])
+def test_another_tools_maps_of_every_head_are_ours(name: str) -> None:
+    model = tiny.model(name)
+    found = infoflow.patch(model, CLEAN, CORRUPTED, target=65, against=66)
+    np.testing.assert_allclose(found.effect()[..., 0], PEER[f"{name} patched"], atol=1e-4)
+    np.testing.assert_allclose(infoflow.attribute(model, CLEAN, 65, 66).by_head, PEER[f"{name} direct"], atol=1e-4)
+
+
+def test_another_tools_maps_of_a_trained_model_are_ours() -> None:
     model = infoflow.load_model("smollm2")
     clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Mary"))
     found = infoflow.patch(model, clean, corrupted, target=" Mary", against=" John")
-    np.testing.assert_allclose(found.effect()[..., 0], stored["patched"], atol=1e-4)
+    np.testing.assert_allclose(found.effect()[..., 0], PEER["smollm2 patched"], atol=1e-4)
+    np.testing.assert_allclose(infoflow.attribute(model, clean, " Mary", " John").by_head, PEER["smollm2 direct"], atol=1e-4)
     assert found.strongest(4) == [(23, 3, 0), (29, 1, 0), (24, 4, 0), (20, 0, 0)]
     estimate = infoflow.patch(model, clean, corrupted, target=" Mary", against=" John", method="gradient")
     assert np.corrcoef(estimate.change().ravel(), found.change().ravel())[0, 1] == pytest.approx(0.980, abs=2e-3)
+
+
+IOI = "When Mary and John went to the store, {} gave a drink to"
+
+
+@pytest.mark.parametrize(
+    ("name", "clean", "corrupted", "target", "against"),
+    [
+        ("demo", IOI.format("John"), IOI.format("Mary"), " Mary", " John"),
+        ("demo", "The capital of France is", "The capital of Italy is", " Paris", " Rome"),
+        ("smollm2", IOI.format("John"), IOI.format("Mary"), " Mary", " John"),
+        ("smollm2", "The capital of France is", "The capital of Italy is", " Paris", " Rome"),
+    ],
+)
+def test_patching_and_locating_agree_when_the_answer_comes_to_the_end(
+    name: str, clean: str, corrupted: str, target: str, against: str
+) -> None:
+    """The first layer before which half of the answer is at the last position: by the residual taken there from the clean run,
+    and by what the frozen network's residuals hold of it."""
+    model = infoflow.load_model(name)
+    swept = infoflow.patch(model, clean, corrupted, "resid_pre", target=target, against=against, positions=-1)
+    moved = int(np.argmax(swept.effect("recovery")[:, 0, 0] > 0.5))
+    where = infoflow.locate(model, clean, target, against, contrast=corrupted)
+    rows = [max(row for row in range(len(where.rows)) if where.layer_of(row) == layer - 1) for layer in range(model.n_layers)]
+    held = (where.specific if where.specific is not None else where.by_cell)[rows]
+    located = int(np.argmax(held[:, -1] > 0.5 * held.sum(1)))
+    assert abs(moved - located) <= 2, (moved, located)
 
 
 @pytest.mark.parametrize(
