@@ -67,8 +67,6 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
         titles = {text: difference(str(prompt), text) for text in proposed} | {NOISE: NOISE, MEAN: MEAN}
         first = titles[proposed[0]] if proposed else "one word swapped"
         other = controls.held_choice("Corrupted", titles, PAIRS, scope, CORRUPTED, first, 210)
-        target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the likeliest", 130)
-        against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "corrupted's likeliest", 150)
         site = str(st.selectbox("Take", list(SITES), key="patch_site", help=SITE, bind="query-params", width=130))
         metric = st.selectbox(
             "Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, bind="query-params", width=150
@@ -79,6 +77,8 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
             "patch_shown": EXACT,
         }  # fmt: skip
         with controls.more(every):
+            target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the clean run's likeliest", 240)
+            against = controls.held_choice("against", {}, RIVALS, scope, AGAINST, "the corrupted run's likeliest", 240)
             shown = controls.choice("Show", [EXACT, ESTIMATE], EXACT, "patch_shown")
             direction = controls.choice("Direction", list(Direction), Direction.DENOISING, "patch_direction", DIRECTION)
             units = controls.choice("One run patches", list(Units), Units.AUTO, "patch_units", UNITS)

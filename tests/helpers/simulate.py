@@ -19,7 +19,7 @@ from tests.helpers.agreement import largest_difference
 
 def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connection) -> Any:
     changed = remote_run.changed_in(args)
-    prompt = torch.tensor([list(ids)] * (1 if changed is None else changed.copies))
+    prompt = torch.tensor(remote_run.rows_of(ids, changed))
     if changed is None:
         with torch.no_grad(), traced.trace(prompt, remote="local") as tracer:
             result = nnsight.save(block(traced, tracer, *args))
