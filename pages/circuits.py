@@ -61,7 +61,7 @@ def page(shown: LocationRequest, where: Location) -> None:
         )
         roles = results.of(wanted, asked.key, "roles")
         blocks.says(ui.verdicts_of(roles, shown.title))
-        with blocks.fold("All roles", "roles") as is_open:
+        with left, blocks.fold("All roles", "roles") as is_open:
             if is_open:
                 ui.roles_table(roles)
     circuit = minimal(shown, found, dark)
