@@ -7,7 +7,7 @@ from infoflow.charts import signed
 
 
 def grid(table: pd.DataFrame, form: str, limit: float | None = None, dark: bool = False) -> alt.Chart:
-    """Columns: row, column, change, live (what can't matter, outside the causal cone, is left blank); with layer and head a click
+    """Columns: row, column, change, live (what is outside the causal cone is left out); with layer and head a click
     selects `head`, without heads `cell`."""
     shown = table.assign(change=table["change"].where(table["live"]))
     drawn = signed.grid(shown, "column", "row", "change", form, limit, dark)

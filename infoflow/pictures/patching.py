@@ -41,5 +41,5 @@ def said(found: Patching, metric: str) -> str:
     how = "Estimated from one backward pass: " if isinstance(request, PatchRequest) and request.method == Method.GRADIENT else ""
     together = f" At {len(found.together)} positions together." if found.together and not found.positions else ""
     path = f" Along paths to {request.receiver} alone." if isinstance(request, PatchRequest) and request.receiver else ""
-    grey = "" if found.live.all() else " Left blank: before the prompts differ, or after what is read, nothing can change it."
+    grey = "" if found.live.all() else " Left out: before the prompts differ, or after what is read, nothing can change it."
     return f"{how}Change by taking {into}, one at a time, from {start:+.2f} with nothing taken.{together}{path}{grey}"

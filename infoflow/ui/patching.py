@@ -67,9 +67,9 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
         titles = {text: difference(str(prompt), text) for text in proposed} | {NOISE: NOISE, MEAN: MEAN}
         first = titles[proposed[0]] if proposed else "one word swapped"
         other = controls.held_choice("Corrupted", titles, PAIRS, scope, CORRUPTED, first, 210)
-        site = str(st.selectbox("Take", list(SITES), key="patch_site", help=SITE, bind="query-params", width=130))
+        site = str(st.selectbox("Take", list(SITES), key="patch_site", help=SITE, bind="query-params", width=150))
         metric = st.selectbox(
-            "Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, bind="query-params", width=150
+            "Metric", list(METRICS), index=1, key="patch_metric", help=METRIC, bind="query-params", width=165
         )  # fmt: skip
         every: dict[str, Any] = {
             "patch_direction": str(Direction.DENOISING), "patch_units": str(Units.AUTO), "patch_align": str(Align.NONE),

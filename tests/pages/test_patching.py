@@ -33,7 +33,7 @@ def test_another_site_metric_and_way_to_corrupt(demo: infoflow.Model) -> None:
     rows = max(data_of(app, "Patching the residual before each layer"), key=len)
     live = np.tile(found.live, 6)
     np.testing.assert_allclose(changes(rows)[live], found.change()[:, 0].ravel()[live], atol=1e-3)
-    assert np.isnan(changes(rows)[~live]).all() and "Left blank: before the prompts differ" in captions(app)
+    assert np.isnan(changes(rows)[~live]).all() and "Left out: before the prompts differ" in captions(app)
     app.session_state["patch_shown"], app.session_state["patch_direction"] = "estimate", "noising"
     app.run()
     assert not errors(app) and "Estimated from one backward pass" in captions(app)
