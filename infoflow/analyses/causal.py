@@ -207,7 +207,8 @@ def _tested(
         plan.keep = n - split.position
         if not model.hosted and not request.interventions:  # else the changes are of the whole prompt
             before = groups[some[0]][0]
-            plan.prefix = before if before >= n // 4 else 0  # a short one is not worth a pass of its own
+            alike = bool(before) and len(model.alike([before, n])) == 1  # else its positions would be read otherwise
+            plan.prefix = before if alike and before >= n // 4 else 0  # a short one is not worth a pass of its own
         _remove(plan, request.by, instead, [groups[number] for number in some])
         values = model.run([t.id for t in tokens], values_without, plan, ids)
         effect[some] = split.model_total - values.numpy()

@@ -322,10 +322,8 @@ class _Sweep:
         if asked[0] is None or asked[1] is None:
             likeliest = self._likeliest(clean, other, changes)
             target = likeliest[0] if asked[0] is None else asked[0]
-            against = asked[1]
-            if against is None and request.target is None and likeliest[1] != target:
-                against = likeliest[1]
-            asked = [target, against]
+            rival = likeliest[1] if request.target is None and likeliest[1] != target else None
+            asked = [target, rival if asked[1] is None else asked[1]]
         if asked[0] == asked[1]:
             raise BadPrompt("The target and the token that it is held against are the same. Choose two different tokens.")
         self.reruns.ids = [int(token) for token in asked if token is not None]
@@ -333,16 +331,15 @@ class _Sweep:
 
     def _likeliest(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> list[int]:
         from infoflow.analyses.interventions import changed_plan
-        from infoflow.traced.interventions import next_logits
+        from infoflow.traced.reruns import likeliest
 
         found: list[int] = []
         for tokens, more in ((clean, []), (other, changes)):
             if self.request.target is not None and found:
                 break
-            last = self.request.position % len(tokens) if -len(tokens) <= self.request.position < len(tokens) else -1
-            ids = [t.id for t in tokens][: last + 1 or None]
-            plan = changed_plan(self.model, [*self.request.interventions, *more], tokens[: len(ids)])
-            found.append(int(self.model.run(ids, next_logits, plan).argmax()))
+            at = self.reruns.position + (self.alignment.shift if len(tokens) != len(self.tokens) else 0)
+            plan = changed_plan(self.model, [*self.request.interventions, *more], tokens)
+            found.append(self.model.run([t.id for t in tokens], likeliest, plan, at))
         return found if len(found) == 2 else [found[0], found[0]]
 
     def _settle_units(self) -> None:
@@ -418,9 +415,12 @@ class _Sweep:
         part = Part(layer, self.request.site, heads, where)
         if self.request.frozen is None:
             return (part,)
-        held = tuple(positions_of(self.request.frozen, self.tokens))
-        if set(held) & set(self.where if at is None else (at,)):
-            return (part,)  # what is patched itself is not held
+        patched = self.where if at is None else (at,)
+        held = tuple(p for p in positions_of(self.request.frozen, self.tokens) if p not in patched)
+        if not held:
+            if at is None:
+                raise BadPrompt("What is patched is not held, and all frozen positions are patched here: choose other positions.")
+            return (part,)
         first = layer if part.site in ("resid_pre", *OF_HEADS) else layer + 1
         later = [Part(i, site, None, held, BASE) for i in range(first, self.model.n_layers) for site in ("attn", "mlp")]
         return (part, *later)
@@ -431,8 +431,8 @@ def _patched(
 ) -> Patching:
     if not 1 <= request.draws <= MOST_DRAWS:
         raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
-    draws = request.draws if isinstance(request.corrupted, Noise) else 1
     sweep = _Sweep(request, model)
+    draws = request.draws if isinstance(sweep.corrupted, Noise) else 1
     names, ids = sweep.ask(), sweep.reruns.ids
     first = replace(request, corrupted=sweep.corrupted, target=ids[0], against=ids[1] if len(ids) > 1 else None)
     live = np.array([run is not None for run in sweep.runs])

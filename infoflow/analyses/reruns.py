@@ -96,7 +96,8 @@ class Reruns:
     def prefix(self) -> int:
         """Positions that are computed once; changes that are made in all rows are of the whole prompt."""
         local = not (self.model.hosted or self.interventions or self.corrupted or self.instead or self.shift)
-        return min(self.same, self.position) if local else 0
+        n = min(self.same, self.position) if local else 0
+        return n if n and len(self.model.alike([n, len(self.tokens)])) == 1 else 0  # else positions would be read otherwise
 
     def outcomes(
         self, runs: Sequence[Run], always: Row = (), on_progress: Callable[[int, int], None] | None = None

@@ -50,18 +50,19 @@ def taken(rows, one):
 def joined(inputs, rows, index):
     """The arguments of a layer for so many rows: those that join go on from the first one."""
     given, named = inputs
-    n_now = given[0].shape[0] if len(given) else named["hidden_states"].shape[0]
-    return (
-        tuple(_of_rows(value, rows, n_now, index) for value in given),
-        {name: _of_rows(value, rows, n_now, index) for name, value in named.items()},
-    )
+    hidden = given[0] if len(given) else named["hidden_states"]
+    hidden = torch.cat([hidden, hidden[:1].expand(rows - len(hidden), -1, -1)])
+    others = {name: _of_rows(value, rows, index) for name, value in named.items() if name != "hidden_states"}
+    if len(given):
+        return (hidden, *(_of_rows(value, rows, index) for value in given[1:])), others
+    return given, {"hidden_states": hidden, **others}
 
 
-def _of_rows(value, rows, n_now, index):
-    """One argument of a layer for so many rows. The others than the hidden states still have the two of the beginning, or one
-    for all, or those of each head in turn."""
+def _of_rows(value, rows, index):
+    """One argument of a layer, but for the hidden states, for so many rows: it has the two of the beginning still, or one for
+    all, or those of each head in turn."""
     if isinstance(value, tuple):
-        return tuple(_of_rows(one, rows, n_now, index) for one in value)
+        return tuple(_of_rows(one, rows, index) for one in value)
     if hasattr(value, "layers") and hasattr(value, "batch_select_indices"):  # keys and values of what stands before
         if len(value.layers) > index and value.layers[index].get_seq_length():
             kept = value.layers[index]
@@ -69,11 +70,13 @@ def _of_rows(value, rows, n_now, index):
         return value
     if not isinstance(value, torch.Tensor) or value.ndim < 3 or value.shape[0] == 1:
         return value
-    each = 1 if value.shape[0] in (2, n_now) else value.shape[0] // 2
-    apart = value.view(-1, each, *value.shape[1:])
-    if len(apart) == rows:
-        return value
-    return torch.cat([apart, apart[:1].expand(rows - len(apart), *apart.shape[1:])]).flatten(0, 1)
+    apart = value.view(2, -1, *value.shape[1:])
+    return torch.cat([apart, apart[:1].expand(rows - 2, *apart.shape[1:])]).flatten(0, 1)
+
+
+def likeliest(nn, tracer, plan, at):
+    """The likeliest token after a position."""
+    return int(tracer.result.logits[0, at].argmax())
 
 
 def reweighed(attention, raw, z, operations, plan):

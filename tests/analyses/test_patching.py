@@ -157,6 +157,9 @@ def test_a_path_is_a_head_that_acts_on_another_alone(name: str) -> None:
     whole = infoflow.patch(model, CLEAN, CORRUPTED, "z", target=65, against=66)
     np.testing.assert_allclose(direct.effect()[2], whole.effect()[2], atol=2e-5) if model.plan().parallel else None
     assert np.abs(direct.effect()[:2] - whole.effect()[:2]).max() > 1e-4
+    for sender in ((0, 1), (1, 3), (2, 0)):
+        logits = patched.straight(model, other, clean, sender)[-1]
+        assert direct.effect()[(*sender, 0)] == pytest.approx(float(logits[65] - logits[66]), abs=2e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -195,6 +198,41 @@ def test_it_is_done_in_passes_told_stopped_and_joined(monkeypatch: pytest.Monkey
     with pytest.raises(Cancelled):
         infoflow.patch(model, CLEAN, CORRUPTED, on_progress=stop)
     assert infoflow.attribute(model, CLEAN, 65).max_error < 1e-5  # and the next run is right
+
+
+def test_as_many_rows_as_heads_of_two_are_not_taken_for_them() -> None:
+    """BLOOM gives a layer one bias for each head of each row: of two rows and four heads eight, as many as six runs that have
+    joined two make."""
+    model = tiny.model("bloom")
+    clean, other = ([t.id for t in model.encode(text)] for text in ("Mary saw ab", "Mary was ab"))
+    found = infoflow.patch(model, "Mary saw ab", "Mary was ab", "resid_pre", target=65, against=66)
+    assert int(found.live.sum()) == 6
+    for layer, p in ((0, 7), (1, 7), (2, 11)):
+        assert found.effect()[layer, 0, p] == pytest.approx(lead(model, other, clean, "resid_pre", layer, None, [p]), abs=1e-5)
+
+
+def test_what_is_frozen_and_patched_is_told_and_the_rest_is_held() -> None:
+    model = tiny.model("llama")
+    with pytest.raises(BadPrompt, match="all frozen positions are patched"):
+        infoflow.patch(model, CLEAN, CORRUPTED, "z", target=65, against=66, frozen=-1)
+    more = {"target": 65, "against": 66, "positions": (7, 8)}
+    partly, held, free = (infoflow.patch(model, CLEAN, CORRUPTED, "z", frozen=f, **more) for f in ((8, -1), -1, None))
+    np.testing.assert_allclose(partly.effect(), held.effect(), atol=1e-6)
+    assert np.abs(held.change()).max() < 1e-5 < np.abs(free.change()).max()
+
+
+def test_a_prefix_is_not_kept_where_positions_are_read_by_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+    swept = reruns.Reruns(model, model.encode(CORRUPTED), both(model)[0], [65], same=6)
+    assert swept.prefix == 6
+    monkeypatch.setattr(model, "alike", lambda lengths: [(n, n) for n in lengths])
+    assert swept.prefix == 0
+
+
+def test_a_position_inside_is_read_under_changes_behind_it(demo: infoflow.Model) -> None:
+    prompt = "When Mary and John went to the store, John gave a drink to"
+    noisy = infoflow.patch(demo, prompt, Noise("embed", positions=-1), "mlp", position=5, layers=[0])
+    assert noisy.target == infoflow.decompose(demo, [t.id for t in demo.encode(prompt)][:6], top_k=1).top[0].id
 
 
 def test_interventions_hold_in_both_runs() -> None:

@@ -185,3 +185,41 @@ def slopes(model: infoflow.Model, base: Sequence[int], source: Sequence[int], si
     if site == "z":
         return product.view(n, model.plan().n_heads, -1).sum((0, 2)).numpy()
     return product.sum(-1).numpy()
+
+
+def straight(model: infoflow.Model, base: Sequence[int], source: Sequence[int], sender: tuple[int, int]) -> torch.Tensor:
+    """Logits where a head's z of the source reaches nothing but the end: all later attention, and its layer's MLP and later ones,
+    write what they do in the base."""
+    plan, hf = model.plan(), model._hf
+    layers = hf.get_submodule(plan.layers)
+    written: dict[Any, torch.Tensor] = {}
+
+    def writers(i: int) -> dict[str, Any]:
+        attention = layers[i].get_submodule(plan.attention)
+        after = plan.attention_post_norm
+        return {
+            "attn": layers[i].get_submodule(after) if after else attention.get_submodule(plan.output),
+            "mlp": layers[i].get_submodule(plan.mlp_post_norm or plan.down),
+        }
+
+    with ExitStack() as stack, torch.no_grad():
+        for i in range(len(layers)):
+            for kind, module in writers(i).items():
+                hook = module.register_forward_hook(lambda _, __, out, key=(i, kind): written.update({key: out.clone()}))
+                stack.callback(hook.remove)
+        hf(torch.tensor([list(base)]), use_cache=False)
+    z: list[torch.Tensor] = []
+    _run(model, source, "z", sender[0], lambda x: z.append(x.clone()) or x)
+    columns = _columns(model, "z", sender[1], z[0].shape[-1])
+
+    def sent(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[..., columns] = z[0][..., columns]
+        return x
+
+    with ExitStack() as stack, torch.no_grad():
+        for i in range(sender[0], len(layers)):
+            for kind, module in writers(i).items():
+                if kind == "mlp" or i > sender[0]:
+                    stack.callback(module.register_forward_hook(lambda _, __, out, key=(i, kind): written[key]).remove)
+        return _run(model, base, "z", sender[0], sent)
