@@ -1,5 +1,6 @@
 """Verdicts: is each role played for this answer, by whom, and does the answer need it?"""
 
+from infoflow.metrics.effects import HARDLY
 from infoflow.studies.roles import CARRIERS, MLPS, MOVERS, SCORED, Role, Roles
 from infoflow.summaries.sentence import Sentence
 
@@ -21,8 +22,22 @@ EXPECTED = {
 
 def sentences(found: Roles) -> tuple[Sentence, ...]:
     """A verdict on each role that is played."""
+    if _hardly(found):
+        return (_nothing_to_judge(found),)
     said = tuple(Sentence(verdict(found, role)) for role in found.roles if role.members)
     return said or (Sentence("No head plays a role that is known here."),)
+
+
+def _hardly(found: Roles) -> bool:
+    """Whether all parts together speak so little for the answer that a share of it means nothing."""
+    return found.lead - found.nothing < HARDLY
+
+
+def _nothing_to_judge(found: Roles) -> Sentence:
+    return Sentence(
+        f"The lead is {found.lead:+.1f}, and {found.nothing:+.1f} with every head and MLP at its mean over neutral texts: they "
+        "hardly speak for this answer, so that no role is judged."
+    )
 
 
 def verdict(found: Roles, role: Role) -> str:
@@ -47,6 +62,8 @@ PART = 0.2
 
 def of_example(found: Roles, key: str) -> tuple[Sentence, ...]:
     """Verdicts on the roles that an example's known circuit has."""
+    if _hardly(found):
+        return (_nothing_to_judge(found),)
     return tuple(Sentence(verdict(found, found.role(name))) for name in EXPECTED.get(key, ()))
 
 

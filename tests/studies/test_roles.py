@@ -1,5 +1,7 @@
 """Roles: who plays them is read off patterns and contributions, and what is left without them off runs of their own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,12 @@ def test_a_verdict_says_who_what_and_what_is_left(demo: infoflow.Model) -> None:
     carriers = verdicts.verdict(found, found.role(CARRIERS))
     assert carriers.startswith("Carriers bring what “France” says to the end: yes, ") and "knocking them out" in carriers
     assert verdicts.verdict(found, found.role(SCORED["induction"])).endswith("no, there are none on this prompt.")
+
+
+def test_where_the_parts_hardly_speak_for_an_answer_no_role_is_judged(demo: infoflow.Model) -> None:
+    found = replace(infoflow.roles(demo, "The capital of France is", " Paris", " Rome"), lead=2.5, nothing=2.4)
+    for said in (verdicts.sentences(found), verdicts.of_example(found, "factual")):
+        assert [s.text for s in said] == [
+            "The lead is +2.5, and +2.4 with every head and MLP at its mean over neutral texts: they hardly speak for this "
+            "answer, so that no role is judged."
+        ]
