@@ -6,6 +6,7 @@ Like `frozen.py` it may be sent to a server: torch, plain values and module call
 import torch
 
 from infoflow.traced.frozen import capped
+from infoflow.traced.frozen_lens import pushed_on, pushed_to_last, reader_of, sources_to_last
 
 PRODUCT_ROWS = 256
 """residuals that go through the unembedding together at most: from so many on it no longer counts that each product reads it"""
@@ -13,24 +14,32 @@ PIECE_BYTES = 4_000_000
 """of logits at a time in what follows: what a processor's cache holds"""
 
 
-def read_off(nn, tracer, plan, k, wanted, positions, mids, n_answers, report):
+def read_off(nn, tracer, plan, ask, report):
     """Predictions of every row of the stream at some positions: [row, position, ...].
 
-    Rows are the embeddings, and after each layer's attention (where `mids`) and MLP the residual there.
+    Rows are the embeddings, and after each layer's attention (where `mids`) and MLP the residual there. `ask` holds which lens
+    reads them (`kind`; `maps` by row, of a fitted one; whether a frozen one reads at the last position, `to_last`), `k`,
+    `wanted`, `positions`, `mids`, the names of all `rows`, which of them are `read`, how many `answers` are followed, and the
+    states [row, position, d_model] of an `other` prompt that are read in their place, or None.
     """
-    stream, dtype = stream_at(nn, plan, positions, mids, report)
-    norm, head = nn.get(plan.final_norm), nn.get(plan.unembed)
-    answer = tracer.result.logits[0][positions].float()
-    n_rows, vocabulary = stream.shape[1], answer.shape[-1]
-    found = {}
+    positions, found = ask["positions"], {}
+    states, others, read, own, dtype = _states(nn, plan, ask, report)
+    width, n_rows = states.shape[:2]
+    ends = [ask["n"] - 1] * width if ask["to_last"] else positions
+    answer = tracer.result.logits[0][ends].float()
+    vocabulary = answer.shape[-1]
     with torch.autocast(answer.device.type, enabled=False):
-        likely = largest(answer, n_answers)[1]
-        asked = torch.cat([torch.tensor(wanted, dtype=torch.int32, device=answer.device).expand(len(answer), -1), likely], 1)
-        for at, rows in blocks_of(len(positions), n_rows, at_once(plan.product_bytes, vocabulary)):
-            logits = own_logits(stream[at, rows], norm, head, plan)
-            if rows.stop == n_rows:  # the last row is the model's own output
+        likely = largest(answer, ask["answers"])[1]
+        asked = torch.tensor(ask["wanted"], dtype=torch.int32, device=answer.device).expand(width, -1)
+        asked = torch.cat([asked, likely], 1)
+        for at, rows in blocks_of(width, n_rows, at_once(plan.product_bytes, vocabulary)):
+            logits = read(states[at, rows], at, rows)
+            if rows.stop == n_rows and own is None:  # the last row is the model's own output
                 off = (logits[:, -1] - answer[at]).abs().amax(-1) / answer[at].abs().amax(-1).clamp_min(1e-30)
-                _put(found, "off", off[:, None], at, slice(0, 1), len(positions), 1)
+                _put(found, "off", off[:, None], at, slice(0, 1), width, 1)
+            if others is not None:
+                for name, value in _against(logits, read(others[at, rows], at, rows), ask).items():
+                    _put(found, name, value, at, rows, width, n_rows)
             goal = answer[at].log_softmax(-1)
             chance, certain = goal.exp(), goal.clamp_min(-1e30)
             lost = (chance * certain).sum(-1)
@@ -38,11 +47,75 @@ def read_off(nn, tracer, plan, k, wanted, positions, mids, n_answers, report):
             for p, r in blocks_of(*logits.shape[:2], max(1, PIECE_BYTES // (4 * vocabulary))):
                 piece = logits[p, r]
                 room = torch.empty_like(piece) if room is None else room
-                part = _measured(piece, room[: len(piece), : piece.shape[1]], chance[p], lost[p], asked[at][p], len(wanted), k)
+                into = room[: len(piece), : piece.shape[1]]
+                part = _measured(piece, into, chance[p], lost[p], asked[at][p], len(ask["wanted"]), ask["k"])
                 to = slice(at.start + p.start, at.start + p.stop), slice(rows.start + r.start, rows.start + r.stop)
                 for name, value in part.items():
-                    _put(found, name, value, *to, len(positions), n_rows)
-    return {**{name: value.transpose(0, 1) for name, value in found.items()}, "answers": likely.cpu(), "dtype": dtype}
+                    _put(found, name, value, *to, width, n_rows)
+        summed = {} if own is None else own(asked[0, : len(ask["wanted"])].long(), answer)
+    return {**{name: value.transpose(0, 1) for name, value in found.items()}, **summed, "answers": likely.cpu(), "dtype": dtype}
+
+
+def _states(nn, plan, ask, report):
+    """What is read: states [position, row, d_model], those of the other prompt or None, what reads some of both as logits, what
+    tells of the sum over all sources where that is the model's (or None), and how the model stores its states."""
+    positions, other, chosen = ask["positions"], ask["other"], [ask["rows"].index(row) for row in ask["read"]]
+    if ask["kind"] != "frozen":
+        stream, dtype = stream_at(nn, plan, positions, ask["mids"], report)
+        norm, head = nn.get(plan.final_norm), nn.get(plan.unembed)
+        stream, stored = stream[:, chosen], stream.dtype
+        if other is not None:
+            other = other[:, positions].transpose(0, 1).to(stream)
+        for index, (matrix, bias) in ask["maps"].items():
+            for states in (stream,) if other is None else (stream, other):
+                states[:, index] = (states[:, index].float() @ matrix.to(states.device).T + bias.to(states.device)).to(stored)
+        return stream, other, lambda x, at, rows: own_logits(x, norm, head, plan), None, dtype
+    if ask["to_last"]:
+        ends = pushed_to_last(nn, plan, ask["n"], positions, ask["read"], other, report)
+    else:
+        ends = pushed_on(nn, plan, positions, ask["read"], None if other is None else other[:, positions], report)
+    ends = ends if other is not None else ends[None]
+    raw, added, dtype = reader_of(nn, plan, [ask["n"] - 1] if ask["to_last"] else positions, ends.device)
+    if not ask["to_last"]:
+        return ends[0], ends[1] if len(ends) == 2 else None, lambda x, at, rows: capped(raw(x, at) + added, plan), None, dtype
+    silent = len(plan.given) + plan.biased
+    mine = torch.tensor([silent + source for source in sources_to_last(ask["n"], positions)[1]], device=ends.device)
+
+    def centred(x):
+        logits = raw(x, slice(None))
+        return logits - logits.mean(-1, keepdim=True)
+
+    def summed(wanted, answer):
+        """How far all sources together are from the model's logits, at most of all rows; and what the wanted logits have from
+        what is not read: biases, what was put in, the other positions."""
+        whole = raw(ends[0].sum(1)[:, None], slice(None))[:, 0] + added
+        off = (capped(whole, plan) - answer[0]).abs().amax() / answer[0].abs().amax().clamp_min(1e-30)
+        read = centred(ends[0][:, mine].sum(1)[:, None])[:, 0]
+        rest = whole - whole.mean(-1, keepdim=True) - read
+        return {"off": off[None].cpu(), "added": rest[:, wanted].cpu()}
+
+    states = ends[:, :, mine].transpose(1, 2)
+    return states[0], states[1] if len(states) == 2 else None, lambda x, at, rows: centred(x), summed, dtype
+
+
+def _against(logits, others, ask):
+    """What the states of another prompt read in the place of these: the likeliest, with what chance, and the logits of the tokens
+    that were asked for; how far both distributions lie apart (total variation); and the tokens that these states give more
+    probability than those, most first."""
+    chance, instead = logits.softmax(-1), others.softmax(-1)
+    top, ids = largest(instead, ask["k"])
+    more = chance - instead
+    raised, which = largest(more, ask["k"])
+    return {
+        "other_ids": ids, "other_probs": top, "other_target_logits": others[..., ask["wanted"]],
+        "change": 0.5 * more.abs().sum(-1), "raised_ids": which, "raised": raised,
+    }  # fmt: skip
+
+
+def states_of(nn, tracer, plan, positions, mids, chosen):
+    """The residuals of some rows, [row, position, d_model], float32."""
+    stream, _ = stream_at(nn, plan, positions, mids, None)
+    return stream[:, chosen].transpose(0, 1).float().cpu()
 
 
 def _put(found, name, value, at, rows, n_positions, n_rows):

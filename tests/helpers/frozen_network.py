@@ -28,14 +28,16 @@ class FrozenNetwork:
         self.gates: list[torch.Tensor] = []
         self.replaying = False
         self.embeddings = torch.empty(0)
+        self.everywhere = torch.empty(0)
+        """what the unembedding gave in the last run, at every position"""
         self.residuals, self.logits = self._run(None)
         self.replaying = True
 
-    def post(self, embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Residuals after every layer [layer, position, d] and the unembedding's last row, for this input of the first layer."""
-        return self._run(embeddings)
+    def post(self, embeddings: torch.Tensor, layer: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Residuals after every layer [layer, position, d] and the unembedding's last row, for this input of a layer."""
+        return self._run(embeddings, layer)
 
-    def _run(self, embeddings: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run(self, embeddings: torch.Tensor | None, layer: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         out: list[torch.Tensor] = []
         last: list[torch.Tensor] = []
 
@@ -45,7 +47,7 @@ class FrozenNetwork:
                 return None
             return (embeddings[None], *args[1:])
 
-        hooks = [self.layers[0].register_forward_pre_hook(start)]
+        hooks = [self.layers[layer].register_forward_pre_hook(start)]
         for layer in self.layers:
             hooks.append(
                 layer.register_forward_hook(lambda m, a, y: out.append((y[0] if isinstance(y, tuple) else y)[0].clone()))
@@ -59,12 +61,13 @@ class FrozenNetwork:
                 act = layer.get_submodule(self.row.gate)
                 hooks.append(act.register_forward_hook(lambda m, a, y, layer=layer: self._act(layer, y)))
         hooks.append(self.hf.get_submodule(self.row.final_norm).register_forward_hook(self._norm))
-        hooks.append(self.hf.get_submodule(self.row.unembed).register_forward_hook(lambda m, a, y: last.append(y[0, -1])))
+        hooks.append(self.hf.get_submodule(self.row.unembed).register_forward_hook(lambda m, a, y: last.append(y[0])))
         with torch.no_grad(), self._softmax(), self._experts():
             self.hf(self.ids)
         for hook in hooks:
             hook.remove()
-        return torch.stack(out), last[0]
+        self.everywhere = last[0]
+        return torch.stack(out), last[0][-1]
 
     def _norm(self, module: Any, args: tuple, y: torch.Tensor) -> torch.Tensor | None:
         x = args[0]
