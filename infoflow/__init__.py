@@ -42,9 +42,11 @@ _HOME = {
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
     "generate": "analyses.generation", "Generation": "analyses.generation",
     "correct": "studies.corrections", "Correction": "studies.corrections",
+    "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
     "check": "analyses.selftest", "Check": "analyses.selftest",
     "save": "files.flows", "load": "files.flows",
-    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "TooLarge": "errors", "Cancelled": "errors",
+    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors",
+    "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip
 
 __all__ = [*_HOME, "__version__"]

@@ -18,6 +18,10 @@ class BadPrompt(InfoflowError):
     """A prompt, a grouping or a choice of sources that can't be worked with."""
 
 
+class BadLens(InfoflowError):
+    """A fitted lens that can't be read, or that is for another model."""
+
+
 class TooLarge(InfoflowError):
     """More tokens or memory than the limits allow."""
 

@@ -178,6 +178,34 @@ def fetch_file(
         raise _in_words(name, revision, error) from error
 
 
+def fetch_part(
+    name: str,
+    file: str,
+    revision: str | None = None,
+    kind: str = "model",
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Path:
+    """One file of a repository of any kind ("model", "space", "dataset"): the one already here, else from the hub.
+
+    Raises:
+        UnsupportedModel: no such repository, revision or file, gated, no connection.
+    """
+    bar = _reporter(on_progress, f"Downloading {file.rpartition('/')[2]}", 0, 0)
+    try:
+        with plain_downloads():
+            return Path(huggingface_hub.hf_hub_download(name, file, revision=revision, repo_type=kind, tqdm_class=bar))
+    except errors.LocalEntryNotFoundError as error:
+        raise UnsupportedModel(f"'{name}/{file}' is not here, and {_hub()} can't be reached. Use a local file.") from error
+    except errors.EntryNotFoundError as error:
+        raise UnsupportedModel(f"'{name}' has no file '{file}' on the hub. Check the path.") from error
+    except (errors.RevisionNotFoundError, errors.GatedRepoError) as error:
+        raise _in_words(name, revision, error) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise UnsupportedModel(f"There is no {kind} '{name}' on the hub. Check the spelling.") from error
+    except (OSError, httpx2.HTTPError) as error:
+        raise _in_words(name, revision, error) from error
+
+
 def weight_files(folder: Path, sizes: dict[str, int], name: str) -> list[str]:
     """The safetensors files that transformers reads, among `sizes`; `folder` holds the index where there are several.
 

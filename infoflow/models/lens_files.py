@@ -1,0 +1,272 @@
+"""Files of fitted lenses, read as plain arrays: our own safetensors, the Jacobian lens's `.pt`, and the tuned lens's checkpoints.
+
+Of a `.pt` only tensors, numbers and texts are read, never objects. Tensors stay on the disk until they are asked
+for, so that a file of another model is refused before any of it takes memory.
+
+Source: github.com/anthropics/jacobian-lens and AlignmentResearch/tuned-lens, whose files these are.
+"""
+
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infoflow.errors import BadLens
+
+FORMAT = "infoflow lens 1"
+_HEADER_BYTES = 10_000_000
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a file holds; an array is read when it is asked for."""
+
+    kind: str
+    shapes: dict[str, tuple[int, ...]]
+    """of each row's matrix"""
+    matrix: Callable[[str], np.ndarray]
+    """of a row, float32"""
+    bias: Callable[[str], np.ndarray | None]
+    n_layers: int | None = None
+    """of the model that it was fitted for, where the file says so"""
+    n_prompts: int | None = None
+    model: str = ""
+    revision: str = ""
+    halves: dict[str, float] = field(default_factory=dict)
+
+
+def stored(file: Path, beside: Callable[[str], Path | None]) -> Stored:
+    """What a lens's file holds; `beside(name)` gives a file that lies beside it, if there is one.
+
+    Raises:
+        BadLens: no such file, not whole, objects in it, or no lens.
+    """
+    if not file.is_file():
+        raise BadLens(f"There is no file '{file}'. Check the path.")
+    if file.suffix == ".safetensors":
+        return _own(file)
+    if file.suffix not in (".pt", ".pth"):
+        raise BadLens(f"'{file.name}' is no lens: its name ends in neither .safetensors nor .pt. Choose such a file.")
+    held = _unpacked(file)
+    return _tuned(file, held, beside) or _jacobian(file, held)
+
+
+# --- our own
+
+
+def _own(file: Path) -> Stored:
+    from safetensors import SafetensorError, safe_open
+
+    header = header_of(file)
+    if header.get("format") != FORMAT:
+        raise BadLens(
+            f"'{file.name}' is no lens of infoflow: its header does not say '{FORMAT}'. Fit one with infoflow.fit_lens, or give "
+            "the .pt file of a Jacobian or tuned lens."
+        )
+    try:
+        with safe_open(str(file), "np") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  it is no mapping
+            kinds = {name: str(one.get_dtype()) for name, one in slices.items()}
+            shapes = {name: tuple(int(n) for n in one.get_shape()) for name, one in slices.items()}
+        said = {key: json.loads(header[key]) for key in ("n_layers", "n_prompts", "halves")}
+    except (SafetensorError, OSError) as error:
+        raise _not_whole(file, error) from error
+    except (KeyError, ValueError) as error:
+        raise BadLens(f"The header of '{file.name}' is not that of a lens ({error}). Fit or fetch it again.") from error
+    other = sorted(name for name, kind in kinds.items() if kind not in _FLOATS - {"BF16"})
+    if other:
+        raise BadLens(f"'{file.name}' holds {other[0]} as {kinds[other[0]]}, not as floats. Fit or fetch it again.")
+
+    def read(name: str) -> np.ndarray:
+        try:
+            with safe_open(str(file), "np") as again:
+                return np.asarray(again.get_tensor(name), np.float32)
+        except (SafetensorError, OSError) as error:
+            raise _not_whole(file, error) from error
+
+    return Stored(
+        kind=header.get("kind", ""),
+        shapes={name.removeprefix("matrix."): s for name, s in shapes.items() if name.startswith("matrix.")},
+        matrix=lambda row: read(f"matrix.{row}"),
+        bias=lambda row: read(f"bias.{row}") if f"bias.{row}" in shapes else None,
+        n_layers=said["n_layers"],
+        n_prompts=said["n_prompts"],
+        model=header.get("model", ""),
+        revision=header.get("revision", ""),
+        halves={str(row): float(value) for row, value in said["halves"].items()},
+    )
+
+
+def header_of(file: Path) -> dict[str, str]:
+    """What a safetensors file says of itself.
+
+    Raises:
+        BadLens: it is none, or not whole.
+    """
+    try:
+        with file.open("rb") as opened:
+            (size,) = struct.unpack("<Q", opened.read(8))
+            if size > _HEADER_BYTES:
+                raise ValueError("its header is too long")
+            said = json.loads(opened.read(size)).get("__metadata__", {})
+    except (struct.error, ValueError, AttributeError, OSError) as error:
+        raise _not_whole(file, error) from error
+    return {str(key): str(value) for key, value in said.items()}
+
+
+def _not_whole(file: Path, error: Exception) -> BadLens:
+    return BadLens(f"'{file.name}' can't be read: it is not whole, or no such file ({_first(error)}). Fetch it again.")
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+
+
+# --- what torch saved
+
+
+def _unpacked(file: Path) -> Any:
+    """What a .pt file holds: containers, numbers, texts and tensors, the latter still on the disk."""
+    import torch
+
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # noqa: BLE001  a file can be wrong in any way, and is then read wrong in any way
+        if "Weights only load failed" not in str(error) or "GLOBAL" not in str(error):
+            raise _not_whole(file, error) from error
+    raise BadLens(
+        f"'{file.name}' holds Python objects, not tensors alone. Such a file can run code when it is read, so it is not. Save "
+        "the lens again as a dict of tensors."
+    )
+
+
+def _jacobian(file: Path, held: Any) -> Stored:
+    """`{"J": {layer: [d, d]}, "n_prompts", "source_layers", "d_model"}`, layer l being the output of block l; or whatever holds
+    exactly one such mapping, or a stack [layer, d, d] with the list of its layers."""
+    found = held["J"] if isinstance(held, Mapping) and "J" in held else held
+    tensors = _by_layer(file, found, held)
+    prompts = held.get("n_prompts") if isinstance(held, Mapping) else None
+    return Stored(
+        kind="jacobian",
+        shapes={f"L{layer}.post": tuple(tensor.shape) for layer, tensor in tensors.items()},
+        matrix=lambda row: _array(tensors[int(row[1:].split(".")[0])]),
+        bias=lambda row: None,
+        n_prompts=int(prompts) if isinstance(prompts, int) else None,
+        model=_said(held, "model", "model_name"),
+        revision=_said(held, "revision", "model_revision"),
+    )
+
+
+def _said(held: Any, *keys: str) -> str:
+    return next((held[k] for k in keys if isinstance(held.get(k), str)), "") if isinstance(held, Mapping) else ""
+
+
+def _by_layer(file: Path, found: Any, held: Any) -> dict[int, Any]:
+    candidates = _mappings(found, held)
+    if len(candidates) != 1:
+        keys = ", ".join(sorted(map(str, held))[:8]) if isinstance(held, Mapping) else type(held).__name__
+        raise BadLens(
+            f"'{file.name}' is no lens: it holds {'no' if not candidates else 'more than one'} mapping from layers to matrices "
+            f"(it has: {keys}). Give the file of a Jacobian lens, not a checkpoint of its fit."
+        )
+    return candidates[0]
+
+
+def _mappings(found: Any, top: Any, deep: int = 3) -> list[dict[int, Any]]:
+    """Every mapping from layers to matrices in what was read."""
+    if _is_tensor(found, 3):
+        layers = top.get("source_layers") if isinstance(top, Mapping) else None
+        if isinstance(layers, list | tuple) and len(layers) == len(found):
+            return [{int(layer): found[at] for at, layer in enumerate(layers)}]
+        return []
+    if not isinstance(found, Mapping) or deep == 0:
+        return []
+    layers = {_layer(key): value for key, value in found.items()}
+    if found and None not in layers and all(_is_tensor(value, 2) for value in found.values()):
+        return [dict(sorted((layer, value) for layer, value in layers.items() if layer is not None))]
+    return [one for value in found.values() for one in _mappings(value, top, deep - 1)]
+
+
+def _layer(key: Any) -> int | None:
+    """0, "0", "layer_0", "L0.post", "layers.0": a layer's number."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        return key if key >= 0 else None
+    said = re.fullmatch(r"(?:(?:layers?|L|J)[._-]?)?(\d{1,5})(?:\.post)?", key) if isinstance(key, str) else None
+    return int(said[1]) if said else None
+
+
+def _is_tensor(value: Any, ndim: int) -> bool:
+    import torch
+
+    plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
+    return bool(plain and value.is_floating_point() and value.ndim == ndim)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    found: np.ndarray = tensor.detach().float().numpy()
+    return np.array(found)
+
+
+# --- the tuned lens
+
+
+def _tuned(file: Path, held: Any, beside: Callable[[str], Path | None]) -> Stored | None:
+    """`{i}.weight` and `{i}.bias`: h + W h + b of the input of layer i; None where the file holds something else."""
+    if not isinstance(held, Mapping):
+        return None
+    parts = {re.fullmatch(r"(?:layer_translators\.)?(\d+)\.(weight|bias)", str(key)): key for key in held}
+    named = {(int(m[1]), m[2]): held[key] for m, key in parts.items() if m is not None}
+    weights = {i: tensor for (i, what), tensor in named.items() if what == "weight"}
+    if not weights:
+        return None
+    wrong = [(i, what) for (i, what), tensor in named.items() if not _is_tensor(tensor, 2 if what == "weight" else 1)]
+    if wrong:
+        raise BadLens(f"'{file.name}' is no tuned lens: {wrong[0][0]}.{wrong[0][1]} is no plain tensor of floats of its shape.")
+    config = _config(beside("config.json"))
+    d_model, layers = config.get("d_model"), config.get("num_hidden_layers")
+    widths = {tuple(tensor.shape) for tensor in weights.values()}
+    if isinstance(d_model, int) and widths != {(d_model, d_model)}:
+        raise BadLens(
+            f"The config.json beside '{file.name}' says that it is {d_model} wide, and its matrices are {sorted(widths)}."
+        )
+
+    def matrix(row: str) -> np.ndarray:
+        found = _array(weights[_translator(row)])
+        found[np.arange(len(found)), np.arange(len(found))] += 1  # it adds to what it reads
+        return found
+
+    def bias(row: str) -> np.ndarray | None:
+        tensor = named.get((_translator(row), "bias"))
+        return None if tensor is None else _array(tensor)
+
+    return Stored(
+        kind="tuned",
+        shapes={("embed" if i == 0 else f"L{i - 1}.post"): tuple(tensor.shape) for i, tensor in sorted(weights.items())},
+        matrix=matrix,
+        bias=bias,
+        n_layers=layers if isinstance(layers, int) else max(weights) + 1,
+        model=_said(config, "base_model_name_or_path"),
+        revision=_said(config, "base_model_revision"),
+    )
+
+
+def _translator(row: str) -> int:
+    """Which of them reads a row: number i reads the input of layer i."""
+    return 0 if row == "embed" else int(row[1:].split(".")[0]) + 1
+
+
+def _config(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadLens(f"The config.json beside the lens can't be read ({str(error)[:200]}). Fetch it again.") from error
+    return said if isinstance(said, dict) else {}
