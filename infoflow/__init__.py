@@ -43,6 +43,7 @@ _HOME = {
     "generate": "analyses.generation", "Generation": "analyses.generation",
     "correct": "studies.corrections", "Correction": "studies.corrections",
     "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
+    "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
     "check": "analyses.selftest", "Check": "analyses.selftest",
     "save": "files.flows", "load": "files.flows",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors",

@@ -109,7 +109,7 @@ def _run(traced: Any, ids: Sequence[int], block: Callable[..., Any], args: Seque
 
 def changed_in(args: Sequence[Any]) -> SimpleNamespace | None:
     """The plan among what a block is given, where it changes the run."""
-    return next((a for a in args if isinstance(a, SimpleNamespace) and (a.edits or a.joins)), None)
+    return next((a for a in args if isinstance(a, SimpleNamespace) and (a.edits or a.joins or a.graph)), None)
 
 
 def rows_of(ids: Sequence[int], changed: SimpleNamespace | None) -> list[list[int]]:
