@@ -11,6 +11,10 @@ unembedding of all rows at all positions, and nothing else; `lens` is the whole 
 alone. Memory is the peak over the weights and a short lens, beside what `logit_lens.needed_bytes` said. Medians of five, taken in
 turns; compare ratios of one run: machines differ and are shared.
 
+The third table has the other kinds of lens on the same prompt, all over the logit lens of the same rows (no rows after attention):
+frozen at each state's own position, all rows; frozen read at the last position, by row (a middle one alone, and all rows over
+their number); a fitted map a row; and the contrast, six neutral texts of the same length, with the logit and the frozen lens.
+
 Reading was to take 1.6 times the product at most. It does where the product counts (wide 1.5; SmolLM2's shape 1.5 and 0.2 of
 the trace's own steps), and not on the bundled shape: there the product takes a millisecond, and some sixty small operations ten.
 """
@@ -18,20 +22,24 @@ the trace's own steps), and not on the bundled shape: there the product takes a 
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import decompose as shared
+import numpy as np
 import torch
 from transformers import AutoTokenizer
 
 import infoflow
 from infoflow.analyses import logit_lens
 from infoflow.models.catalog import DEMO
+from infoflow.models.lenses import FittedLens
 
 shared.SHAPES |= {
     "smollm2": {"d": 576, "layers": 30, "heads": 9, "kv": 3, "mlp": 1536, "vocab": 49152},
@@ -109,6 +117,34 @@ def rows(shape: str, n: int, with_peer: bool) -> tuple[str, str]:
     )
 
 
+def kinds(shape: str, n: int) -> str:
+    """A line of the third table."""
+    hf: Any = shared.build(shape).requires_grad_(False)
+    model = infoflow.wrap_model(hf, AutoTokenizer.from_pretrained(DEMO))
+    ids, layers, width = shared.ids_of(n), hf.config.num_hidden_layers, hf.config.hidden_size
+    rows = [f"L{layer}.post" for layer in range(layers - 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/lens.safetensors"
+        maps = {row: np.eye(width, dtype=np.float32) for row in rows}
+        lens = FittedLens(kind="jacobian", rows=tuple(rows), matrices=maps, d_model=width, n_layers=layers)
+        infoflow.save_lens(lens, file)
+        read = partial(infoflow.logit_lens, model, ids, mids=False)
+        took = in_turns(
+            logit=read,
+            frozen=lambda: read(kind="frozen"),
+            middle=lambda: read(kind="frozen", read="last", rows=[rows[len(rows) // 2]]),
+            last=lambda: read(kind="frozen", read="last"),
+            fitted=lambda: read(kind="jacobian", lens=file),
+            contrast=lambda: read(contrast="bank"),
+            both=lambda: read(kind="frozen", contrast="bank"),
+        )
+    over = {name: f"{seconds / took['logit']:.1f}" for name, seconds in took.items()}
+    return (
+        f"| {shape} | {n} | {1000 * took['logit']:,.0f} ms | {over['frozen']} | {over['middle']} "
+        f"| {took['last'] / took['logit'] / (layers + 1):.2f} | {over['fitted']} | {over['contrast']} | {over['both']} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
@@ -122,6 +158,11 @@ def main() -> None:
     print("\n| shape | tokens | forward | attention | ratio | 20 tokens, text | with attribution | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     print(*(second for _, second in found), sep="\n")
+    print(
+        "\n| shape | tokens | logit | frozen | last, one row | last, a row of all | fitted | logit, contrast | frozen, contrast |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    print(*(kinds(shape, options.tokens) for shape in options.shapes), sep="\n")
 
 
 if __name__ == "__main__":

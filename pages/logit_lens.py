@@ -12,16 +12,14 @@ from infoflow.pictures.picture import identity
 from infoflow.summaries.logit_lens import sentences
 from infoflow.tables import logit_lens as tables
 from infoflow.ui import address, asking, blocks, frame, results
+from infoflow.ui import lenses as side_by_side
 from infoflow.ui import logit_lens as ui
 
 NAME = "Logit lens"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("logit lens", "residual stream", "layer", "logit"))
 asked, _ = asking.question()
 view = ui.view(list(tables.COLOURS), asked.model, asked.prompt)
-mids = view.mids or not asked.model.hosted  # here they are always read, and the toggle only hides them
-request = LensRequest(
-    model=asked.model, prompt=asked.prompt, targets=view.follow, mids=mids, positions=view.read, interventions=asked.interventions
-)
+request = ui.request(asked, view)
 result = results.last_good(NAME, request, asked.key)
 
 
@@ -37,7 +35,7 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     left, right = st.columns([3.2, 1], gap="medium")
     with left:
         drawn = table(lens, colour, view.mids, dark, ui.cell_of(lens, ui.CELLS.marked(scope, at_first)))
-        says = f"Logit lens: the likeliest next token by row and position. {lens.summary()}"
+        says = f"{tables.NAMES[lens.kind]}: the likeliest next token by row and position. {lens.summary()}"
         key = ui.CELLS.key(scope)
         blocks.chart(drawn.chart, key=key, on_select=partial(ui.pick, key, lens, scope), selection_mode="cell", alt=says)
         st.caption(f"{blocks.plain(drawn.note)} {ui.part_read(lens)}")
@@ -58,6 +56,9 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
             trust = charts.reliability(tables.reliability(lens, view.mids), dark)
             blocks.chart(trust, key="lens_trust", alt=f"Agreement by row. {tables.hint(lens)}")
             st.caption(ui.TRUST)
+    with blocks.fold("Every lens, and which to believe", "lenses") as is_open:
+        if is_open:
+            side_by_side.every_lens(request, asked.key, lens, (lens.rows[row], position))
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
     address.write(ui.CELLS.name)
 

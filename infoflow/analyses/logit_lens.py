@@ -130,10 +130,16 @@ class Lens(OfPrompt):
             raise BadPrompt(f"Position {position} was not read. This lens has {_listed(self.positions)}.")
         return self.positions.index(position)
 
+    @property
+    def final(self) -> Bool[np.ndarray, "row position"]:
+        """Where the likeliest token is the one that the model ends with."""
+        ends = self.token_ids[-1, :, 0] if self.read == "own" else self.answers[:, 0]
+        return self.token_ids[..., 0] == ends
+
     @cached_property
     def agrees(self) -> Float[np.ndarray, " row"]:
         """Share of positions at which a row's likeliest token is the final one."""
-        return (self.token_ids[..., 0] == self.token_ids[-1, :, 0]).mean(1)
+        return self.final.mean(1)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per row of the stream, position and place among the likeliest.
@@ -386,10 +392,8 @@ def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dic
         )
     source = request.lens or lenses.bundled_lens(model)
     if source is None:
-        raise BadPrompt(
-            f"No {request.kind} lens ships for {model.name}. Name a file (lens='path' or 'owner/name/file'), or fit one: "
-            f"infoflow fit-lens --model {model.name}."
-        )
+        fit = f", or fit one: infoflow fit-lens --model {model.name}" if request.kind == "jacobian" else ""
+        raise BadPrompt(f"No {request.kind} lens ships for {model.name}. Name a file, or one on a hub as owner/name/file{fit}.")
     found = lenses.load_lens(model, source)
     if found.kind != request.kind:
         raise BadPrompt(f"'{source}' is a {found.kind} lens, not a {request.kind} one.")

@@ -10,13 +10,16 @@ from infoflow.charts.labels import by_value
 from infoflow.charts.palette import ink, ramp, series, signed_ramp
 
 _ROW = 21
+PALE = 0.22
+"""how much is left of the colour of a cell whose reading is no news of this prompt"""
 
 
 def table(cells: pd.DataFrame, title: str, dark: bool = False, chosen: tuple[int, int] | None = None) -> alt.LayerChart:
-    """One cell per row of the stream and position, the output on top; outlined where it already says the final answer.
+    """One cell per row of the stream and position, the output on top; outlined where it already says the final answer, pale where
+    the contrast's state says the same.
 
     `chosen`: order and position of the cell that is marked from the beginning. Columns: order, row, where, position, label, text,
-    value, strength, final, likely, entropy, kl.
+    value, strength, final, likely, entropy, kl; and where there is a contrast shared, other.
     """
     page = ink(dark)
     rows = cells.drop_duplicates("order").sort_values("order")
@@ -48,6 +51,9 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False, chosen: tuple[int
         alt.Tooltip("entropy:Q", format=".2f"),
         alt.Tooltip("kl:Q", title="KL to output", format=".2f"),
     ]
+    held = "other" in cells and bool((cells["other"] != "").any())
+    if held:
+        tips.append(alt.Tooltip("other:N", title="the contrast reads"))
     base = alt.Chart(cells).encode(x=x, y=y)
     strong = alt.Scale(domain=[0, 1], range=ramp(dark))
     signed = alt.Scale(domain=[-1, 0, 1], range=list(signed_ramp(dark)), interpolate="rgb")
@@ -57,8 +63,10 @@ def table(cells: pd.DataFrame, title: str, dark: bool = False, chosen: tuple[int
         stroke=alt.StrokeValue(**outline.otherwise(alt.value(None))),
         strokeWidth=either(alt.StrokeWidthValue, picked, 2.2, 1.2),
         tooltip=tips,
+        **({"fillOpacity": either(alt.FillOpacityValue, "datum.shared", PALE, 1.0)} if held else {}),
     )
-    dark_ground = "false" if title == "lead" else "datum.strength > 0.45"
+    shared = "datum.shared ? false : " if held else ""
+    dark_ground = "false" if title == "lead" else f"{shared}datum.strength > 0.45"
     text = base.mark_text(fontSize=9.5, limit=alt.ExprRef(expr=f"max(16, width / {len(columns)} - 3)"), clip=True).encode(
         text=alt.Text("text:N"), color=either(alt.ColorValue, dark_ground, ramp(dark)[0], page.text), tooltip=tips
     )

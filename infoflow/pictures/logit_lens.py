@@ -4,6 +4,7 @@ from infoflow.analyses.logit_lens import Lens
 from infoflow.charts import logit_lens as charts
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import logit_lens as tables
+from infoflow.text.contrasts import BANK
 from infoflow.text.tokens import visible
 
 
@@ -21,8 +22,12 @@ def table(
     first, last = lens.positions[0], lens.positions[-1]
     part = "" if len(lens.positions) == len(lens.tokens) else f" Positions {first} to {last} of {len(lens.tokens)}."
     whose = f" of {' over '.join(names)}" if names else ""
+    pale = f" Pale: {tables.OTHER_TEXT[lens.contrast == BANK]} reads the same there." if lens.contrast is not None else ""
+    at_end = (
+        " Each state is read at the last position, where the readings of a row sum to the logits." if lens.read == "last" else ""
+    )
     return Picture(
         chart=charts.table(cells, colour, dark, chosen), frame=lens.to_frame(),
-        title=f"Logit lens on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",
-        note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.{part}",
+        title=f"{tables.NAMES[lens.kind]} on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",
+        note=f"Colour: {colour}{whose}, {tables.COLOURS[colour]}.{pale}{at_end}{part}",
     )  # fmt: skip

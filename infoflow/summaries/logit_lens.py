@@ -1,15 +1,17 @@
-"""What a lens says of the last position that was read: from which row on its likeliest token is the output's."""
+"""What a lens says of the last position that was read: from which row on its likeliest token is the output's, and from which on
+that is news of this prompt."""
 
 import numpy as np
 
 from infoflow.analyses.logit_lens import Lens
 from infoflow.summaries.sentence import UNSURE, Sentence, off, quoted
+from infoflow.text.contrasts import BANK
 from infoflow.text.rows import row_title
 from infoflow.text.tokens import visible
 
 
 def sentences(lens: Lens) -> tuple[Sentence, ...]:
-    """From which row on the answer leads for good, and what the row below names."""
+    """From which row on the answer leads for good, what the row below names; up to where the contrast's state says it too."""
     wrong = off(lens.max_error, lens.provenance)
     if wrong is not None:
         return (wrong,)
@@ -21,8 +23,10 @@ def sentences(lens: Lens) -> tuple[Sentence, ...]:
     name = quoted(visible(lens.names[answer]))
     if p < UNSURE:
         return (Sentence(f"The model is not sure at {of}: its likeliest token, {name}, has {p:.0%}.", {**place, "row": last}),)
+    too = _too(lens, first, name, position)
     if first == 0:
-        return (Sentence(f"At {of} every row, the embedding included, already names the output's {name} ({p:.0%}).", place),)
+        said = f"At {of} every row, the embedding included, already names the output's {name} ({p:.0%})."
+        return (Sentence(said, place), *too)
     below = quoted(visible(lens.names[int(lens.token_ids[first - 1, -1, 0])]))
     if first == last:
         said = f"At {of} the output alone names {name} ({p:.0%}); the row below says {below}."
@@ -30,7 +34,23 @@ def sentences(lens: Lens) -> tuple[Sentence, ...]:
     where = row_title(lens.rows[first]).replace("Layer", "layer", 1)
     here = float(lens.probs[first, -1, 0])
     said = f"At {of} {name} leads from {where} on ({here:.0%} there, {p:.0%} at the output); the row below says {below}."
-    return (Sentence(said, place),)
+    return (Sentence(said, place), *too)
+
+
+def _too(lens: Lens, first: int, name: str, position: int) -> tuple[Sentence, ...]:
+    """Up to which of the rows that name the answer the contrast's state names it too."""
+    if lens.hindsight is None:
+        return ()
+    whose = "a neutral text's state" if lens.contrast == BANK else "the contrast's state"
+    shared = np.nonzero(lens.hindsight[first:, -1])[0]
+    if not len(shared):
+        return (Sentence(f"In none of them does {whose} read the same."),)
+    row = first + int(shared[-1])
+    if row == len(lens.rows) - 1:
+        return (Sentence(f"Up to the output {whose} reads {name} too, so that nothing here is news of this prompt."),)
+    where = row_title(lens.rows[row]).replace("Layer", "layer", 1).replace("Embedding", "the embedding")
+    said = f"Up to {where} {whose} reads {name} there too: that is hindsight, not news of this prompt."
+    return (Sentence(said, {"row": row, "position": position}),)
 
 
 def leads_from(lens: Lens) -> int:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from infoflow.analyses.logit_lens import Lens
+from infoflow.text.contrasts import BANK
 from infoflow.text.rows import row_label, row_title
 from infoflow.text.tokens import unique, visible
 
@@ -15,15 +16,21 @@ COLOURS = {
     "KL to output": "what is lost by taking the row's distribution for the output's, in nats; stronger is closer",
 }
 """what the cells of the table can be coloured by"""
+NAMES = {"logit": "Logit lens", "frozen": "Frozen lens", "jacobian": "Jacobian lens", "tuned": "Tuned lens"}
+"""what lenses are called, by kind"""
+OTHER_TEXT = {True: "a neutral text's state", False: "the contrast's state"}
+"""whose state reads the same, by whether it is the neutral texts'"""
 FOLLOWED = {"rank": 1, "lead": 2}
 """colours that need so many followed tokens"""
+LEAST = 0.01
+"""of probability: less is not told"""
 LATE = 0.5
 """a row whose likeliest token is the final one at fewer positions than this is read with care"""
 
 
 def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True) -> pd.DataFrame:
     """One cell per row and position: row, order, position, label, text, value, strength (0 to 1; -1 to 1 for a lead), final
-    (whether it says the final answer), and what a tooltip tells.
+    (whether it says the final answer), shared (whether the contrast's state says the same), and what a tooltip tells.
 
     `followed` is the number, among the targets, of the token whose rank is shown.
     """
@@ -45,13 +52,18 @@ def grid(lens: Lens, colour: str, followed: int | None = None, mids: bool = True
         value, strength = lens.kl, np.exp(-lens.kl)
     texts = {i: visible(name) for i, name in lens.names.items()}
     likely = [", ".join(f"{texts[i]} {p:.0%}" for i, p in zip(ids, probs, strict=True)) for ids, probs in _cells(lens)]
+    flat = lens.probs[..., 0] - lens.probs[..., -1] < 1e-6 * lens.probs[..., 0]  # nothing of the state gets where it is read
+    blank = (flat & (lens.probs.shape[-1] > 1)).ravel()
+    says = [texts[i] for i in lens.token_ids[..., 0].ravel().tolist()]
+    other = [""] * order.size if lens.other_ids is None else [texts[i] for i in lens.other_ids[..., 0].ravel().tolist()]
+    shared = np.zeros(order.size, bool) if lens.hindsight is None else lens.hindsight.ravel()
     table = pd.DataFrame({
         "order": order, "row": [row_label(lens.rows[r]) for r in order], "where": [row_title(lens.rows[r]) for r in order],
         "position": position, "label": [lens.position_labels[p] for p in position],
-        "text": [texts[i] for i in lens.token_ids[..., 0].ravel().tolist()], "value": value.ravel().astype(float),
+        "text": ["" if none else word for none, word in zip(blank, says, strict=True)], "value": value.ravel().astype(float),
         "strength": np.clip(strength.ravel().astype(float), -1, 1),
-        "final": (lens.token_ids[..., 0] == lens.token_ids[-1:, :, 0]).ravel(), "likely": likely,
-        "entropy": lens.entropy.ravel(), "kl": lens.kl.ravel(),
+        "final": lens.final.ravel() & ~blank, "likely": likely,
+        "entropy": lens.entropy.ravel(), "kl": lens.kl.ravel(), "shared": shared & ~blank, "other": other,
     })  # fmt: skip
     return table if mids else table[~table["row"].str.endswith(" attn")].reset_index(drop=True)
 
@@ -68,6 +80,28 @@ def likeliest(lens: Lens, row: int, position: int) -> pd.DataFrame:
         "token": [visible(lens.names[i]) for i in lens.token_ids[cell].tolist()],
         "probability": lens.probs[cell], "logit": lens.logits[cell],
     })  # fmt: skip
+
+
+def beyond(lens: Lens, row: int, position: int) -> list[str]:
+    """What one cell says beyond the contrast's state there, in a sentence or two; nothing without a contrast."""
+    if (
+        lens.other_ids is None
+        or lens.other_probs is None
+        or lens.raised_ids is None
+        or lens.raised is None
+        or lens.change is None
+    ):
+        return []
+    cell = row, lens.column(position)
+    reads = f"“{visible(lens.names[int(lens.other_ids[cell][0])])}” ({float(lens.other_probs[cell][0]):.0%})"
+    more = [
+        f"{visible(lens.names[i])} +{by:.0%}"
+        for i, by in zip(lens.raised_ids[cell].tolist(), lens.raised[cell].tolist(), strict=True)
+        if by >= LEAST
+    ]
+    whose = OTHER_TEXT[lens.contrast == BANK].capitalize()
+    said = f"{whose} reads {reads} here; the two readings lie {float(lens.change[cell]):.0%} apart."
+    return [said, f"Beyond it: {', '.join(more)}."] if more else [said]
 
 
 def trajectories(lens: Lens, position: int, mids: bool = True) -> pd.DataFrame:

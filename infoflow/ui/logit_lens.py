@@ -6,14 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.logit_lens import FITTED, KINDS, Kind, Lens, LensRequest, Read
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.charts import logit_lens as charts
 from infoflow.models.spec import ModelSpec
 from infoflow.tables import logit_lens as tables
 from infoflow.tables import promotions as moved_tables
+from infoflow.text.contrasts import BANK, difference, proposals
 from infoflow.text.rows import row_title
-from infoflow.ui import blocks, controls, results
+from infoflow.ui import asking, blocks, controls, results
 from infoflow.ui.asking import MAX_CHARACTERS
 from infoflow.ui.controls import choice
 from infoflow.ui.frame import dark
@@ -22,22 +23,36 @@ from infoflow.ui.places import Places
 WINDOW = 24
 """so many columns have room for their words"""
 
-INTRO = """What the model would say if it stopped here: every residual read through the final norm and the unembedding. Rows
+INTRO = """What the model would say if it stopped here: every residual read as a next token, by one of four lenses. Rows
 go from the embeddings (bottom) to the output (top); each cell names the likeliest next token."""
-USE = """Outlined: already the final answer. Hover for the five likeliest, click a cell for its details. Columns are the
-prompt's tokens; each cell predicts the token after it."""
-HOW = """The residual of each row goes through the model's own final norm (its scale computed anew for that row) and its own
-unembedding, is scaled and softly capped where the family does that, and becomes probabilities. The top row is the model's
-output itself. The code that made the numbers:"""
+USE = """Outlined: already the final answer. Pale: a neutral text's state reads the same there, so that it is no news of this
+prompt. Hover for the five likeliest, click a cell for its details. Columns are the prompt's tokens; each cell predicts the token
+after it."""
+HOW = """The residual of each row is brought to the end by the lens (as it is; by the rest of the frozen network; by a fitted
+map), goes through the model's own final norm and its own unembedding, is scaled and softly capped where the family does that, and
+becomes probabilities. The top row is the model's output itself. The code that made the numbers:"""
+LENS = """**logit**: the residual as it is. Middle rows were never meant to be read this way. **frozen**: each state alone, pushed
+through the rest of the network with its patterns, gates and scales held fixed: exact, nothing is fitted, but those paths are of
+the finished run and know its answer (hindsight: pale cells). **jacobian**: through the mean of the last residual's derivative
+over many texts, fitted once a model. **tuned**: through an affine map trained for each layer (Belrose et al. 2023), from a
+checkpoint."""
+READ = """**own**: each state where it stands; only paths along its own position count. **last**: what each state adds to the
+prediction after the whole prompt; the readings of a row sum to the model's logits. Some rows are read; turn on all below."""
+EVERY_ROW = """Every row, also where each takes a pass of its own through the layers above it."""
+FILE = """Of a Jacobian or a tuned lens: a file, or one on the Hugging Face hub (owner/name/path/in/it.pt). Empty: the one that
+ships for the model. Fit one by `infoflow fit-lens`."""
+AGAINST = """Whose states are read in the place of these. What both read is no news of this prompt: those cells are pale. Neutral
+texts, this prompt with one word swapped, or another of as many tokens: type it and press Enter."""
+NONE, NEUTRAL = "nothing", "neutral texts"
+SOME_ROWS = 8
+"""so many rows are read for the last position at first"""
 NEEDS = {
     "rank": "Type a token to follow: its rank then colours the table. Until then colours are probabilities.",
     "lead": "Type two tokens to follow: the lead of the first over the second then colours the table. Until then colours are "
     "probabilities.",
 }
-TRUST = """The rows are not made to be read this way, and early ones often can't be: bars show at how many positions a row
-names the final token, the line how much is lost by taking its distribution for the output's. A tuned lens (Belrose et al.
-2023) learns a translation for each layer that mends much of this; none is read here: rows go through the unembedding as
-they are."""
+TRUST = """Early rows are not made to be read, and often can't be: bars show at how many positions a row names the final token,
+the line how much is lost by taking its distribution for the output's. "Every lens" below has the same of the others."""
 COLOUR = """**probability** of the likeliest token. **entropy** of the distribution: stronger is surer. **rank** of the
 followed token: stronger is nearer the top. **lead**: logit of the first followed token minus the second's. **KL to
 output**: stronger is closer to what the model says in the end."""
@@ -53,35 +68,80 @@ after. On the hosted service this is a run of its own."""
 CELLS = Places("cell")
 Cell = tuple[int, int]
 """number of the row, and position"""
-_COUNTED = "lens_counted"
+_COUNTED, _LAYERS = "lens_counted", "lens_layers"
 
 
 @dataclass(frozen=True)
 class View:
-    """How the lens is looked at; `follow` and, on the hosted service, `mids` are part of what is run."""
+    """How the lens is looked at; all but `colour` and, here, `mids` are part of what is run."""
 
+    kind: Kind
     colour: str
     follow: tuple[int | str, ...]
     mids: bool
     read: tuple[int, ...]
     """positions"""
+    where: Read
+    rows: tuple[str, ...] | None
+    contrast: str | None
+    lens: str | None
+
+
+def request(asked: asking.Asked, view: View) -> LensRequest:
+    """What is asked of the model. Rows after attention are always read here, and the toggle only hides them."""
+    return LensRequest(
+        model=asked.model, prompt=asked.prompt, interventions=asked.interventions, targets=view.follow, positions=view.read,
+        mids=view.mids or not asked.model.hosted, kind=view.kind, read=view.where, rows=view.rows, contrast=view.contrast,
+        lens=view.lens,
+    )  # fmt: skip
 
 
 def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
     """The row of controls above the lens. What is read is part of the run, so the controls come before it."""
     hosted = model.hosted
     n = st.session_state.get(_COUNTED, {}).get((model, prompt), 0)  # known once it was run
+    layers = st.session_state.get(_LAYERS, {}).get(model, 0)
     with controls.row():
-        colour = choice("Colour", colours, colours[0], "lens_colour", COLOUR)
+        kind = KINDS[KINDS.index(choice("Lens", KINDS, KINDS[0], "lens_kind", LENS))]
+        colour = str(st.selectbox("Colour", colours, key="lens_colour", help=COLOUR, bind="query-params", width=215))
         follow = st.multiselect(
             "Follow", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
-            width=260, bind="query-params",
+            width=230, bind="query-params",
         )  # fmt: skip
-        shown = f"lens_mids_{hosted}"
-        with controls.more({shown: not hosted, **controls.every_token(n, WINDOW, "lens_positions")}):
+        shown, against = f"lens_mids_{hosted}", f"lens_against_{kind == 'logit'}"
+        options = [NONE, NEUTRAL] if kind == "logit" else [NEUTRAL, NONE]
+        defaults = {
+            shown: not hosted,
+            against: options[0],
+            "lens_read": "own",
+            **controls.every_token(n, WINDOW, "lens_positions"),
+        }
+        with controls.more(defaults):
+            where, rows, lens = _of_kind(kind, layers)
+            near = proposals(prompt, lambda text: len(text.split()))  # how many tokens they are is known to the model alone
+            contrast = st.selectbox(
+                "Held against", [*options, *near], key=against, help=AGAINST, accept_new_options=True, bind="query-params",
+                format_func=lambda text: difference(prompt, text) if text in near else text,
+            )  # fmt: skip
             mids = st.toggle("Rows after attention", value=not hosted, key=shown, help=MIDS, bind="query-params")
             first, last = controls.tokens_shown(n, WINDOW, "lens_positions") if n > WINDOW else (-WINDOW, -1)
-    return View(colour, tuple(follow), mids, tuple(range(first, last + 1)))
+    held = {NONE: None, NEUTRAL: BANK}.get(contrast, contrast)
+    return View(kind, colour, tuple(follow), mids, tuple(range(first, last + 1)), where, rows, held, lens)
+
+
+def _of_kind(kind: Kind, layers: int) -> tuple[Read, tuple[str, ...] | None, str | None]:
+    """What is chosen of one kind of lens: where it reads, which rows, from which file."""
+    if kind in FITTED:
+        file = st.text_input(
+            "Lens file", key="lens_file", help=FILE, placeholder="the one that ships", bind="query-params"
+        ).strip()
+        return "own", None, file or None
+    if kind != "frozen" or choice("Read at", ("own", "last"), "own", "lens_read", READ) == "own":
+        return "own", None, None
+    every = st.toggle("All rows", key="lens_rows", help=EVERY_ROW, bind="query-params")
+    step = -(-layers // SOME_ROWS) or 1
+    some = ("embed", *(f"L{layer}.post" for layer in range(layers - 1, -1, -step)))
+    return "last", None if every or not layers else some, None
 
 
 def trajectory(followed: bool) -> str:
@@ -92,6 +152,7 @@ def trajectory(followed: bool) -> str:
 def note_tokens(request: LensRequest, lens: Lens) -> None:
     """How many tokens a prompt is, for the control that chooses which are read: it is drawn before the run."""
     counted, of = st.session_state.setdefault(_COUNTED, {}), (request.model, request.prompt)
+    st.session_state.setdefault(_LAYERS, {})[request.model] = lens.n_layers
     if of not in counted:
         counted[of] = len(lens.tokens)
         if len(lens.tokens) > WINDOW:
@@ -130,6 +191,10 @@ def cell(request: LensRequest, key: str, lens: Lens, row: int, position: int) ->
     st.dataframe(likely, hide_index=True, column_config={"probability": blocks.PERCENT, "logit": blocks.LOGIT})
     here = row, lens.column(position)
     st.caption(f"Entropy {lens.entropy[here]:.2f} nats. KL to output {lens.kl[here]:.2f} nats.")
+    for line in tables.beyond(lens, row, position):
+        st.caption(blocks.plain(line))
+    if lens.kind != "logit":
+        return
     if row == 0:
         st.caption("This is the embedding: no block has written yet.")
         return
@@ -156,7 +221,7 @@ def contrast(request: LensRequest, key: str, lens: Lens, mids: bool) -> None:
             st.caption(OTHER)
             return
         with blocks.reporting_errors():
-            end = replace(request, positions=(-1,))
+            end = replace(request, positions=(-1,), contrast=None)
             if lens.positions[-1] != len(lens.tokens) - 1:
                 lens = results.of(end, key, "lens_end", lambda: st.session_state.update(lens_other=""))
             asked = replace(end, prompt=prompt, targets=(*lens.targets, *lens.answers[-1, :3].tolist()))

@@ -31,8 +31,9 @@ class Failed:
     """what may be run instead; None where nothing was looked for"""
 
 
-def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None) -> R:
-    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report.
+def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, again: bool = True) -> R:
+    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report. Without
+    `again` a failure is only told.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -46,7 +47,8 @@ def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = 
             raise
         except InfoflowError as error:
             before = st.session_state[kept] = _failed(request, error)
-    st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
+    if again:
+        st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
 
 

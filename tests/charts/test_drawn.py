@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infoflow.charts import attention, generation, logit_lens, palette, signed
+from infoflow.charts import attention, generation, lenses, logit_lens, palette, signed
 from infoflow.charts.labels import by_value
-from infoflow.charts.palette import LIGHT, ink, ramp, series, signed_ramp, signs, writing
+from infoflow.charts.palette import DARK, LIGHT, ink, ramp, series, signed_ramp, signs, writing
 from tests.helpers.drawn import drawing
 
 
@@ -199,6 +199,33 @@ def test_the_lens_has_the_output_on_top_and_outlines_the_final_answer() -> None:
     assert [rgb(c["fill"]) for c in lead.of("rect")[:3]] == [rgb(c) for c in signed_ramp(False)]
     assert {t["fill"] for t in lead.of("text")} == {LIGHT.text}
     assert logit_lens.table(lens_cells(), "x").to_dict()["height"] == 122
+
+
+def test_a_cell_that_the_contrast_reads_too_is_pale() -> None:
+    shared = [False, True, False, False, True, False]
+    drawn = drawing(logit_lens.table(lens_cells(shared=shared, other="z"), "probability"))
+    assert [c["fillOpacity"] for c in drawn.of("rect")] == [logit_lens.PALE if s else 1 for s in shared]
+    assert [t["fill"] for t in drawn.of("text")][3:] == [ramp(False)[0], LIGHT.text, ramp(False)[0]]
+
+
+def beside(**more: object) -> pd.DataFrame:
+    return pd.DataFrame({
+        "lens": ["logit"] * 3 + ["frozen"] * 2, "order": [0, 1, 2, 0, 2],
+        "row": ["embed", "L0 attn", "L0 MLP", "embed", "L0 MLP"],
+        "token": "x", "probability": [0.0, 0.5, 1.0, 0.25, 1.0], "shared": [False] * 3 + [True, False], **more,
+    })  # fmt: skip
+
+
+def test_lenses_side_by_side_are_hollow_where_they_say_nothing_new() -> None:
+    for dark, page in ((False, LIGHT), (True, DARK)):
+        drawn = drawing(lenses.through(beside(), dark))
+        points, colours = drawn.of("symbol"), series(2, dark)
+        drawn_points = [p for p in points if p.get("stroke") and "x" in p][-5:]
+        assert [p["fill"] for p in drawn_points] == [colours[0]] * 3 + [page.paper, colours[1]]
+        assert [n for _, n in drawn.axes["bottom"]] == ["embed", "L0 attn", "L0 MLP"]
+    table = pd.concat([beside(measure="entropy", value=[3.0, 2, 1, 1, 1]), beside(measure="changes", value=0.5)])
+    for measure in ("entropy", "changes"):
+        assert drawing(lenses.trust(table, measure)).marks
 
 
 def paths(**more: object) -> pd.DataFrame:

@@ -43,11 +43,11 @@ def test_looking_at_the_lens_never_runs_the_model(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(infoflow.Model, "run", lambda *_, **__: pytest.fail("the model was run"))
     seen = [[c["value"] for c in lens_cells(app)]]
     for colour in ("entropy", "KL to output"):
-        next(g for g in app.button_group if g.label == "Colour").set_value(colour).run()
+        app.selectbox(key="lens_colour").set_value(colour).run()
         assert errors(app) == [] and [c["value"] for c in lens_cells(app)] not in seen
         seen.append([c["value"] for c in lens_cells(app)])
     for colour in ("lead", "rank"):
-        next(g for g in app.button_group if g.label == "Colour").set_value(colour).run()
+        app.selectbox(key="lens_colour").set_value(colour).run()
         assert errors(app) == []
     assert "Type a token to follow" in app.info[0].value
     assert sum(c["row"].endswith("attn") for c in lens_cells(app)) == 6 * 6  # layers and tokens
@@ -117,7 +117,7 @@ def test_a_lens_that_is_off_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_token_s_lead_over_another_colours_the_lens() -> None:
     app = follow(ask(opened(LENS), "The capital of France is"), "Paris", "Rome")
-    next(g for g in app.button_group if g.label == "Colour").set_value("lead").run()
+    app.selectbox(key="lens_colour").set_value("lead").run()
     assert errors(app) == [] and not app.info and "of Paris over Rome" in captions(app)
     last = next(c for c in lens_cells(app) if c["position"] == 5 and c["order"] == 12)
     assert last["value"] > 3 and 0 < last["strength"] <= 1
@@ -136,3 +136,60 @@ def test_two_prompts_are_compared_through_the_layers() -> None:
     assert rome["other"] > 0.9 > 0.1 > rome["this"]
     app.text_input(key="lens_other").set_value("x " * 3000).run()
     assert "this model reads at most" in errors(app)[0]
+
+
+def lens(app: AppTest, kind: str) -> AppTest:
+    return app.button_group(key="lens_kind").set_value(kind).run()
+
+
+def test_a_frozen_lens_is_held_against_neutral_texts_and_tells_hindsight() -> None:
+    app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
+    assert errors(app) == [] and "Pale: a neutral text's state reads the same there" in captions(app)
+    cells = rows_of(app, "Frozen lens")
+    early = next(c for c in cells if c["position"] == 5 and c["order"] == 4)
+    assert early["text"] == "Paris" and early["final"] and any(c["shared"] for c in cells) and not early["shared"]
+    assert "A neutral text's state reads" in captions(app)
+    app.selectbox(key="lens_against_False").set_value("nothing").run()
+    assert errors(app) == [] and not any(c["shared"] for c in rows_of(app, "Frozen lens")) and "Pale:" not in captions(app)
+    app = AppTest.from_file(LENS, default_timeout=120)
+    asked = {"prompt": "The capital of France is", "lens_kind": "frozen", "lens_against_False": "The capital is"}
+    for name, value in asked.items():
+        app.query_params[name] = value
+    app.run()
+    assert "The contrast has 4 tokens and the prompt 6" in errors(app)[0]
+
+
+def test_read_at_the_last_position_some_rows_are_run() -> None:
+    app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
+    app.button_group(key="lens_read").set_value("last").run()
+    cells = rows_of(app, "Frozen lens")
+    assert errors(app) == [] and {c["row"] for c in cells} == {"embed", *(f"L{layer} MLP" for layer in range(6))}
+    assert "where the readings of a row sum to the logits" in captions(app)
+    top = [c["text"] for c in cells if c["row"] == "L5 MLP"]
+    assert top[-1] == "Paris" and set(top[:-1]) == {""}  # of the last row nothing but the last state is read
+    app.toggle(key="lens_rows").set_value(True).run()
+    assert errors(app) == [] and len({c["row"] for c in rows_of(app, "Frozen lens")}) == 13
+
+
+def test_a_lens_that_is_not_there_is_a_sentence() -> None:
+    app = lens(ask(opened(LENS), "The sky is"), "tuned")
+    assert "No tuned lens ships for demo. Name a file" in errors(app)[0]
+    app.text_input(key="lens_file").set_value("nowhere/lens.pt").run()
+    assert "no file 'nowhere/lens.pt'" in errors(app)[0]
+    assert errors(lens(app, "logit")) == []
+
+
+def test_every_lens_beside_the_others() -> None:
+    app = ask(opened(LENS), "The capital of France is")
+    app.session_state["fold_lenses"] = True
+    app.session_state["lens_every"] = True
+    app.run()
+    assert errors(app) == [] and "No tuned lens ships" in captions(app)
+    lines = rows_of(app, "Names the output's token for good from")
+    assert {"logit", "frozen"} <= {line["lens"] for line in lines} and {line["token"] for line in lines} == {"Paris"}
+    at = {(line["lens"], line["row"]): line["probability"] for line in lines}
+    assert at["frozen", "L2 MLP"] > 0.3 > 0.05 > at["logit", "L2 MLP"] and at["frozen", "L5 MLP"] == pytest.approx(
+        at["logit", "L5 MLP"]
+    )
+    app.button_group(key="lens_measure").set_value("changes").run()
+    assert errors(app) == [] and "total variation" in captions(app)

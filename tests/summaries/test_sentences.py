@@ -140,6 +140,21 @@ def test_from_which_row_on_the_answer_leads(likeliest: list[int], said: str, row
     assert unsure.text == "The model is not sure at the last position: its likeliest token, “n2”, has 5%."
 
 
+def test_up_to_where_the_contrast_says_it_too() -> None:
+    probs = np.full((4, 1, 2), 0.5, np.float32)
+
+    def said(other: list[int], contrast: str = "bank") -> tuple[str, ...]:
+        ids = np.stack([np.array([[i] for i in other]), np.full((4, 1), 8)], -1)
+        lens = made.lens([[5], [2], [2], [2]], mids=False, probs=probs, kind="frozen", contrast=contrast, other_ids=ids)
+        return tuple(s.text for s in logit_lens.sentences(lens)[1:])
+
+    assert said([2, 3, 3, 3]) == ("In none of them does a neutral text's state read the same.",)
+    too = "Up to layer 0, after MLP a neutral text's state reads “n2” there too: that is hindsight, not news of this prompt."
+    assert said([3, 2, 3, 3]) == (too,)
+    too = "Up to the output the contrast's state reads “n2” too, so that nothing here is news of this prompt."
+    assert said([3, 3, 3, 2], "abc") == (too,)
+
+
 def test_what_a_written_token_rests_on_and_where_the_model_was_least_sure() -> None:
     weights = [[0.5, 0.3, 0.2, 0.0], [0.3, 0.2, 0.1, 0.4]]
     (first,) = generation.sentences(made.generation(weights, 3))
