@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, float], None]
 _STATE = "infoflow fit 1"
-_MOST_TOGETHER = 32
+_MOST_TOGETHER = 16
 """directions in one backward pass: more are not faster on a processor"""
 _BETWEEN = 30.0
 """seconds between two states that are kept: those of a large model take gigabytes"""

@@ -18,9 +18,9 @@ _NO_COMMANDS = ("main", "shared")
 
 
 def commands() -> dict[str, ModuleType]:
-    """Every command that there is, by name."""
+    """Every command that there is, by name: that of a file, with hyphens."""
     names = sorted(found.name for found in pkgutil.iter_modules(cli.__path__) if found.name not in _NO_COMMANDS)
-    return {name: import_module(f"infoflow.cli.{name}") for name in names}
+    return {name.replace("_", "-"): import_module(f"infoflow.cli.{name}") for name in names}
 
 
 def _parser() -> argparse.ArgumentParser:
