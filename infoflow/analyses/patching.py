@@ -27,37 +27,24 @@ Zhang & Nanda (2023, metrics).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from infoflow.analyses.cost import Estimate
-from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
-from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
+from infoflow.analyses.request import Report, as_interventions, as_prompt
+from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
 from infoflow.analyses.result import OfPrompt, of_tokens
+from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
-from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
-from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, filled, mean_of, measured
-from infoflow.text import contrasts
-from infoflow.text.alignment import Align, Alignment, aligned
-from infoflow.text.tokens import Token
+from infoflow.interventions import AtSite, Block
+from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
+from infoflow.text.alignment import Align
 
 if TYPE_CHECKING:
     import infoflow.models.model
-
-Places = int | str | tuple[int | str, ...] | None
-SITES = ("z", "q", "k", "v", "pattern", "attn", "mlp", "resid_pre", "resid_mid", "resid_post")
-
-
-class Direction(StrEnum):
-    """Which run is run again."""
-
-    DENOISING = "denoising"
-    NOISING = "noising"
 
 
 class Method(StrEnum):
@@ -118,7 +105,7 @@ class Patching(OfPrompt):
         Raises:
             BadPrompt: an unknown metric.
         """
-        _metric(metric)
+        known_metric(metric)
         return measured(self.runs, metric, self.clean, self.corrupted)
 
     def change(self, metric: str = "logit_diff") -> np.ndarray:
@@ -159,32 +146,13 @@ def joined(parts: Sequence[Patching]) -> Patching:
     return replace(parts[0], layers=tuple(layer for one in parts for layer in one.layers), runs=Outcomes(**runs))
 
 
-def _metric(metric: str) -> str:
-    if metric not in METRICS:
-        raise BadPrompt(f"There is no metric '{metric}'. There are: {', '.join(METRICS)}.")
-    return metric
-
-
 @dataclass(frozen=True, kw_only=True)
-class PatchRequest(Request[Patching]):
+class PatchRequest(SweepRequest[Patching]):
     """`patch` as a value."""
 
     analysis: ClassVar[str] = "patching"
 
-    prompt: str | tuple[int, ...]
-    """clean"""
-    corrupted: str | tuple[int, ...] | AnyIntervention | None = None
-    target: int | str | None = None
-    against: int | str | None = None
-    site: str = "z"
     units: Units = Units.AUTO
-    positions: Places = None
-    layers: tuple[int, ...] | None = None
-    frozen: Places = None
-    direction: Direction = Direction.DENOISING
-    position: int = -1
-    align: Align = Align.NONE
-    draws: int = 1
     method: Method = Method.EXACT
     receiver: str = ""
     direct: bool = False
@@ -198,18 +166,14 @@ class PatchRequest(Request[Patching]):
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory, and time from the speed of the machine's own products."""
         sweep = _Sweep(self, model)
-        rows = sum(len(run) for run in sweep.live_runs)
+        runs = [run for run in sweep.runs if run is not None]
+        rows = sum(map(len, runs))
         needed = sweep.reruns.row_bytes() * (2 + min(rows, sweep.reruns.at_once()))
-        layers = sum(model.n_layers - run[0][0].layer for run in sweep.live_runs)
+        layers = sum(model.n_layers - run[0][0].layer for run in runs)
         n = len(sweep.tokens) - sweep.reruns.prefix
         work = n * (layers / model.n_layers * (model.sizes().parameters - model.sizes().vocabulary * model.sizes().d_model))
         seconds = None if model.hosted else self.draws * work / model.speed()
         return Estimate(n_tokens=len(sweep.tokens), n_sources=rows, bytes=needed, seconds=seconds)
-
-    def exactly(self, model: "infoflow.models.model.Model") -> "PatchRequest":
-        """Typed targets may leave out their leading space."""
-        ids = [None if token is None else model.token_id_near(token) for token in (self.target, self.against)]
-        return replace(self, model=model.spec, target=ids[0], against=ids[1])
 
     def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
         """The same sweep, some layers at a time: what each brings can be shown before the next."""
@@ -258,14 +222,12 @@ def patch(
             is none.
         TooLarge: a run that does not fit in memory.
     """
-    _metric(metric)
-    where = tuple(positions) if isinstance(positions, Sequence) and not isinstance(positions, str) else positions
-    held = tuple(frozen) if isinstance(frozen, Sequence) and not isinstance(frozen, str) else frozen
+    known_metric(metric)
     request = PatchRequest(
         model=model.spec, prompt=as_prompt(clean),
         corrupted=corrupted if corrupted is None or isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
-        target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=where,
-        layers=None if layers is None else tuple(layers), frozen=held,
+        target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=as_places(positions),
+        layers=None if layers is None else tuple(layers), frozen=as_places(frozen),
         direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,
         method=chosen(Method, method, "method"), receiver=receiver, direct=direct,
         interventions=as_interventions(interventions),
@@ -273,98 +235,25 @@ def patch(
     return _patched(request, model, on_progress)
 
 
-class _Sweep:
-    """The runs that a request asks for."""
+class _Sweep(Sweep):
+    """Every layer, head or position in turn."""
+
+    request: PatchRequest
 
     def __init__(self, request: PatchRequest, model: "infoflow.models.model.Model", seed: int = 0) -> None:
-        self.request, self.model = request, model
         if request.method == Method.GRADIENT and request.frozen is not None:
             raise BadPrompt("An estimate from one backward pass holds no positions. Run it exactly, or let them go.")
-        if request.site not in SITES:
-            raise BadPrompt(f"There is no site '{request.site}' to patch. There are: {', '.join(SITES)}.")
-        clean, other, changes = self.pair = self._pair(seed)
-        denoising = request.direction == Direction.DENOISING
-        self.tokens, self.other = (other, clean) if denoising else (clean, other)
-        self.alignment = self._aligned(changes)
-        self.reruns = Reruns(
-            model, self.tokens, [t.id for t in self.other], [], request.position, self.alignment.shift,
-            self.alignment.first if not self.alignment.shift else 0, request.interventions, changes,
-            BASE if denoising else SOURCE,
-        )  # fmt: skip
-        self._settle_units()
-
-    def _pair(self, seed: int) -> tuple[Sequence[Token], Sequence[Token], list[Any]]:
-        clean = self.model.encode(self.request.prompt)
-        self.proposed = _proposals(self.model, self.request.prompt)
-        given = self.request.corrupted
-        if given is None:
-            noise = Noise("embed", positions=tuple(range(min(1, len(clean) - 1), len(clean))))
-            given = self.proposed[0] if self.proposed else noise
-        self.corrupted = given
-        if not isinstance(given, Intervention):
-            return clean, self.model.encode(given), []
-        if isinstance(given, Block):
-            raise BadPrompt("A blocked attention corrupts no state. Use noise, a mean, or another prompt.")
-        return clean, clean, [replace(given, seed=given.seed + seed) if isinstance(given, Noise) else given]
-
-    def _aligned(self, changes: Sequence[Any]) -> Alignment:
-        if not changes:
-            return aligned(self.tokens, self.other, self.request.align)
-        hit = positions_of(changes[0].positions, self.tokens)
-        return Alignment(0, tuple(p in hit for p in range(len(self.tokens))))
-
-    def ask(self) -> list[str]:
-        """Settle the target and what it is held against, as asked or the likeliest of the clean and of the corrupted run; their
-        names."""
-        request = self.request
-        clean, other, changes = self.pair
-        asked = [None if token is None else self.model.token_id(token) for token in (request.target, request.against)]
-        if asked[0] is None or asked[1] is None:
-            likeliest = self._likeliest(clean, other, changes)
-            target = likeliest[0] if asked[0] is None else asked[0]
-            rival = likeliest[1] if request.target is None and likeliest[1] != target else None
-            asked = [target, rival if asked[1] is None else asked[1]]
-        if asked[0] == asked[1]:
-            raise BadPrompt("The target and the token that it is held against are the same. Choose two different tokens.")
-        self.reruns.ids = [int(token) for token in asked if token is not None]
-        return [self.model.name_of(token) for token in self.reruns.ids]
-
-    def _likeliest(self, clean: Sequence[Token], other: Sequence[Token], changes: list[Any]) -> list[int]:
-        from infoflow.analyses.interventions import changed_plan
-        from infoflow.traced.reruns import likeliest
-
-        found: list[int] = []
-        for tokens, more in ((clean, []), (other, changes)):
-            if self.request.target is not None and found:
-                break
-            at = self.reruns.position + (self.alignment.shift if len(tokens) != len(self.tokens) else 0)
-            plan = changed_plan(self.model, [*self.request.interventions, *more], tokens)
-            found.append(self.model.run([t.id for t in tokens], likeliest, plan, at))
-        return found if len(found) == 2 else [found[0], found[0]]
-
-    def _settle_units(self) -> None:
-        """Which layers, heads and positions, and the runs."""
-        request, n = self.request, len(self.tokens)
+        super().__init__(request, model, seed)
         of_heads = request.site in OF_HEADS
         units = request.units
         if units == Units.AUTO:
             units = Units.HEADS if of_heads else Units.POSITIONS
         if not of_heads and units in (Units.HEADS, Units.HEADS_AND_POSITIONS):
             raise BadPrompt(f"At '{request.site}' all heads are summed. Choose z, q, k, v or pattern to tell heads apart.")
-        plan = self.model.plan()
-        layers = range(plan.n_layers) if request.layers is None else request.layers
-        for layer in layers:
-            if not 0 <= layer < plan.n_layers:
-                raise BadPrompt(f"There is no layer {layer}; the model has {plan.n_layers} (0 to {plan.n_layers - 1}).")
-        self.layers = tuple(layers)
-        n_heads = plan.n_heads if request.site in ("z", "q", "pattern") else plan.n_kv_heads
-        self.heads = tuple(range(n_heads)) if units in (Units.HEADS, Units.HEADS_AND_POSITIONS) else ()
-        self.where = tuple(positions_of(request.positions, self.tokens)) if request.positions is not None else tuple(range(n))
+        self.heads = tuple(range(self.n_heads)) if units in (Units.HEADS, Units.HEADS_AND_POSITIONS) else ()
         apart = units in (Units.POSITIONS, Units.HEADS_AND_POSITIONS)
         self.positions = self.where if apart else ()
-        first = 0 if request.interventions or self.alignment.shift else self.alignment.first
-        reach = [first <= p <= self.reruns.position for p in self.where]
-        self.live = np.array(reach if apart else [any(reach)])
+        self.live = np.array(self.reach if apart else [any(self.reach)])
         receiver = self._receiver()
         self.runs: list[Run | None] = [
             self._run(layer, head, at, receiver) if live and (receiver is None or layer < receiver[0]) else None
@@ -372,7 +261,13 @@ class _Sweep:
             for head in (self.heads or (None,))
             for at, live in zip(self.positions or (None,), self.live, strict=True)
         ]
-        self.live_runs = [run for run in self.runs if run is not None]
+
+    def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
+        """Of every run, exactly or to first order, and of the two that stand beside them."""
+        if self.request.method == Method.EXACT:
+            return super().outcomes(on_progress)
+        beside, moved = self.reruns.estimates(self.request.site)
+        return self._estimated(moved, beside.at(BASE)), beside
 
     def _receiver(self) -> tuple[int, int, str] | None:
         """Layer, head (of keys and values: that which holds them) and role of what is acted on; a layer after the last for the
@@ -395,7 +290,7 @@ class _Sweep:
         return int(parts[0]), head, parts[2]
 
     def _run(self, layer: int, head: int | None, at: int | None, receiver: tuple[int, int, str] | None) -> Run:
-        row = self._row(layer, head, at)
+        row = self.row([(layer, head)], at)
         if receiver is None:
             return (row,)
         sites = ("attn", "mlp") if self.request.direct else ("attn",)
@@ -409,92 +304,31 @@ class _Sweep:
         sent = (*row, *held)
         return (sent,) if not receiver[2] else (sent, (Part(receiver[0], receiver[2], (receiver[1],), None, 2),))
 
-    def _row(self, layer: int, head: int | None, at: int | None) -> tuple[Part, ...]:
-        heads = None if head is None else (head,)
-        where = (at,) if at is not None else None if len(self.where) == len(self.tokens) else self.where
-        part = Part(layer, self.request.site, heads, where)
-        if self.request.frozen is None:
-            return (part,)
-        patched = self.where if at is None else (at,)
-        held = tuple(p for p in positions_of(self.request.frozen, self.tokens) if p not in patched)
-        if not held:
-            if at is None:
-                raise BadPrompt("What is patched is not held, and all frozen positions are patched here: choose other positions.")
-            return (part,)
-        first = layer if part.site in ("resid_pre", *OF_HEADS) else layer + 1
-        later = [Part(i, site, None, held, BASE) for i in range(first, self.model.n_layers) for site in ("attn", "mlp")]
-        return (part, *later)
+    def _estimated(self, moved: np.ndarray, unpatched: Outcomes) -> Outcomes:
+        """Outcomes of all runs to first order: of logits alone."""
+        chosen_heads = moved if self.heads else moved.sum(2, keepdims=True)
+        at = chosen_heads[:, list(self.layers)][..., list(self.where)]
+        at = (at if self.positions else at.sum(-1, keepdims=True)).reshape(len(moved), -1)
+        nothing = np.full(at.shape[1], np.nan)
+        against = float(unpatched.against) + at[1] if len(at) > 1 else nothing
+        return Outcomes(logit=float(unpatched.logit) + at[0], against=against, log_probability=nothing, rank=nothing, kl=nothing)
 
 
 def _patched(
     request: PatchRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Patching:
-    if not 1 <= request.draws <= MOST_DRAWS:
-        raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
-    sweep = _Sweep(request, model)
-    draws = request.draws if isinstance(sweep.corrupted, Noise) else 1
-    names, ids = sweep.ask(), sweep.reruns.ids
-    first = replace(request, corrupted=sweep.corrupted, target=ids[0], against=ids[1] if len(ids) > 1 else None)
-    live = np.array([run is not None for run in sweep.runs])
-    several, pairs = [], []
-    for seed in range(draws):
-        one = sweep if seed == 0 else _Sweep(first, model, seed)
-        one.reruns.ids = ids
-        told = None if on_progress is None else partial(_told, on_progress, seed, draws)
-        if request.method == Method.GRADIENT:
-            beside, moved = one.reruns.estimates(request.site)
-            several.append(_estimated(one, moved, beside.at(BASE)))
-        else:
-            found, beside = one.reruns.outcomes(one.live_runs, on_progress=told)
-            several.append(filled(found, live, beside.at(BASE)))
-        pairs.append(beside)
-    beside = mean_of(pairs)
-    denoising = request.direction == Direction.DENOISING
+    found = swept(_Sweep, request, model, on_progress)
+    sweep = found.sweep
+    assert isinstance(sweep, _Sweep)
     return Patching(
-        **of_tokens(sweep.tokens, model.notes(request.prompt, sweep.tokens)),
+        **found.fields(),
         other_labels=of_tokens(sweep.other)["labels"],
         differs=sweep.alignment.differs,
-        site=request.site,
-        direction=str(request.direction),
-        target=ids[0],
-        target_label=names[0],
-        against=first.against if isinstance(first.against, int) else None,
-        against_label=names[1] if len(names) > 1 else "",
-        position=sweep.reruns.position,
-        n_layers=model.n_layers,
         layers=sweep.layers,
         heads=sweep.heads,
         positions=sweep.positions,
         together=() if sweep.positions else sweep.where,
-        runs=mean_of(several).shaped(len(sweep.layers), len(sweep.heads) or 1, len(sweep.positions) or 1),
-        clean=beside.at(SOURCE if denoising else BASE),
-        corrupted=beside.at(BASE if denoising else SOURCE),
+        runs=found.runs.shaped(len(sweep.layers), len(sweep.heads) or 1, len(sweep.positions) or 1),
         live=sweep.live,
         proposals=sweep.proposed,
-        provenance=Provenance.of(model, first, model.dtype, ids=tuple(t.id for t in sweep.tokens)),
     )
-
-
-def _estimated(sweep: _Sweep, moved: np.ndarray, unpatched: Outcomes) -> Outcomes:
-    """Outcomes of all runs to first order: of logits alone."""
-    chosen_heads = moved if sweep.heads else moved.sum(2, keepdims=True)
-    at = chosen_heads[:, list(sweep.layers)][..., list(sweep.where)]
-    at = (at if sweep.positions else at.sum(-1, keepdims=True)).reshape(len(moved), -1)
-    nothing = np.full(at.shape[1], np.nan)
-    against = float(unpatched.against) + at[1] if len(at) > 1 else nothing
-    return Outcomes(logit=float(unpatched.logit) + at[0], against=against, log_probability=nothing, rank=nothing, kl=nothing)
-
-
-MOST_DRAWS = 32
-"""of a noise; each is a sweep of its own"""
-
-
-def _proposals(model: "infoflow.models.model.Model", prompt: str | tuple[int, ...]) -> tuple[str, ...]:
-    """Other prompts of as many tokens, each different in one word."""
-    if not isinstance(prompt, str):
-        return ()
-    return contrasts.proposals(prompt, lambda text: len(model.encode(text)))
-
-
-def _told(on_progress: Callable[[int, int], None], draw: int, draws: int, done: int, total: int) -> None:
-    on_progress(draw * total + done, draws * total)

@@ -1,6 +1,7 @@
 """A sweep of patched runs, as a map."""
 
-from infoflow.analyses.patching import Direction, Method, Patching, PatchRequest
+from infoflow.analyses.patching import Method, Patching, PatchRequest
+from infoflow.analyses.sweeps import Direction
 from infoflow.charts import patching as charts
 from infoflow.metrics.effects import METRICS, measured
 from infoflow.pictures.picture import Picture, short

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from infoflow.analyses.patching import Direction, Patching
+from infoflow.analyses.patching import Patching
+from infoflow.analyses.sweeps import Direction
 from infoflow.summaries.sentence import Sentence, quoted
 from infoflow.tables import patching as tables
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from infoflow.analyses.patching import Direction, Patching
+from infoflow.analyses.patching import Patching
+from infoflow.analyses.sweeps import Direction
 from infoflow.metrics.effects import measured
 
 SIGNED = ("logit_diff", "recovery", "logit", "probability")

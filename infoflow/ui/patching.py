@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from infoflow.analyses.patching import Direction, Method, Patching, PatchRequest, Units
+from infoflow.analyses.patching import Method, Patching, PatchRequest, Units
 from infoflow.analyses.request import Prompt
+from infoflow.analyses.sweeps import Direction
 from infoflow.charts import signed
 from infoflow.interventions import AnyIntervention, Mean, Noise
 from infoflow.metrics.effects import METRICS

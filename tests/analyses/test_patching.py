@@ -7,7 +7,8 @@ import pytest
 
 import infoflow
 from infoflow.analyses import reruns
-from infoflow.analyses.patching import SITES, joined
+from infoflow.analyses.patching import joined
+from infoflow.analyses.sweeps import SITES
 from infoflow.errors import BadPrompt, Cancelled
 from infoflow.interventions import Block, Mean, Noise, Replace, Scale
 from tests.helpers import patched, tiny
@@ -24,7 +25,7 @@ def test_every_site_is_what_a_hook_makes_of_it(name: str) -> None:
     clean, other = ([t.id for t in model.encode(text)] for text in (CLEAN, CORRUPTED))
     n, plan = len(clean), model.plan()
     for site in SITES:
-        if site == "resid_mid" or (site == "pattern" and name == "gpt_oss"):
+        if site == "resid_mid":
             continue
         found = infoflow.patch(model, CLEAN, CORRUPTED, site, target=65, against=66)
         scale = max(1.0, float(np.abs(found.effect()).max()))

@@ -21,10 +21,11 @@ from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
-from infoflow.analyses.patching import Direction, Method, PatchRequest, Units
+from infoflow.analyses.patching import Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.request import Request, from_dict, known
+from infoflow.analyses.sweeps import Direction
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
 from infoflow.interventions import Noise, Zero
 from infoflow.models.spec import ModelSpec
