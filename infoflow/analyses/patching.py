@@ -193,6 +193,7 @@ def patch(
     direction: str = Direction.DENOISING,
     units: str = Units.AUTO,
     layers: Sequence[int] | None = None,
+    averaged: Any = None,
     frozen: Any = None,
     position: int = -1,
     align: str = Align.NONE,
@@ -212,6 +213,7 @@ def patch(
     likeliest. `site`: `z`, `q`, `k`, `v`, `pattern` (one run a head), `attn`, `mlp`, `resid_pre`, `resid_mid`, `resid_post`
     (one run a position); `units` says otherwise: "layers", "heads", "positions", "heads and positions". `positions` are patched
     (a number, a word, several; None for all), `frozen` ones keep what attention and MLP write there in the unpatched run.
+    `averaged`: positions of the run that parts are taken from whose mean is put in at every patched one, not its counterpart.
     `method`: "exact", or "gradient", an estimate of logits alone from one backward pass. `receiver`: "logits", or a later head's
     queries, keys or values, as "9.6.q": heads (`z`) act along the paths to it alone, through MLPs unless `direct`.
     `metric` is checked here and read off the result by `effect(metric)`. `on_progress(done, total)` is told of patched runs;
@@ -227,7 +229,7 @@ def patch(
         model=model.spec, prompt=as_prompt(clean),
         corrupted=corrupted if corrupted is None or isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
         target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=as_places(positions),
-        layers=None if layers is None else tuple(layers), frozen=as_places(frozen),
+        layers=None if layers is None else tuple(layers), averaged=as_places(averaged), frozen=as_places(frozen),
         direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,
         method=chosen(Method, method, "method"), receiver=receiver, direct=direct,
         interventions=as_interventions(interventions),
@@ -266,7 +268,7 @@ class _Sweep(Sweep):
         """Of every run, exactly or to first order, and of the two that stand beside them."""
         if self.request.method == Method.EXACT:
             return super().outcomes(on_progress)
-        beside, moved = self.reruns.estimates(self.request.site)
+        beside, moved = self.reruns.estimates(self.request.site, self.mean)
         return self._estimated(moved, beside.at(BASE)), beside
 
     def _receiver(self) -> tuple[int, int, str] | None:

@@ -11,7 +11,7 @@ positions and, where heads are apart, of some heads.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class Part:
     """of the prompt that is run; None for all"""
     row: int = SOURCE
     """taken from; 2 + k is the k-th row of the same run, where it is made of several"""
+    mean: tuple[int, ...] | None = None
+    """positions of the other prompt whose mean is taken; None for the counterpart of each"""
 
 
 Row = tuple[Part, ...]
@@ -129,7 +131,7 @@ class Reruns:
             beside = self._run(plan, prefix, None)[:, :2]
         return _outcomes(found), _outcomes(beside)
 
-    def estimates(self, site: str) -> tuple[Outcomes, np.ndarray]:
+    def estimates(self, site: str, mean: Sequence[int] | None = None) -> tuple[Outcomes, np.ndarray]:
         """What the two runs do, [2], and to first order what taking each part would change: [token, layer, head, position] of the
         logits of `ids`, from gradients of the prompt's own run.
 
@@ -146,10 +148,10 @@ class Reruns:
         ids = [t.id for t in self.tokens]
         padded = [*ids, *[ids[-1]] * (plan.n - len(ids))]
         at = (self.position, self.position + self.shift)
-        beside, found = self.model.run(padded, estimates, plan, site, list(self.ids), at, self.shift)
+        beside, found = self.model.run(padded, estimates, plan, site, list(self.ids), at, self.shift, mean)
         moved = found.double().numpy()[..., : len(ids)]
         lost = [p for p in range(len(ids)) if not 0 <= p + self.shift < len(self.other)]
-        moved[..., lost] = 0.0
+        moved[..., [] if mean else lost] = 0.0
         return _outcomes(beside.double().numpy()), moved
 
     def row_bytes(self, prefix: int = 0) -> int:
@@ -208,7 +210,7 @@ class Reruns:
             for part in row:
                 of = part.row if part.row < 2 else place[number, part.row - 2]
                 here = wanted.setdefault((part.layer, part.site), {})
-                here.setdefault(place[number, k], []).append(Part(part.layer, part.site, part.heads, part.positions, of))
+                here.setdefault(place[number, k], []).append(replace(part, row=of))
         self._take(plan, wanted, always, prefix)
         return plan, [place[number, len(run) - 1] for number, run in enumerate(runs)]
 
@@ -251,6 +253,7 @@ class Reruns:
         n = plan.n
         take = torch.arange(present)
         places = torch.zeros(present, n, 1, dtype=torch.bool)
+        mean = torch.zeros(present, n, 1)
         heads = torch.zeros(present, plan.n_heads if site in ("z", "q", "pattern") else plan.n_kv_heads, dtype=torch.bool)
         last = min(n, len(self.tokens) - prefix)
         for row, part in step.items():
@@ -258,12 +261,16 @@ class Reruns:
             at = range(prefix, prefix + last) if part.positions is None else part.positions
             for p in at:
                 there = p + self.shift if part.row == SOURCE else p
-                if prefix <= p and 0 <= there < (len(self.other) if part.row == SOURCE else prefix + n):
+                counterpart = 0 <= there < (len(self.other) if part.row == SOURCE else prefix + n)
+                if prefix <= p and (counterpart or part.mean is not None):
                     places[row, p - prefix] = True
+            if part.mean is not None:
+                mean[row, list(part.mean)] = 1.0 / len(part.mean)
             heads[row] = True if part.heads is None else torch.isin(torch.arange(heads.shape[1]), torch.tensor(part.heads))
         shift = self.shift if all(part.row == SOURCE for part in step.values()) else 0
         columns = torch.ones(1, 1, 1, dtype=torch.bool) if site not in OF_HEADS else _columns(plan, site, heads)[:, None]
-        return {"take": take, "places": places, "columns": columns, "heads": heads, "shift": shift}
+        of_mean = {"mean": mean} if any(part.mean is not None for part in step.values()) else {}
+        return {"take": take, "places": places, "columns": columns, "heads": heads, "shift": shift, **of_mean}
 
     def _refuse(self, site: str) -> None:
         plan = self._plan
@@ -282,9 +289,9 @@ def _of(parts: Row, layer: int, site: str) -> list[Part]:
 
 def _merged(parts: Sequence[Part]) -> list[Part]:
     """Parts of one site with heads at the same positions as one."""
-    together: dict[tuple[Any, int], list[Part]] = {}
+    together: dict[tuple[Any, int, Any], list[Part]] = {}
     for part in parts:
-        together.setdefault((part.positions, part.row), []).append(part)
+        together.setdefault((part.positions, part.row, part.mean), []).append(part)
     return [
         some[0]
         if len(some) == 1

@@ -54,6 +54,8 @@ class SweepRequest(Request[R]):
     site: str = "z"
     positions: Places = None
     layers: tuple[int, ...] | None = None
+    averaged: Places = None
+    """of the run that parts are taken from: the mean over them is put in"""
     frozen: Places = None
     direction: Direction = Direction.DENOISING
     position: int = -1
@@ -96,10 +98,14 @@ class Sweep:
         denoising = request.direction == Direction.DENOISING
         self.tokens, self.other = (other, clean) if denoising else (clean, other)
         self.alignment = self._aligned(changes)
+        self.mean = None if request.averaged is None else tuple(positions_of(request.averaged, self.other))
+        if self.mean is not None and request.site == "pattern":
+            raise BadPrompt("A pattern is of the positions that a position reads: its mean over others fits none. Patch z or v.")
+        everywhere = bool(request.interventions) or self.alignment.shift != 0 or self.mean is not None
+        first = 0 if everywhere else self.alignment.first
         self.reruns = Reruns(
             model, self.tokens, [t.id for t in self.other], [], request.position, self.alignment.shift,
-            self.alignment.first if not self.alignment.shift else 0, request.interventions, changes,
-            BASE if denoising else SOURCE,
+            first, request.interventions, changes, BASE if denoising else SOURCE,
         )  # fmt: skip
         plan = model.plan()
         self.layers = tuple(range(plan.n_layers) if request.layers is None else request.layers)
@@ -108,7 +114,6 @@ class Sweep:
                 raise BadPrompt(f"There is no layer {layer}; the model has {plan.n_layers} (0 to {plan.n_layers - 1}).")
         self.n_heads = plan.n_heads if request.site in ("z", "q", "pattern") else plan.n_kv_heads
         self.where = tuple(positions_of(request.positions, self.tokens))
-        first = 0 if request.interventions or self.alignment.shift else self.alignment.first
         self.reach = [first <= p <= self.reruns.position for p in self.where]
 
     def _pair(self, seed: int) -> tuple[Sequence[Token], Sequence[Token], list[Any]]:
@@ -170,7 +175,10 @@ class Sweep:
         """A run in which (layer, head; None for all) are patched, at one position or all that are: earlier layers first."""
         site, frozen = self.request.site, self.request.frozen
         where = (at,) if at is not None else None if len(self.where) == len(self.tokens) else self.where
-        taken = tuple(Part(layer, site, None if head is None else (head,), where) for layer, head in sorted(parts, key=_layer))
+        taken = tuple(
+            Part(layer, site, None if head is None else (head,), where, SOURCE, self.mean)
+            for layer, head in sorted(parts, key=_layer)
+        )
         if frozen is None:
             return taken
         patched = self.where if at is None else (at,)

@@ -11,9 +11,10 @@ from infoflow.traced.patterns import of_values
 from infoflow.traced.reruns import outcomes_of
 
 
-def estimates(nn, tracer, plan, site, ids, at, shift):
+def estimates(nn, tracer, plan, site, ids, at, shift, mean):
     """Outcomes of the two runs, as `reruns.outcomes` gives them, and [token, layer, head, position]: the gradient of a token's
-    logit with respect to a site's values in the first run, times what they are in the second less what they are there."""
+    logit with respect to a site's values in the first run, times what they are in the second less what they are there. `mean`:
+    positions of the second run whose mean stands for all."""
     layers, n = nn.get(plan.layers), plan.n
     begun = layers[0].input.detach().clone().requires_grad_()
     layers[0].input = begun
@@ -23,7 +24,7 @@ def estimates(nn, tracer, plan, site, ids, at, shift):
     found = []
     for token in ids:
         slopes = torch.autograd.grad(rows[0, token], held, retain_graph=True)
-        found.append(torch.stack([_by_part(x, slope, site, plan, n, shift) for x, slope in zip(held, slopes, strict=True)]))
+        found.append(torch.stack([_by_part(x, slope, site, plan, n, shift, mean) for x, slope in zip(held, slopes, strict=True)]))
     return outcomes_of(rows.detach(), ids, plan).cpu(), torch.stack(found).cpu()
 
 
@@ -50,13 +51,13 @@ def _at(layer, site, plan, index):
     return out[0] if isinstance(out, tuple) else out
 
 
-def _by_part(x, slope, site, plan, n, shift):
+def _by_part(x, slope, site, plan, n, shift, mean):
     """<slope, other - x> of every head and position, [head or 1, position]; of a pattern by the position that reads."""
     if site == "pattern":
         moved = x[1] - x[0]
         return (slope[0] * moved).sum(-1).detach().float()
     rows, slopes = x.reshape(2, n, -1), slope.reshape(2, n, -1)
-    other = rows[1].roll(-shift, 0)
+    other = rows[1].roll(-shift, 0) if mean is None else rows[1, list(mean)].mean(0)
     product = (slopes[0] * (other - rows[0])).detach().float()
     if site == "z":
         return product.view(n, plan.n_heads, plan.d_head).sum(-1).T

@@ -41,10 +41,14 @@ def outcomes_of(logits, ids, plan):
 
 
 def taken(rows, one):
-    """Rows with parts of others at some places and columns; places of another prompt may be shifted."""
+    """Rows with parts of others at some places and columns; places of another prompt may be shifted, or a mean over some of them
+    stands for all."""
     others = rows[one["take"].to(rows.device)]
-    others = others.roll(-one["shift"], 1) if one.get("shift") else others
-    return torch.where(one["places"].to(rows.device) & one["columns"].to(rows.device), others, rows)
+    there = others.roll(-one["shift"], 1) if one.get("shift") else others
+    if "mean" in one:
+        weights = one["mean"].to(rows.device)
+        there = torch.where(weights.any(1, keepdim=True), (others * weights).sum(1, keepdim=True), there)
+    return torch.where(one["places"].to(rows.device) & one["columns"].to(rows.device), there, rows)
 
 
 def joined(inputs, rows, index):

@@ -140,6 +140,30 @@ def test_frozen_positions_keep_what_they_write() -> None:
     np.testing.assert_allclose(found.change()[:, 0, n - 1], free.change()[:, 0, n - 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
+def test_the_mean_over_a_range_is_put_in_at_every_place(name: str) -> None:
+    """The prompts are of unlike length, so that a place's counterpart is another one, and some have none."""
+    model = tiny.model(name)
+    base, source = ([t.id for t in model.encode(text)] for text in ("was a", "Mary saw a"))
+    over = [1, 2, 6]
+    for site, layer, head in (("z", 1, 2), ("k", 0, 1), ("mlp", 1, None), ("resid_pre", 2, None)):
+        more = {"target": 65, "against": 66, "align": "end", "averaged": over}
+        found = infoflow.patch(model, "Mary saw a", "was a", site, **more)
+        for p in (1, 3) if head is None else (None,):
+            at = None if p is None else [p]
+            wanted = lead(model, base, source, site, layer, head, positions=at, mean=over)
+            assert found.effect()[layer, head or 0, p or 0] == pytest.approx(wanted, abs=2e-5), (site, p)
+        assert found.live.all()  # also at places that are alike in both
+    clean, other = both(model)
+    saw, more = [5, 6, 7, 8], {"target": 65, "against": 66, "averaged": "saw"}
+    word = infoflow.patch(model, CLEAN, CORRUPTED, "mlp", **more)
+    assert word.effect()[1, 0, 2] == pytest.approx(lead(model, other, clean, "mlp", 1, None, [2], mean=saw), abs=2e-5)
+    for site in ("mlp", "z"):
+        wanted = patched.slopes(model, other, clean, site, 1, saw)
+        ours = infoflow.patch(model, CLEAN, CORRUPTED, site, method="gradient", **more).change()[1]
+        np.testing.assert_allclose(ours[:, 0] if site == "z" else ours[0], wanted, atol=2e-4)
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2"])
 def test_a_path_is_a_head_that_acts_on_another_alone(name: str) -> None:
     """By two runs of plain hooks: one where all attention after the sender keeps what it writes, whose queries (or keys, values)
@@ -320,6 +344,8 @@ def test_patching_and_locating_agree_when_the_answer_comes_to_the_end(
         ({"receiver": "5.0.q"}, "no receiver"),
         ({"receiver": "logits", "site": "mlp"}, "Paths begin at heads"),
         ({"method": "gradient", "frozen": 1}, "holds no positions"),
+        ({"site": "pattern", "averaged": 1}, "A pattern is of the positions"),
+        ({"averaged": 99}, "no position 99"),
     ],
 )
 def test_bad_input_is_a_sentence(more: dict[str, object], said: str) -> None:

@@ -11,13 +11,14 @@ import infoflow
 
 def logits_of(
     model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int, head: int | None = None,
-    positions: Sequence[int] | None = None, shift: int = 0,
+    positions: Sequence[int] | None = None, shift: int = 0, mean: Sequence[int] | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """Logits [position, token] of the base prompt with one site's values, of some positions and a head, from the source's run."""
+    """Logits [position, token] of the base prompt with one site's values, of some positions and a head, from the source's run:
+    of each one's counterpart, or their mean over some positions there."""
     kept: list[torch.Tensor] = []
     _run(model, source, site, layer, lambda x: kept.append(x.clone()) or x)
     at = list(range(len(base))) if positions is None else list(positions)
-    at = [p for p in at if 0 <= p + shift < len(source)]
+    at = [p for p in at if mean is not None or 0 <= p + shift < len(source)]
 
     def put_in(x: torch.Tensor) -> torch.Tensor:
         x = x.clone()
@@ -29,7 +30,8 @@ def logits_of(
                 x[0, heads, p] = kept[0][0, heads, p]
         else:
             for p, q in zip(at, there, strict=True):
-                x.view(-1, x.shape[-1])[p, columns] = kept[0].view(-1, x.shape[-1])[q, columns]
+                there_is = kept[0].view(-1, x.shape[-1])[:, columns]
+                x.view(-1, x.shape[-1])[p, columns] = there_is[q] if mean is None else sum(there_is[i] for i in mean) / len(mean)
         return x
 
     return _run(model, base, site, layer, put_in)
@@ -167,7 +169,9 @@ def along_a_path(
     return _run(model, base, receiver[2], receiver[0], received)
 
 
-def slopes(model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int) -> Any:
+def slopes(
+    model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int, mean: Sequence[int] | None = None
+) -> Any:
     """d (logit 65 - logit 66) / dx times what x is in the source's run less what it is, by head (z) or position, by autograd."""
     there: list[torch.Tensor] = []
     _run(model, source, site, layer, lambda x: there.append(x.detach().clone()) or x)
@@ -181,7 +185,9 @@ def slopes(model: infoflow.Model, base: Sequence[int], source: Sequence[int], si
         logits = _run(model, base, site, layer, watched, grad=True)[-1]
         (slope,) = torch.autograd.grad(logits[65] - logits[66], here)
     n = len(base)
-    product = (slope * (there[0] - here[0].detach())).reshape(n, -1)
+    put_in = there[0].reshape(n, -1)
+    put_in = put_in if mean is None else put_in[list(mean)].mean(0)
+    product = slope.reshape(n, -1) * (put_in - here[0].detach().reshape(n, -1))
     if site == "z":
         return product.view(n, model.plan().n_heads, -1).sum((0, 2)).numpy()
     return product.sum(-1).numpy()
