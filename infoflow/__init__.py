@@ -7,6 +7,7 @@
     attr  = infoflow.attribute(model, "The capital of France is", " Paris", against=" Rome")
     test  = infoflow.causal(model, "The capital of France is", " Paris", against=" Rome", by="block")
     sweep = infoflow.patch(model, clean, corrupted, site="z", target=" Mary", against=" John")
+    pairs = infoflow.patch_pairs(model, clean, corrupted, strongest=10)
     parts = infoflow.circuit(model, "The capital of France is", " Paris", against=" Rome", keep=0.8)
     roles = infoflow.roles(model, "The capital of France is", " Paris", against=" Rome")
     where = infoflow.locate(model, "The capital of France is", " Paris", against=" Rome")
@@ -33,6 +34,7 @@ _HOME = {
     "Attribution": "analyses.attribution", "locate": "analyses.location", "Location": "analyses.location",
     "circuit": "analyses.circuits", "Circuit": "analyses.circuits", "roles": "studies.roles", "Roles": "studies.roles",
     "patch": "analyses.patching", "Patching": "analyses.patching",
+    "patch_pairs": "analyses.pairs", "Pairs": "analyses.pairs",
     "graph": "analyses.graph", "Graph": "analyses.graph",
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",

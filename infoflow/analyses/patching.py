@@ -37,9 +37,8 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, as_interventions, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
 from infoflow.analyses.result import OfPrompt, of_tokens
-from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, known_metric, swept
+from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, corruption, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
-from infoflow.interventions import AtSite, Block
 from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
 from infoflow.text.alignment import Align
 
@@ -165,15 +164,7 @@ class PatchRequest(SweepRequest[Patching]):
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory, and time from the speed of the machine's own products."""
-        sweep = _Sweep(self, model)
-        runs = [run for run in sweep.runs if run is not None]
-        rows = sum(map(len, runs))
-        needed = sweep.reruns.row_bytes() * (2 + min(rows, sweep.reruns.at_once()))
-        layers = sum(model.n_layers - run[0][0].layer for run in runs)
-        n = len(sweep.tokens) - sweep.reruns.prefix
-        work = n * (layers / model.n_layers * (model.sizes().parameters - model.sizes().vocabulary * model.sizes().d_model))
-        seconds = None if model.hosted else self.draws * work / model.speed()
-        return Estimate(n_tokens=len(sweep.tokens), n_sources=rows, bytes=needed, seconds=seconds)
+        return _Sweep(self, model).estimate()
 
     def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
         """The same sweep, some layers at a time: what each brings can be shown before the next."""
@@ -227,7 +218,7 @@ def patch(
     known_metric(metric)
     request = PatchRequest(
         model=model.spec, prompt=as_prompt(clean),
-        corrupted=corrupted if corrupted is None or isinstance(corrupted, AtSite | Block) else as_prompt(corrupted),
+        corrupted=corruption(corrupted),
         target=target, against=against, site=site, units=chosen(Units, units, "unit"), positions=as_places(positions),
         layers=None if layers is None else tuple(layers), averaged=as_places(averaged), frozen=as_places(frozen),
         direction=chosen(Direction, direction, "direction"), position=position, align=chosen(Align, align, "end"), draws=draws,

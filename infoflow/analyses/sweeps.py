@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from infoflow.analyses.cost import Estimate
 from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Request
+from infoflow.analyses.request import Request, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
 from infoflow.analyses.result import of_tokens
 from infoflow.errors import BadPrompt
-from infoflow.interventions import AnyIntervention, Block, Intervention, Noise
+from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
 from infoflow.metrics.effects import METRICS, Outcomes, filled, mean_of
 from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
@@ -77,6 +78,11 @@ def known_metric(metric: str) -> str:
     if metric not in METRICS:
         raise BadPrompt(f"There is no metric '{metric}'. There are: {', '.join(METRICS)}.")
     return metric
+
+
+def corruption(given: Any) -> Any:
+    """What a clean prompt is held against, as a request keeps it."""
+    return given if given is None or isinstance(given, AtSite | Block) else as_prompt(given)
 
 
 def as_places(given: Any) -> Any:
@@ -164,6 +170,18 @@ class Sweep:
             plan = changed_plan(self.model, [*self.request.interventions, *more], tokens)
             found.append(self.model.run([t.id for t in tokens], likeliest, plan, at))
         return found if len(found) == 2 else [found[0], found[0]]
+
+    def estimate(self) -> Estimate:
+        """Memory, and time from the speed of the machine's own products."""
+        runs = [run for run in self.runs if run is not None]
+        rows = sum(map(len, runs))
+        needed = self.reruns.row_bytes() * (2 + min(rows, self.reruns.at_once()))
+        model, sizes = self.model, self.model.sizes()
+        layers = sum(model.n_layers - run[0][0].layer for run in runs)
+        n = len(self.tokens) - self.reruns.prefix
+        work = n * (layers / model.n_layers * (sizes.parameters - sizes.vocabulary * sizes.d_model))
+        seconds = None if model.hosted else self.request.draws * work / model.speed()
+        return Estimate(n_tokens=len(self.tokens), n_sources=rows, bytes=needed, seconds=seconds)
 
     def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
         """Of every run, and of the two that stand beside them."""

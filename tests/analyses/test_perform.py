@@ -22,6 +22,7 @@ from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.pairs import PairsRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
@@ -50,6 +51,7 @@ EVERY: list[Request[Any]] = [
     PromotionsRequest(prompt="ab"),
     CausalRequest(prompt="ab", target=5),
     PatchRequest(prompt="ab", corrupted="cb"),
+    PairsRequest(prompt="ab", corrupted="cb"),
     CircuitRequest(prompt="ab", target=ANSWER),
     RolesRequest(prompt="ab", target=5),
     GraphRequest(prompt="ab"),

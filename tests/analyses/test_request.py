@@ -21,6 +21,7 @@ from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.graph import GraphRequest
 from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.pairs import PairsRequest
 from infoflow.analyses.patching import Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.query_key import QueryKeyRequest
@@ -66,12 +67,27 @@ REQUESTS: list[Request[Any]] = [
         positions=(1, "France"),
         layers=(0, 2),
         averaged=(0, "France"),
-        frozen=4,
+        frozen=5,
         direction=Direction.NOISING,
         position=2,
         align=Align.END,
         draws=3,
         direct=True,
+    ),
+    PairsRequest(
+        prompt=PROMPT,
+        corrupted="The capital of Italy is",
+        target=" Paris",
+        against=5,
+        heads=((1, 0), (0, 3)),
+        positions=(1, "France"),
+        layers=(0, 2),
+        averaged=2,
+        frozen=5,
+        direction=Direction.NOISING,
+        position=2,
+        align=Align.END,
+        draws=3,
     ),
     CircuitRequest(prompt=PROMPT, target=" Paris", against=5, keep=0.6, position=2, texts=("The capital of Spain is",)),
     RolesRequest(prompt=PROMPT, target=" Paris", against=5, position=2),
@@ -84,7 +100,8 @@ FUNCTIONS = {
     "flow": infoflow.decompose, "attribution": infoflow.attribute, "attention": infoflow.attention,
     "calibration": infoflow.calibrate, "logit_lens": infoflow.logit_lens,
     "promotions": infoflow.promotions, "carriers": infoflow.carriers, "causal": infoflow.causal, "location": infoflow.locate,
-    "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch, "circuits": infoflow.circuit,
+    "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch,
+    "pairs": infoflow.patch_pairs, "circuits": infoflow.circuit,
     "roles": infoflow.roles, "query_key": infoflow.query_key,
     "graph": infoflow.graph,
 }  # fmt: skip
@@ -107,11 +124,13 @@ OTHER: dict[str, Any] = {
     "against": 8, "position": 1, "centred": False, "direct": Direct.FOLDED, "length": 6, "samples": 3, "seed": 1, "k": 7,
     "mids": True, "positions": (0,), "layer": 2, "source": 1, "stage": "post", "max_new_tokens": 9, "temperature": 0.1,
     "top_p": 0.5, "form": Form.PLAIN, "one_word": True, "thinking": False, "written": (1, 2),
-    "corrupted": "The capital of Spain is", "site": "z", "units": Units.AUTO, "layers": (1,), "frozen": None, "averaged": (0,),
+    "corrupted": "The capital of Spain is", "site": "z", "units": Units.AUTO, "layers": (1,),
+    "frozen": None, "averaged": (0,),
     "direction": Direction.DENOISING, "align": Align.NONE, "draws": 1, "method": Method.GRADIENT, "receiver": "logits",
     "texts": "bank", "keep": 0.7,
     "head": 2, "query": -2, "key_position": 1, "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
-    "threshold": 0.02, "kind": "frozen", "read": "last", "rows": ("embed",), "lens": "some/lens.pt",
+    "threshold": 0.02, "kind": "frozen", "read": "last", "rows": ("embed",), "lens": "some/lens.pt", "heads": None,
+    "strongest": 4,
 }  # fmt: skip
 
 
@@ -123,6 +142,8 @@ def test_no_field_is_left_out_of_the_key(request_: Request[Any], monkeypatch: py
         value = (Zero("mlp"),) if field.name == "interventions" else OTHER[field.name]
         if field.name == "prompt" and isinstance(request_, CorrectionRequest):
             value = ("else",)
+        if isinstance(request_, PairsRequest) and field.name in ("corrupted", "site"):
+            value = {"corrupted": "another", "site": "v"}[field.name]
         if field.name == "direct" and isinstance(request_, PatchRequest):
             value = False
         keys.add(replace(request_, **{field.name: value}).key)
@@ -148,7 +169,7 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
         held = held - {"key_position"} | {"key"}
     if isinstance(request_, GenerationRequest):
         held = held - {"form", "written"} | {"chat"}
-    if isinstance(request_, PatchRequest):
+    if isinstance(request_, PatchRequest | PairsRequest):
         held = held - {"prompt"} | {"clean", "metric"}
     if isinstance(request_, CorrectionRequest):
         held = held - {"prompt", "written"} | {"question", "correction"}
@@ -183,6 +204,7 @@ RESULTS = {
     "graph": (lambda m: infoflow.graph(m, PROMPT, " Paris", against=" Rome", threshold=0.02), "by_source"),
     "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", against=" Rome", sources="words"), "effect"),
     "patching": (lambda m: infoflow.patch(m, PROMPT, "The capital of Italy is"), "live"),
+    "pairs": (lambda m: infoflow.patch_pairs(m, PROMPT, "The capital of Italy is", strongest=3), "heads"),
     "circuits": (lambda m: infoflow.circuit(m, PROMPT, " Paris", " Rome"), "knocked"),
     "roles": (lambda m: infoflow.roles(m, PROMPT, " Paris", " Rome"), "lead"),
     "carriers": (lambda m: infoflow.carriers(m, PROMPT, 5, 5, "France"), "by_head"),

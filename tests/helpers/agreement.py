@@ -38,6 +38,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     swapped = infoflow.causal(model, PROMPT, 65, 66, by="swap", sources="words")
     swept = infoflow.patch(model, PROMPT, "When Mary and Paul", "z", target=65, against=66)
     places = infoflow.patch(model, PROMPT, Noise("embed", positions=3), "resid_mid", target=65, interventions=stack[:1])
+    pairs = infoflow.patch_pairs(model, PROMPT, "When Mary and Paul", target=65, heads=[(1, 0), (0, 1)])
     path = infoflow.patch(model, PROMPT, "When Mary and Paul", "z", target=65, layers=[0, 1], receiver="2.1.k")
     parts = infoflow.circuit(model, PROMPT, flow.top[0].id)
     why_changed = infoflow.query_key(model, PROMPT, 2, 3, -1, -3, interventions=put_in, against=-4, sources="words")
@@ -49,6 +50,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "put in": [put.put_in, put.direct_put_in, put.total, *put.by_source],
         "put in, gram": infoflow.decompose(model, PROMPT, interventions=put_in).gram,
         "patched": swept.effect(), "patched, kl": swept.effect("kl"), "patched, places": places.effect(), "path": path.effect(),
+        "pairs": pairs.effect(),
         "circuit": parts.knocked, "circuit, leads": [parts.alone, parts.without, parts.nothing],
         "changed, gram": infoflow.decompose(model, PROMPT, interventions=stack).gram,
         "changed, written": under.output_ids, "changed, steps": under.by_source,

@@ -1,7 +1,7 @@
 """One patched run, as plain hooks on plain transformers make it: the twin of every sweep."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +56,35 @@ def _run(
     model: infoflow.Model, ids: Sequence[int], site: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor],
     grad: bool = False,
 ) -> torch.Tensor:  # fmt: skip
+    with _hooked(model, site, layer, change), torch.set_grad_enabled(grad):
+        return model._hf(torch.tensor([list(ids)]), use_cache=False).logits[0]
+
+
+def two_heads(
+    model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, heads: Sequence[tuple[int, int]]
+) -> torch.Tensor:
+    """Logits of the base prompt with what a site holds of some heads in the source's run, all of them at once."""
+
+    def taken(layer: int, head: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        kept: list[torch.Tensor] = []
+        _run(model, source, site, layer, lambda x: kept.append(x.clone()) or x)
+
+        def put_in(x: torch.Tensor) -> torch.Tensor:
+            x, columns = x.clone(), _columns(model, site, head, x.shape[-1])
+            x.view(-1, x.shape[-1])[:, columns] = kept[0].view(-1, x.shape[-1])[:, columns]
+            return x
+
+        return put_in
+
+    changes = [(layer, taken(layer, head)) for layer, head in heads]
+    with ExitStack() as stack, torch.no_grad():
+        for layer, change in changes:
+            stack.enter_context(_hooked(model, site, layer, change))
+        return model._hf(torch.tensor([list(base)]), use_cache=False).logits[0]
+
+
+@contextmanager
+def _hooked(model: infoflow.Model, site: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     plan, hf = model.plan(), model._hf
     block: Any = hf.get_submodule(plan.layers)[layer]
     attention = block.get_submodule(plan.attention)
@@ -72,7 +101,7 @@ def _run(
             ((change(args[0]), *args[1:]), named) if args else (args, {**named, "hidden_states": change(named["hidden_states"])})
         )
 
-    with ExitStack() as stack, torch.set_grad_enabled(grad):
+    with ExitStack() as stack:
         if site == "pattern":
             stack.enter_context(_softmax(layer, change))
         elif site in "qkv":
@@ -95,7 +124,7 @@ def _run(
             stack.callback(block.register_forward_hook(outgoing).remove)
         else:
             raise KeyError(site)
-        return hf(torch.tensor([list(ids)]), use_cache=False).logits[0]
+        yield
 
 
 class _softmax:

@@ -1,0 +1,32 @@
+"""Tables of pairs of heads."""
+
+import numpy as np
+import pandas as pd
+
+from infoflow.analyses.pairs import Pairs
+
+TOGETHER, BEYOND = "both together", "beyond their sum"
+
+
+def cells(found: Pairs, metric: str, shown: str) -> pd.DataFrame:
+    """One row per cell of the map, the strongest head at the top left: first, second, change (on the diagonal one head's alone;
+    else that of both, or the interaction)."""
+    change = found.change(metric)
+    values = np.where(np.eye(len(change), dtype=bool), change, found.interaction(metric) if shown == BEYOND else change)
+    n = len(values)
+    first, second = np.repeat(np.arange(n)[::-1], n), np.tile(np.arange(n), n)
+    names = np.array(found.names, dtype=object)
+    return pd.DataFrame({"first": names[first], "second": names[second], "change": values[first, second]})
+
+
+def strongest(found: Pairs, metric: str, most: int = 10) -> pd.DataFrame:
+    """Pairs that depart most from their sum: name, first alone, second alone, together, interaction."""
+    change, apart = found.change(metric), found.interaction(metric)
+    first, second = np.triu_indices(len(change), 1)
+    order = np.argsort(-np.nan_to_num(np.abs(apart[first, second])), kind="stable")[:most]
+    first, second = first[order], second[order]
+    return pd.DataFrame({
+        "pair": [f"{found.names[a]} and {found.names[b]}" for a, b in zip(first, second, strict=True)],
+        "first": change[first, first], "second": change[second, second], "together": change[first, second],
+        "beyond their sum": apart[first, second],
+    })  # fmt: skip
