@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """the most sources that are kept apart in one run"""
     max_memory_mb: PositiveInt | None = None
     """memory of one run; None for half of what is free"""
+    max_minutes: PositiveInt = 10
+    """of one sweep of patched runs, as reckoned from the speed of this machine's matrix products"""
     cache: Path | None = None
     """where what is made of GGUF files is kept; None for this user's cache folder"""
     local_folders: bool | None = None

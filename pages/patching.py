@@ -6,6 +6,7 @@ from infoflow.analyses.causal import correlation
 from infoflow.analyses.patching import Patching, PatchRequest, joined
 from infoflow.errors import Cancelled
 from infoflow.files import formats
+from infoflow.pictures.pairs import picture as pairs_picture
 from infoflow.pictures.patching import picture
 from infoflow.summaries.patching import sentences
 from infoflow.ui import asking, blocks, controls, frame, results
@@ -52,11 +53,48 @@ def shown(first: Patching, found: Patching, is_exact: bool) -> None:
         if is_exact and first.runs.logit.shape == found.runs.logit.shape:
             agree = correlation(first.change().ravel(), found.change().ravel())
             st.caption(f"The estimate from one backward pass correlates with these exact runs by {agree:.2f}.")
+        ui.cone(found)
         if ui.heads_can_be_seen(found):
             controls.picked_head("patch_map", None)
     with right:
         ui.aside(found, view.metric, dark)
     blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark)
+
+
+def pairs(found: Patching) -> None:
+    """Pairs of the strongest heads, once they are asked for."""
+    with blocks.fold(ui.PAIRS_TITLE, "pairs") as is_open, blocks.reporting_errors():
+        if not is_open:
+            return
+        dark = frame.dark()
+        wanted, how = ui.pairs_of(found)
+        both = results.of(wanted, asked.key, "patch_pairs_run")
+        drawn = pairs_picture(both, dark, view.metric, how)
+        st.markdown(blocks.plain(both.summary()))
+        left, right = st.columns([1, 1.2], gap="large")
+        with left:
+            blocks.chart(drawn.chart, key="patch_pairs_map", alt=f"{drawn.title}. {both.summary()}")
+            st.caption(blocks.plain(drawn.note))
+        with right:
+            ui.pairs_table(both, view.metric)
+        blocks.downloads(drawn, lambda: formats.frame_json(both.to_frame(), both.provenance), dark, "pairs_")
+
+
+def sweep(shown_of: PatchRequest, first: Patching) -> None:
+    """The exact sweep and its pairs, or what may be run in its place."""
+    wanted = ui.in_full(first, request, shown_of)
+    offers = results.refused(wanted, asked.key, "patch")
+    if offers is not None:
+        ui.offer(offers)
+        if first.provenance.request.method == "gradient":
+            shown(first, first, False)
+        return
+    found = exact(wanted, first.n_layers)
+    if found:
+        whole = joined(found)
+        shown(first, whole, True)
+        if ui.can_pair(whole):
+            pairs(whole)
 
 
 if result is not None:
@@ -66,8 +104,6 @@ if result is not None:
         if view.shown == ui.ESTIMATE and first.provenance.request.method == "gradient":
             shown(first, first, False)
         else:
-            found = exact(ui.in_full(first), first.n_layers)
-            if found:
-                shown(first, joined(found), True)
+            sweep(result[0], first)
         ui.note(result[0], first)
     blocks.how(ui.HOW, "infoflow.traced.reruns.joined", "infoflow.traced.reruns.taken", "infoflow.traced.reruns.outcomes")

@@ -5,7 +5,7 @@ import pytest
 from infoflow.errors import InfoflowError
 from infoflow.settings import PUBLIC_HOST, settings
 
-NAMES = ("INFOFLOW_MAX_TOKENS", "INFOFLOW_MAX_MEMORY_MB", "INFOFLOW_LOCAL_FOLDERS", "INFOFLOW_UNLOAD",
+NAMES = ("INFOFLOW_MAX_TOKENS", "INFOFLOW_MAX_MEMORY_MB", "INFOFLOW_MAX_MINUTES", "INFOFLOW_LOCAL_FOLDERS", "INFOFLOW_UNLOAD",
          "INFOFLOW_SHARE_KEY", "NDIF_HOST", "NDIF_API_KEY")  # fmt: skip
 
 

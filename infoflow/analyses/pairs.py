@@ -172,7 +172,7 @@ def patch_pairs(
     Raises:
         BadPrompt: fewer than two heads or too many, one that is not there, a site where heads are not apart, and what `patch`
             raises.
-        TooLarge: a run that does not fit in memory.
+        TooLarge: a run that does not fit in memory, or takes more than INFOFLOW_MAX_MINUTES.
     """
     known_metric(metric)
     request = PairsRequest(

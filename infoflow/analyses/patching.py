@@ -34,12 +34,13 @@ import pandas as pd
 
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, as_interventions, as_prompt
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, corruption, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
 from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
+from infoflow.settings import settings
 from infoflow.text.alignment import Align
 
 if TYPE_CHECKING:
@@ -166,6 +167,35 @@ class PatchRequest(SweepRequest[Patching]):
         """Memory, and time from the speed of the machine's own products."""
         return _Sweep(self, model).estimate()
 
+    def refuse(self, model: "infoflow.models.model.Model") -> None:
+        """Say no to more work than is allowed.
+
+        Raises:
+            TooLarge: with what would do.
+        """
+        _Sweep(self, model).refuse(lambda: [f"{what} ({cost.n_sources:,} runs)" for what, _, cost in self.smaller(model)])
+
+    def smaller(self, model: "infoflow.models.model.Model") -> "list[tuple[str, Request[Patching], Estimate]]":
+        """Parts of the sweep that are within what is allowed: the read position, those that differ, heads alone, some layers; the
+        estimate."""
+        sweep = _Sweep(self, model)
+        read = sweep.reruns.position
+        ways: dict[str, PatchRequest] = {}
+        if sweep.positions:
+            differ = [p for p in sweep.positions if sweep.alignment.differs[p]]
+            ways["positions that differ, and the one that is read"] = replace(self, positions=tuple(sorted({*differ, read})))
+            ways["the position that is read alone"] = replace(self, positions=(read,))
+        if sweep.positions and sweep.heads:
+            ways["heads at all positions together"] = replace(self, units=Units.HEADS)
+        third = len(sweep.layers) // 3
+        if third:
+            some = sweep.layers[third : 2 * third]
+            ways[f"layers {some[0]} to {some[-1]}"] = replace(self, layers=some)
+        if not (model.hosted or self.receiver or self.frozen is not None):
+            ways["the estimate from one backward pass"] = replace(self, method=Method.GRADIENT)
+        costs = [(what, request, request.estimate(model)) for what, request in ways.items()]
+        return [one for one in costs if one[2].seconds is None or one[2].seconds <= 60 * settings().max_minutes]
+
     def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
         """The same sweep, some layers at a time: what each brings can be shown before the next."""
         layers = tuple(range(n_layers)) if self.layers is None else self.layers
@@ -213,7 +243,7 @@ def patch(
     Raises:
         BadPrompt: prompts that are the same or can't be aligned, an unknown site, metric, unit, layer or position, a token that
             is none.
-        TooLarge: a run that does not fit in memory.
+        TooLarge: a run that does not fit in memory; more minutes than INFOFLOW_MAX_MINUTES, with smaller sweeps that fit.
     """
     known_metric(metric)
     request = PatchRequest(
@@ -254,6 +284,11 @@ class _Sweep(Sweep):
             for head in (self.heads or (None,))
             for at, live in zip(self.positions or (None,), self.live, strict=True)
         ]
+
+    @property
+    def passes(self) -> float:
+        """As of any sweep; an estimate is two runs there and, for each token, back, which takes twice as long."""
+        return super().passes if self.request.method == Method.EXACT else 10.0
 
     def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
         """Of every run, exactly or to first order, and of the two that stand beside them."""

@@ -19,9 +19,10 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
 from infoflow.analyses.result import of_tokens
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
 from infoflow.metrics.effects import METRICS, Outcomes, filled, mean_of
+from infoflow.settings import settings
 from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
 from infoflow.text.tokens import Token
@@ -171,16 +172,38 @@ class Sweep:
             found.append(self.model.run([t.id for t in tokens], likeliest, plan, at))
         return found if len(found) == 2 else [found[0], found[0]]
 
+    @property
+    def passes(self) -> float:
+        """The work of all runs, in whole runs of the prompt: each goes through the layers from its own on, without the prefix."""
+        layers = sum(self.model.n_layers - run[0][0].layer for run in self.runs if run is not None)
+        share = 1.0 - self.reruns.prefix / len(self.tokens)
+        draws = self.request.draws if isinstance(self.corrupted, Noise) else 1
+        return draws * share * layers / self.model.n_layers
+
+    def refuse(self, smaller: Callable[[], Sequence[str]]) -> None:
+        """Say no to more work than is allowed; `smaller`: what would do, in words.
+
+        Raises:
+            TooLarge: with the work in runs, tokens and whole runs, what is allowed, and what would do.
+        """
+        cost, allowed = self.estimate(), settings().max_minutes
+        if cost.seconds is None or cost.seconds <= 60 * allowed:
+            return
+        fits = "; ".join(smaller())
+        raise TooLarge(
+            f"{cost.n_sources:,} patched runs of {cost.n_tokens} tokens do the work of about {self.passes:,.0f} whole runs of "
+            f"the prompt: {-(-cost.seconds // 60):,.0f} minutes or more at this machine's speed; {allowed} are allowed. "
+            f"{f'Smaller: {fits}; or set' if fits else 'Shorten the prompt, or set'} INFOFLOW_MAX_MINUTES to more."
+        )
+
     def estimate(self) -> Estimate:
         """Memory, and time from the speed of the machine's own products."""
         runs = [run for run in self.runs if run is not None]
         rows = sum(map(len, runs))
         needed = self.reruns.row_bytes() * (2 + min(rows, self.reruns.at_once()))
         model, sizes = self.model, self.model.sizes()
-        layers = sum(model.n_layers - run[0][0].layer for run in runs)
-        n = len(self.tokens) - self.reruns.prefix
-        work = n * (layers / model.n_layers * (sizes.parameters - sizes.vocabulary * sizes.d_model))
-        seconds = None if model.hosted else self.request.draws * work / model.speed()
+        once = len(self.tokens) * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+        seconds = None if model.hosted else self.passes * once / model.speed()
         return Estimate(n_tokens=len(self.tokens), n_sources=rows, bytes=needed, seconds=seconds)
 
     def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
@@ -252,10 +275,12 @@ def swept(
 
     Raises:
         BadPrompt: no such number of draws, and what the sweep itself raises.
+        TooLarge: more work than is allowed.
     """
     if not 1 <= request.draws <= MOST_DRAWS:
         raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
     sweep = kind(request, model)
+    sweep.refuse(lambda: [f"{what} ({cost.n_sources:,} runs)" for what, _, cost in request.smaller(model)])
     draws = request.draws if isinstance(sweep.corrupted, Noise) else 1
     names, ids = sweep.ask(), sweep.reruns.ids
     settled = replace(request, corrupted=sweep.corrupted, target=ids[0], against=ids[1] if len(ids) > 1 else None)

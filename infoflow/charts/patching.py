@@ -4,13 +4,27 @@ import altair as alt
 import pandas as pd
 
 from infoflow.charts import signed
+from infoflow.charts.drawing import either
 
 
 def grid(table: pd.DataFrame, form: str, limit: float | None = None, dark: bool = False) -> alt.Chart:
-    """Columns: row, column, change, live (what is outside the causal cone is left out); with layer and head a click
-    selects `head`, without heads `cell`."""
+    """Columns: row, column, change, live (what can not reach what is read is left out); with layer and head a click selects
+    `head`, without heads `cell`. Where positions are apart what lies outside the causal cone of the cell that is clicked gets
+    pale: earlier layers up to its position and later ones from it on are inside."""
     shown = table.assign(change=table["change"].where(table["live"]))
     drawn = signed.grid(shown, "column", "row", "change", form, limit, dark)
     if "head" not in table:
         drawn = drawn.add_params(alt.selection_point(name="cell", fields=["layer", "position"], empty=False))
+    if (table["position"] >= 0).all():
+        inside = _INSIDE.replace("picked", "head" if "head" in table else "cell")
+        drawn = drawn.encode(opacity=either(alt.OpacityValue, inside, 1.0, PALE))
     return drawn
+
+
+PALE = 0.22
+_INSIDE = (
+    "!isValid(picked.layer) || (datum.layer === picked.layer[0] ? datum.position === picked.position[0]"
+    " && (!isValid(picked.head) || datum.head === picked.head[0])"
+    " : datum.layer > picked.layer[0] ? datum.position >= picked.position[0] : datum.position <= picked.position[0])"
+)
+"""whether a cell can change the one that is clicked, is it, or can be changed by it; all are where none is"""

@@ -69,7 +69,7 @@ def grid(
         )
     )
     if "head" in table:
-        chart = chart.add_params(_picked())
+        chart = chart.add_params(_picked("position" in table))
     return alone(
         chart,
         height=min(480, 22 * n_up) + (95 if short else 140),
@@ -77,9 +77,9 @@ def grid(
     )
 
 
-def _picked() -> alt.Parameter:
-    """A click selects `head`: its layer and head."""
-    return alt.selection_point(name="head", fields=["layer", "head"], empty=False)
+def _picked(place: bool = False) -> alt.Parameter:
+    """A click selects `head`: its layer and head, and the position where each has one."""
+    return alt.selection_point(name="head", fields=["layer", "head", *["position"] * place], empty=False)
 
 
 def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark: bool = False) -> alt.LayerChart:

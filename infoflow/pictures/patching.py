@@ -6,6 +6,7 @@ from infoflow.charts import patching as charts
 from infoflow.metrics.effects import METRICS, measured
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import patching as tables
+from infoflow.text.tokens import unique
 
 SITES = {
     "z": "what each head has gathered (z)", "q": "each head's queries", "k": "each head's keys", "v": "each head's values",
@@ -28,6 +29,15 @@ def picture(found: Patching, dark: bool = False, metric: str = "recovery") -> Pi
     )
 
 
+def _mean_said(found: Patching, request: PatchRequest) -> str:
+    if request.averaged is None:
+        return ""
+    places = [request.averaged] if isinstance(request.averaged, int | str) else request.averaged
+    names = unique(found.other_labels, [])
+    called = ", ".join(f"“{p if isinstance(p, str) else names[p]}”" for p in places)
+    return f" What is put in everywhere is the mean over {called}."
+
+
 def site_words(found: Patching) -> str:
     """What was patched."""
     return SITES[found.site]
@@ -41,6 +51,7 @@ def said(found: Patching, metric: str) -> str:
     request = found.provenance.request
     how = "Estimated from one backward pass: " if isinstance(request, PatchRequest) and request.method == Method.GRADIENT else ""
     together = f" At {len(found.together)} positions together." if found.together and not found.positions else ""
+    mean = _mean_said(found, request) if isinstance(request, PatchRequest) else ""
     path = f" Along paths to {request.receiver} alone." if isinstance(request, PatchRequest) and request.receiver else ""
     grey = "" if found.live.all() else " Left out: before the prompts differ, or after what is read, nothing can change it."
-    return f"{how}Change by taking {into}, one at a time, from {start:+.2f} with nothing taken.{together}{path}{grey}"
+    return f"{how}Change by taking {into}, one at a time, from {start:+.2f} with nothing taken.{together}{mean}{path}{grey}"

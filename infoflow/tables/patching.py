@@ -29,6 +29,20 @@ def cells(found: Patching, metric: str) -> pd.DataFrame:
     return table if found.heads else table.drop(columns="head")
 
 
+def cone_said(found: Patching, layer: int, position: int) -> str:
+    """How many cells of a map can change the one at a layer and position, and how many it can, and where they are: what a layer
+    computes is read by later layers, there and at later positions."""
+    reaching = [p for p, live in zip(found.positions, found.live, strict=True) if live]
+    heads = len(found.heads) or 1
+    before = heads * sum(i < layer for i in found.layers) * sum(p <= position for p in reaching)
+    after = heads * sum(i > layer for i in found.layers) * sum(p >= position for p in reaching)
+    at = found.position_labels[position]
+    return (
+        f"Layer {layer} at “{at}” can change {after} of the cells: those of later layers from there on; {before} can change it: "
+        "those of earlier layers up to there. The others are pale."
+    )
+
+
 def strongest(found: Patching, metric: str, most: int = 10) -> pd.DataFrame:
     """The largest changes: name, change, and layer and head where heads are apart."""
     table = cells(found, metric)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from infoflow.analyses.cost import Estimate
+from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.perform import Performed, perform, run_now
 from infoflow.analyses.request import Report, Request, Study
 from infoflow.analyses.selftest import judge
-from infoflow.errors import InfoflowError
+from infoflow.errors import InfoflowError, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
@@ -244,6 +245,20 @@ def smaller(request: Request[R], key: str, say: Report) -> list[tuple[str, Reque
     """
     with using(request.model, key, say) as model:
         return request.smaller(model)
+
+
+def refusal(request: PatchRequest, key: str, say: Report) -> "tuple[TooLarge | None, list[tuple[str, Request[Any], Estimate]]]":
+    """Whether a run that is made in parts is too large as a whole, and what may be run instead.
+
+    Raises:
+        InfoflowError: what loading raises, or a request that can't be run at all.
+    """
+    with using(request.model, key, say) as model:
+        try:
+            request.refuse(model)
+        except TooLarge as error:
+            return error, request.smaller(model)
+    return None, []
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,26 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import streamlit as st
 
+from infoflow.analyses.cost import Estimate
+from infoflow.analyses.pairs import Pairs, PairsRequest
 from infoflow.analyses.patching import Method, Patching, PatchRequest, Units
 from infoflow.analyses.request import Prompt
-from infoflow.analyses.sweeps import Direction
+from infoflow.analyses.sweeps import Direction, SweepRequest
 from infoflow.charts import signed
 from infoflow.interventions import AnyIntervention, Mean, Noise
 from infoflow.metrics.effects import METRICS
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures.patching import SITES
+from infoflow.tables import pairs as paired
 from infoflow.tables import patching as tables
 from infoflow.text.alignment import Align
 from infoflow.text.contrasts import difference
-from infoflow.text.ranges import numbers
+from infoflow.text.ranges import numbers, typed
 from infoflow.ui import blocks, controls
 from infoflow.ui.places import Places
 
@@ -39,6 +42,9 @@ METRIC = " ".join(f"**{name}**: {said}" for name, said in METRICS.items())
 DIRECTION = """**denoising**: the clean run's part is taken into the corrupted run; what it brings back is enough. **noising**:
 the corrupted run's into the clean one; what it breaks is needed."""
 UNITS = """What one run patches. **auto**: a head, where heads are apart; else a position."""
+LAYERS = """Which layers are patched: numbers, a range such as 3-5; nothing for all."""
+AVERAGED = """Positions of the run that parts are taken from: their mean is put in at every patched one."""
+PAIRS_OF = """The strongest heads of the map: each pair of them is patched together."""
 POSITIONS = """Which positions are patched: numbers, a range such as 3-5; nothing for all."""
 SPAN = """Whose embeddings are corrupted: numbers, a range such as 3-5; nothing for all."""
 FROZEN = """Positions where attention and MLP keep writing what they write with nothing patched: what goes through them does not
@@ -49,6 +55,9 @@ DRAWS = """Noise is drawn so many times, and the outcomes averaged."""
 NOISE, MEAN = "noise on embeddings", "mean embedding"
 PAIRS, TARGETS, RIVALS = Places("corrupted"), Places("patch_target"), Places("patch_against")
 _PROPOSED = "patch_proposed"
+MOST_PAIRED = 20
+"""heads of which the page runs all pairs"""
+PAIRS_TITLE = "Pairs of the strongest heads: do they do the same, or need each other?"
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
         every: dict[str, Any] = {
             "patch_direction": str(Direction.DENOISING), "patch_units": str(Units.AUTO), "patch_align": str(Align.NONE),
             "patch_positions": "", "patch_span": "", "patch_frozen": "", "patch_receiver": "", "patch_draws": 1,
-            "patch_shown": EXACT,
+            "patch_shown": EXACT, "patch_layers": "", "patch_averaged": "",
         }  # fmt: skip
         with controls.more(every):
             target = controls.held_choice("Target", {}, TARGETS, scope, TARGET, "the clean run's likeliest", 240)
@@ -84,6 +93,8 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
             direction = controls.choice("Direction", list(Direction), Direction.DENOISING, "patch_direction", DIRECTION)
             units = controls.choice("One run patches", list(Units), Units.AUTO, "patch_units", UNITS)
             where = _places("Positions", "patch_positions", POSITIONS)
+            layers = numbers(_typed("Layers", "patch_layers", LAYERS, "all"), "layer")
+            averaged = numbers(_typed("Mean over positions", "patch_averaged", AVERAGED, "none"), "position")
             span = _places("Noise or mean at", "patch_span", SPAN) if other in (NOISE, MEAN) else None
             frozen = _places("Frozen positions", "patch_frozen", FROZEN)
             align = controls.choice("Align at", list(Align), Align.NONE, "patch_align", ALIGN)
@@ -91,7 +102,8 @@ def asked_of(model: ModelSpec, prompt: Prompt, interventions: Sequence[AnyInterv
             draws = int(st.number_input("Draws of noise", 1, 32, 1, key="patch_draws", help=DRAWS, bind="query-params"))
     request = PatchRequest(
         model=model, prompt=prompt if isinstance(prompt, str) else "", corrupted=_corrupted(other, span), target=target,
-        against=against, site=site, units=Units(units), positions=where, frozen=frozen, direction=Direction(direction),
+        against=against, site=site, units=Units(units), positions=where, layers=layers,
+        averaged=averaged, frozen=frozen, direction=Direction(direction),
         align=Align(align), draws=draws, receiver=receiver.strip(), interventions=tuple(interventions),
     )  # fmt: skip
     return request, View(str(metric), shown)
@@ -120,7 +132,8 @@ def _corrupted(chosen: str | None, where: tuple[int, ...] | None) -> str | AnyIn
 def estimate_of(request: PatchRequest) -> PatchRequest:
     """The same sweep from one backward pass; what has no estimate, a single layer of the exact one."""
     exact = request.model.hosted or request.receiver or request.frozen is not None
-    return replace(request, layers=(0,)) if exact else replace(request, method=Method.GRADIENT)
+    first = (0,) if request.layers is None else request.layers[:1]
+    return replace(request, layers=first) if exact else replace(request, method=Method.GRADIENT)
 
 
 def note(request: PatchRequest, found: Patching) -> None:
@@ -168,8 +181,62 @@ def heads_can_be_seen(found: Patching) -> bool:
     return bool(found.heads) and found.site not in ("k", "v")
 
 
-def in_full(found: Patching) -> PatchRequest:
-    """The exact sweep of all layers, of what the first run has settled."""
+def in_full(found: Patching, asked: PatchRequest, shown: PatchRequest) -> PatchRequest:
+    """The exact sweep of all layers that are asked for, of what the first run has settled."""
     request = found.provenance.request
     assert isinstance(request, PatchRequest)
-    return replace(request, method=Method.EXACT, layers=None)
+    layers = asked.layers if estimate_of(asked) == shown else None
+    return replace(request, method=Method.EXACT, layers=request.layers if request.method == Method.GRADIENT else layers)
+
+
+def offer(offers: Sequence[tuple[str, PatchRequest, Estimate]]) -> None:
+    """Buttons that set the controls for a smaller sweep."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for number, (what, request, cost) in enumerate(offers):
+            runs = "" if request.method == Method.GRADIENT else f" · {cost.n_sources:,} runs"
+            name = what[0].upper() + what[1:]
+            st.button(f"{name}{runs}", key=f"patch_offer_{number}", on_click=_take, args=(request,), help=f"Takes {cost}.")
+
+
+def _take(request: PatchRequest) -> None:
+    if request.method == Method.GRADIENT:
+        st.session_state["patch_shown"] = ESTIMATE
+        return
+    where = request.positions
+    st.session_state["patch_positions"] = typed([int(p) for p in where] if isinstance(where, tuple) else None)
+    st.session_state["patch_layers"] = typed(request.layers)
+    st.session_state["patch_units"] = str(request.units)
+
+
+def cone(found: Patching) -> None:
+    """What the cell that was clicked can change, and what can change it."""
+    picked = (st.session_state.get("patch_map") or {}).get("selection", {})
+    cell = next(iter(picked.get("cell") or picked.get("head") or []), None)
+    if cell is not None and found.positions and cell.get("position", -1) in found.positions and cell["layer"] in found.layers:
+        st.caption(blocks.plain(tables.cone_said(found, int(cell["layer"]), int(cell["position"]))))
+
+
+def can_pair(found: Patching) -> bool:
+    """Whether heads are apart, each patched at all positions together and acting on everything."""
+    request = found.provenance.request
+    return bool(found.heads) and not found.positions and isinstance(request, PatchRequest) and not request.receiver
+
+
+def pairs_of(found: Patching) -> tuple[PairsRequest, str]:
+    """Which pairs, and how they are shown."""
+    most = min(MOST_PAIRED, found.runs.logit.size)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        n = int(st.number_input("Heads", 2, most, min(8, most), key="patch_pairs", help=PAIRS_OF, bind="query-params", width=160))
+        shown = controls.choice("Show", [paired.BEYOND, paired.TOGETHER], paired.BEYOND, "patch_pairs_shown")
+    request = found.provenance.request
+    assert isinstance(request, PatchRequest)
+    heads = tuple((found.layers[layer], found.heads[head]) for layer, head, _ in found.strongest(n))
+    same = {field.name: getattr(request, field.name) for field in fields(SweepRequest) if field.name != "layers"}
+    return PairsRequest(**same, heads=heads, strongest=n), shown
+
+
+def pairs_table(found: Pairs, metric: str) -> None:
+    """The pairs that depart most from their sum."""
+    form = st.column_config.NumberColumn(format="%+.3f")
+    table = paired.strongest(found, metric)
+    st.dataframe(table, hide_index=True, column_config=dict.fromkeys(table.columns[1:], form))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
 from infoflow.analyses.selftest import Verdict
@@ -50,6 +51,22 @@ def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = 
     if again:
         st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
+
+
+def refused(request: PatchRequest, key: str, name: str) -> tuple[Offer, ...] | None:
+    """None where a run that is made in parts may be begun; else its refusal is shown, and what may be run instead comes back.
+
+    Raises:
+        InfoflowError: what loading raises.
+    """
+    kept = f"{name}_refused"
+    before: Failed | None = st.session_state.get(kept)
+    if before is None or before.request != request:
+        error, offers = jobs.run(lambda job: cache.refusal(request, key, job.say), on_cancel=lambda: None, name=kept)
+        st.session_state[kept] = before = _failed(request, error or InfoflowError(""), tuple(offers) if error else None)
+    if before.offers is not None:
+        blocks.failed(before.error)
+    return before.offers
 
 
 def _performed(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], **keep: Any) -> Performed[R]:
