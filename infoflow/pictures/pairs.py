@@ -21,7 +21,7 @@ def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: s
     off = table.loc[table["first"] != table["second"], "change"].abs()
     largest = float(np.nan_to_num(off.max()))
     over = table.loc[table["first"] == table["second"], "change"].abs().max() > largest
-    full = " Its colours may be beyond the scale." if over and largest else ""
+    full = " Its colours end where the scale does." if over and largest else ""
     return Picture(
         chart=signed.grid(table, "second", "first", "change", FORMS[metric], largest or None, dark),
         frame=found.to_frame(),

@@ -27,7 +27,7 @@ def sentences(found: Pairs) -> tuple[Sentence, ...]:
 
 def _why(values: list[float], beyond: float) -> str:
     if values[0] * values[1] <= 0:
-        return ""
+        return f", {'more' if beyond > 0 else 'less'} than the sum"
     if values[0] * beyond < 0:
         return ", less than the sum: one acts through the other, or either is enough"
     return ", more than the sum: each needs the other"

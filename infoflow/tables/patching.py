@@ -39,7 +39,7 @@ def cone_said(found: Patching, layer: int, position: int) -> str:
     at = found.position_labels[position]
     return (
         f"Layer {layer} at “{at}” can change {after} of the cells: those of later layers from there on; {before} can change it: "
-        "those of earlier layers up to there. The others are pale."
+        "those of earlier layers up to there. The others are faded."
     )
 
 

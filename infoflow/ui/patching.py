@@ -227,7 +227,7 @@ def pairs_of(found: Patching) -> tuple[PairsRequest, str]:
     most = min(MOST_PAIRED, found.runs.logit.size)
     with st.container(horizontal=True, vertical_alignment="center"):
         n = int(st.number_input("Heads", 2, most, min(8, most), key="patch_pairs", help=PAIRS_OF, bind="query-params", width=160))
-        shown = controls.choice("Show", [paired.BEYOND, paired.TOGETHER], paired.BEYOND, "patch_pairs_shown")
+        shown = controls.choice("Colours", [paired.BEYOND, paired.TOGETHER], paired.BEYOND, "patch_pairs_shown")
     request = found.provenance.request
     assert isinstance(request, PatchRequest)
     heads = tuple((found.layers[layer], found.heads[head]) for layer, head, _ in found.strongest(n))

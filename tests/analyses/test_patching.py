@@ -7,9 +7,9 @@ import pytest
 
 import infoflow
 from infoflow.analyses import reruns
-from infoflow.analyses.patching import joined
+from infoflow.analyses.patching import PatchRequest, Units, joined
 from infoflow.analyses.sweeps import SITES
-from infoflow.errors import BadPrompt, Cancelled
+from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.interventions import Block, Mean, Noise, Replace, Scale
 from tests.helpers import patched, tiny
 
@@ -273,6 +273,29 @@ def test_what_is_left_open_is_settled_by_the_two_runs(demo: infoflow.Model) -> N
     assert found.provenance.request.corrupted == found.proposals[0]
     noisy = infoflow.patch(demo, "The xyzzy", layers=[0])
     assert isinstance(noisy.provenance.request.corrupted, Noise)
+
+
+def test_a_sweep_of_too_much_work_is_refused_in_words_and_smaller_ones_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 11 places the first 6 are alike and computed once: 4 heads at 5 places are 20 runs a layer, of 5 of 11 tokens, through
+    3, 2 and 1 of 3 layers."""
+    model = tiny.model("llama")
+    request = PatchRequest(prompt=CLEAN, corrupted=CORRUPTED, target=65, against=66, units=Units.HEADS_AND_POSITIONS)
+    sizes = model.sizes()
+    once = 11 * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+    passes = 20 * (3 + 2 + 1) / 3 * 5 / 11
+    monkeypatch.setattr(model, "speed", lambda: once * passes / 600.5)  # half a second above ten minutes
+    assert request.estimate(model).seconds == pytest.approx(600.5)
+    said = "60 patched runs of 11 tokens do the work of about 18 whole runs of the prompt: 11 minutes or more"
+    with pytest.raises(TooLarge, match=said) as refused:
+        request.run(model)
+    assert "10 are allowed. Smaller: positions that differ, and the one that is read (" in str(refused.value)
+    offers = {what: one for what, one, _ in request.smaller(model)}
+    assert offers["the position that is read alone"].run(model).positions == (10,)
+    assert offers["layers 1 to 1"].run(model).layers == (1,)
+    assert offers["heads at all positions together"].run(model).runs.logit.shape == (3, 4, 1)
+    assert offers["the estimate from one backward pass"].method == "gradient"
+    monkeypatch.setenv("INFOFLOW_MAX_MINUTES", "11")
+    assert request.run(model).runs.logit.shape == (3, 4, 11)
 
 
 PEER = np.load(Path(__file__).with_name("peer_maps.npz"))

@@ -1,9 +1,11 @@
 """The Patching page: its map is what `infoflow.patch` gives, however it is asked."""
 
 import numpy as np
+import pytest
 
 import infoflow
-from tests.helpers.pages import ROOT, button, captions, data_of, errors, opened, unescaped
+from infoflow.tables import patching as tables
+from tests.helpers.pages import ROOT, button, captions, choose, data_of, errors, opened, rows_of, unescaped
 
 PAGE = str(ROOT / "pages/patching.py")
 CLEAN = "When Mary and John went to the store, John gave a drink to"
@@ -50,3 +52,58 @@ def test_what_can_not_be_patched_is_said_and_the_last_map_stays() -> None:
     app.session_state["patch_positions"] = ""
     button(app, "Run").click().run()
     assert not errors(app)
+
+
+def test_pairs_of_the_strongest_heads_are_run_once_they_are_asked_for(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    app.session_state["fold_pairs"] = True
+    app.session_state["patch_pairs"] = 4
+    app.run()
+    assert not errors(app)
+    found = infoflow.patch_pairs(demo, CLEAN, CORRUPTED, strongest=4)
+    wanted = np.where(np.eye(4, dtype=bool), found.change("recovery"), found.interaction("recovery"))[::-1]
+    np.testing.assert_allclose(changes(rows_of(app, "Pairs of the 4 strongest heads")), wanted.ravel(), atol=1e-4)
+    assert found.summary() in " ".join(unescaped(m.value) for m in app.markdown)
+    choose(app, "Colours", "both together")
+    np.testing.assert_allclose(
+        changes(rows_of(app, "Pairs of the 4 strongest heads")), found.change("recovery")[::-1].ravel(), atol=1e-4
+    )
+
+
+def test_some_layers_and_a_mean_over_some_positions(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    app.session_state["patch_layers"], app.session_state["patch_averaged"] = "2-3", "3-5"
+    app.run()
+    assert not errors(app)
+    found = infoflow.patch(demo, CLEAN, CORRUPTED, layers=[2, 3], averaged=[3, 4, 5])
+    rows = max(data_of(app, "Patching what each head has gathered (z)"), key=len)
+    np.testing.assert_allclose(changes(rows), found.change("recovery").ravel(), atol=1e-4)
+    labels = found.other_labels[3:6]
+    assert f"What is put in everywhere is the mean over {', '.join(f'“{name}”' for name in labels)}." in captions(app)
+
+
+def test_a_sweep_of_too_much_work_offers_smaller_ones(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """240 runs from the first layer on do the work of 47 whole ones; 20 are allowed."""
+    sizes = demo.sizes()
+    once = 15 * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+    monkeypatch.setattr(infoflow.Model, "speed", lambda _: 20 * once / 600)
+    app = opened(PAGE)
+    app.session_state["patch_units"] = "heads and positions"
+    app.run()
+    assert (
+        "240 patched runs of 15 tokens do the work of about 47 whole runs" in errors(app)[0]
+        and "INFOFLOW_MAX_MINUTES" in errors(app)[0]
+    )
+    assert "Estimated from one backward pass" in captions(app)
+    offered = next(b for b in app.button if b.label.startswith("The position that is read alone · 48 runs"))
+    offered.click().run()
+    assert not errors(app) and app.session_state["patch_positions"] == "14"
+    assert "correlates with these exact runs" in captions(app)
+
+
+def test_the_cone_of_a_cell_is_counted_by_hand(demo: infoflow.Model) -> None:
+    """Of 6 layers and 5 places that are reached, 10 to 14: below layer 3 at the fourth 3 x 4, above it 2 x 2."""
+    found = infoflow.patch(demo, CLEAN, CORRUPTED, "resid_pre", method="gradient")
+    assert np.flatnonzero(found.live).tolist() == [10, 11, 12, 13, 14]
+    said = tables.cone_said(found, 3, 13)
+    assert said.startswith("Layer 3 at “drink” can change 4 of the cells") and "12 can change it" in said
