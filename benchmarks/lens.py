@@ -11,7 +11,7 @@ unembedding of all rows at all positions, and nothing else; `lens` is the whole 
 alone. Memory is the peak over the weights and a short lens, beside what `logit_lens.needed_bytes` said. Medians of five, taken in
 turns; compare ratios of one run: machines differ and are shared.
 
-The third table has the other kinds of lens on the same prompt, all over the logit lens of the same rows (no rows after attention):
+The third table has the other kinds of lens on the same prompt, over the logit lens of the same rows (none after attention):
 frozen at each state's own position, all rows; frozen read at the last position, by row (a middle one alone, and all rows over
 their number); a fitted map a row; and the contrast, six neutral texts of the same length, with the logit and the frozen lens.
 
