@@ -23,6 +23,12 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     paths = infoflow.graph(model, PROMPT, 65, against=66, threshold=0.0)
     few = infoflow.graph(model, PROMPT, 65, threshold=0.1, interventions=[Zero("z", 1, None, 0)])
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
+    frozen = infoflow.logit_lens(
+        model, PROMPT, targets=[65], kind="frozen", contrast="Then Anna and Fred", interventions=[Zero("mlp", 1)]
+    )
+    last = infoflow.logit_lens(
+        model, PROMPT, targets=[65], kind="frozen", read="last", positions=[-1, 2], rows=["embed", "L1.mid"]
+    )
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
     gen = infoflow.generate(model, PROMPT, 4)
@@ -61,6 +67,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "calibrated": infoflow.calibrate(model, 5, 2).scores,
         "lens": lens.logits, "entropy": lens.entropy, "kl": lens.kl, "target_probs": lens.target_probs, "gained": moved.gained,
         "ranks": lens.target_ranks,
+        "frozen lens": frozen.logits, "its contrast": frozen.other_target_logits, "its change": frozen.change,
+        "read at the last": last.target_logits, "the rest": last.added,
         "gram": flow.gram, "source_logits": flow.source_logits, "embedding_norm": flow.embedding_norm,
         "probability": [t.probability for t in flow.top], "words": words.gram,
         "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,
