@@ -173,7 +173,7 @@ class PatchRequest(SweepRequest[Patching]):
         Raises:
             TooLarge: with what would do.
         """
-        _Sweep(self, model).refuse(lambda: [f"{what} ({cost.n_sources:,} runs)" for what, _, cost in self.smaller(model)])
+        _Sweep(self, model).refuse(lambda: [what for what, _, _ in self.smaller(model)])
 
     def smaller(self, model: "infoflow.models.model.Model") -> "list[tuple[str, Request[Patching], Estimate]]":
         """Parts of the sweep that are within what is allowed: the read position, those that differ, heads alone, some layers; the
@@ -193,13 +193,17 @@ class PatchRequest(SweepRequest[Patching]):
             ways[f"layers {some[0]} to {some[-1]}"] = replace(self, layers=some)
         if not (model.hosted or self.receiver or self.frozen is not None):
             ways["the estimate from one backward pass"] = replace(self, method=Method.GRADIENT)
-        costs = [(what, request, request.estimate(model)) for what, request in ways.items()]
+        costs = [(_counted(what, request, cost := request.estimate(model)), request, cost) for what, request in ways.items()]
         return [one for one in costs if one[2].seconds is None or one[2].seconds <= 60 * settings().max_minutes]
 
     def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
         """The same sweep, some layers at a time: what each brings can be shown before the next."""
         layers = tuple(range(n_layers)) if self.layers is None else self.layers
         return [replace(self, layers=layers[at : at + most]) for at in range(0, len(layers), most)]
+
+
+def _counted(what: str, request: PatchRequest, cost: Estimate) -> str:
+    return what if request.method == Method.GRADIENT else f"{what} ({cost.n_sources:,} runs)"
 
 
 def patch(

@@ -280,7 +280,7 @@ def swept(
     if not 1 <= request.draws <= MOST_DRAWS:
         raise BadPrompt(f"{request.draws} draws are none; choose 1 to {MOST_DRAWS}.")
     sweep = kind(request, model)
-    sweep.refuse(lambda: [f"{what} ({cost.n_sources:,} runs)" for what, _, cost in request.smaller(model)])
+    sweep.refuse(lambda: [what for what, _, _ in request.smaller(model)])
     draws = request.draws if isinstance(sweep.corrupted, Noise) else 1
     names, ids = sweep.ask(), sweep.reruns.ids
     settled = replace(request, corrupted=sweep.corrupted, target=ids[0], against=ids[1] if len(ids) > 1 else None)

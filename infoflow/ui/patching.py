@@ -193,9 +193,9 @@ def offer(offers: Sequence[tuple[str, PatchRequest, Estimate]]) -> None:
     """Buttons that set the controls for a smaller sweep."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for number, (what, request, cost) in enumerate(offers):
-            runs = "" if request.method == Method.GRADIENT else f" · {cost.n_sources:,} runs"
-            name = what[0].upper() + what[1:]
-            st.button(f"{name}{runs}", key=f"patch_offer_{number}", on_click=_take, args=(request,), help=f"Takes {cost}.")
+            st.button(
+                what[0].upper() + what[1:], key=f"patch_offer_{number}", on_click=_take, args=(request,), help=f"Takes {cost}."
+            )
 
 
 def _take(request: PatchRequest) -> None:

@@ -95,7 +95,7 @@ def test_a_sweep_of_too_much_work_offers_smaller_ones(demo: infoflow.Model, monk
         and "INFOFLOW_MAX_MINUTES" in errors(app)[0]
     )
     assert "Estimated from one backward pass" in captions(app)
-    offered = next(b for b in app.button if b.label.startswith("The position that is read alone · 48 runs"))
+    offered = next(b for b in app.button if b.label.startswith("The position that is read alone (48 runs)"))
     offered.click().run()
     assert not errors(app) and app.session_state["patch_positions"] == "14"
     assert "correlates with these exact runs" in captions(app)
