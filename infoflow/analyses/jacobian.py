@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -244,10 +244,14 @@ class _Fit:
         ids = self.texts[self.done]
         plan.n = len(ids)
         turned = torch.from_numpy(self.rotation[which])
-        found = self.model.run(ids, pulled_back, plan, turned, self.how.skip, self.together, told).numpy()
+        try:
+            found = self.model.run(ids, pulled_back, plan, turned, self.how.skip, self.together, told).numpy()
+        except BadPrompt:  # what a run with a plan says whose logits are no numbers; it is of changes, and there are none here
+            found = np.array([np.nan])
         if not np.isfinite(found).all():
             raise BadLens(
-                f"Prompt {self.done + 1} gives gradients that are not finite. Leave it out, or hold weights as float32."
+                f"Prompt {self.done + 1} of those that are long enough gives numbers that are not finite. Leave it out, or hold "
+                "the weights as float32."
             )
         half = self.counts.sum(0)[which] % 2
         for side in (0, 1):
@@ -283,7 +287,7 @@ class _Fit:
     def _keep(self, state: Path) -> None:
         from safetensors.numpy import save_file
 
-        said = {"format": _STATE, "done": json.dumps(self.done), "key": self._key(self.done)}
+        said = {"infoflow": json.dumps({"format": _STATE, "done": self.done, "key": self._key(self.done)})}
         atomically(state, lambda file: save_file({"sums": self.sums, "counts": self.counts}, str(file), metadata=said))
 
     def _go_on(self, state: Path) -> None:
@@ -292,7 +296,7 @@ class _Fit:
 
         said = header_of(state)
         try:
-            done: Any = json.loads(said.get("done", "0")) if said.get("format") == _STATE else 0
+            done: int = said["done"] if said.get("format") == _STATE else 0
             held = load_file(str(state)) if done else {}
         except (SafetensorError, ValueError, OSError) as error:
             raise BadLens(f"'{state}', the state of a fit that was stopped, can't be read. Remove it.") from error

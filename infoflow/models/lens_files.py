@@ -75,11 +75,8 @@ def _own(file: Path) -> Stored:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  it is no mapping
             kinds = {name: str(one.get_dtype()) for name, one in slices.items()}
             shapes = {name: tuple(int(n) for n in one.get_shape()) for name, one in slices.items()}
-        said = {key: json.loads(header[key]) for key in ("n_layers", "n_prompts", "halves")}
     except (SafetensorError, OSError) as error:
         raise _not_whole(file, error) from error
-    except (KeyError, ValueError) as error:
-        raise BadLens(f"The header of '{file.name}' is not that of a lens ({error}). Fit or fetch it again.") from error
     other = sorted(name for name, kind in kinds.items() if kind not in _FLOATS - {"BF16"})
     if other:
         raise BadLens(f"'{file.name}' holds {other[0]} as {kinds[other[0]]}, not as floats. Fit or fetch it again.")
@@ -92,20 +89,21 @@ def _own(file: Path) -> Stored:
             raise _not_whole(file, error) from error
 
     return Stored(
-        kind=header.get("kind", ""),
+        kind=str(header.get("kind")),
         shapes={name.removeprefix("matrix."): s for name, s in shapes.items() if name.startswith("matrix.")},
         matrix=lambda row: read(f"matrix.{row}"),
         bias=lambda row: read(f"bias.{row}") if f"bias.{row}" in shapes else None,
-        n_layers=said["n_layers"],
-        n_prompts=said["n_prompts"],
-        model=header.get("model", ""),
-        revision=header.get("revision", ""),
-        halves={str(row): float(value) for row, value in said["halves"].items()},
+        n_layers=_number(header.get("n_layers")),
+        n_prompts=_number(header.get("n_prompts")),
+        model=_said(header, "model"),
+        revision=_said(header, "revision"),
+        halves={row: float(value) for row, value in (header.get("halves") or {}).items()},
     )
 
 
-def header_of(file: Path) -> dict[str, str]:
-    """What a safetensors file says of itself.
+def header_of(file: Path) -> dict[str, Any]:
+    """What a safetensors file of ours says of itself; {} of another. It is one text in JSON: of several the order in the file
+    would change from one time to the next.
 
     Raises:
         BadLens: it is none, or not whole.
@@ -115,10 +113,14 @@ def header_of(file: Path) -> dict[str, str]:
             (size,) = struct.unpack("<Q", opened.read(8))
             if size > _HEADER_BYTES:
                 raise ValueError("its header is too long")
-            said = json.loads(opened.read(size)).get("__metadata__", {})
-    except (struct.error, ValueError, AttributeError, OSError) as error:
+            said = json.loads(json.loads(opened.read(size)).get("__metadata__", {}).get("infoflow", "{}"))
+    except (struct.error, ValueError, AttributeError, TypeError, OSError) as error:
         raise _not_whole(file, error) from error
-    return {str(key): str(value) for key, value in said.items()}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _not_whole(file: Path, error: Exception) -> BadLens:
@@ -158,7 +160,7 @@ def _jacobian(file: Path, held: Any) -> Stored:
         shapes={f"L{layer}.post": tuple(tensor.shape) for layer, tensor in tensors.items()},
         matrix=lambda row: _array(tensors[int(row[1:].split(".")[0])]),
         bias=lambda row: None,
-        n_prompts=int(prompts) if isinstance(prompts, int) else None,
+        n_prompts=_number(prompts),
         model=_said(held, "model", "model_name"),
         revision=_said(held, "revision", "model_revision"),
     )

@@ -128,11 +128,11 @@ def save_lens(lens: FittedLens, path: str | Path, half: bool = False) -> FittedL
             raise BadLens(f"The lens holds numbers up to {most:.1e}, more than float16 does. Save it without half.")
     arrays = {name: np.ascontiguousarray(value, np.float16 if half else np.float32) for name, value in kept.items()}
     said = {
-        "format": FORMAT, "kind": lens.kind, "model": lens.model, "revision": lens.revision,
-        "n_layers": json.dumps(lens.n_layers), "n_prompts": json.dumps(lens.n_prompts), "halves": json.dumps(lens.halves),
+        "format": FORMAT, "kind": lens.kind, "model": lens.model, "revision": lens.revision, "n_layers": lens.n_layers,
+        "n_prompts": lens.n_prompts, "halves": lens.halves,
     }  # fmt: skip
     place = Path(path).expanduser()
-    atomically(place, lambda file: save_file(arrays, str(file), metadata=said))
+    atomically(place, lambda file: save_file(arrays, str(file), metadata={"infoflow": json.dumps(said)}))
     return replace(lens, digest=of_file(place))
 
 
