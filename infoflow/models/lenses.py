@@ -173,7 +173,7 @@ def _located(
     if folders and local is not None and local.is_file():
         return local, lambda name: (local.parent / name) if (local.parent / name).is_file() else None
     there = _ON_HUB.fullmatch(source)
-    if there is None or source[0] in "/.~":
+    if there is None or source[0] in "/.~" or ".." in there[3].split("/"):
         what = f"There is no file '{source}'. Check the path, or give" if folders and source else "Give"
         raise BadLens(f"{what} a lens on the hub as owner/name/path/in/repo.pt, or 'bundled'.")
     return _fetched(there, on_progress)

@@ -236,6 +236,7 @@ def test_other_files(model: infoflow.Model, folders: dict[str, Path], tmp_path: 
         (str(folders["llama"] / "model.safetensors"), "no lens of infoflow"),
         ("", "owner/name/path/in/repo.pt"),
         ("gpt2", "owner/name/path/in/repo.pt"),
+        ("owner/name/../../lens.pt", "owner/name/path/in/repo.pt"),
         ("bundled", "No lens ships for 'tiny-llama'"),
     ):
         with pytest.raises(BadLens, match=why):
