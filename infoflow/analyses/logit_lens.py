@@ -390,7 +390,7 @@ def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dic
         raise UnsupportedModel(
             f"A {request.kind} lens is a file here, and its maps are too large to send to a service. Read the frozen lens there."
         )
-    source = request.lens or lenses.bundled_lens(model)
+    source = request.lens or (lenses.bundled_lens(model) if request.kind == "jacobian" else None)
     if source is None:
         fit = f", or fit one: infoflow fit-lens --model {model.name}" if request.kind == "jacobian" else ""
         raise BadPrompt(f"No {request.kind} lens ships for {model.name}. Name a file, or one on a hub as owner/name/file{fit}.")
