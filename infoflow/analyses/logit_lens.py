@@ -189,6 +189,8 @@ class LensRequest(Request[Lens]):
     contrast: Contrast = None
     lens: str | None = None
     """where a fitted lens comes from; None for the one that ships for the model"""
+    digest: str = ""
+    """of its file, where another one of that name is another lens"""
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Lens:
         """The lens."""
@@ -202,7 +204,14 @@ class LensRequest(Request[Lens]):
     def exactly(self, model: "infoflow.models.model.Model") -> "LensRequest":
         """Typed targets may leave out their leading space; positions are counted from the first token."""
         read = None if self.positions is None else positions_of(self.positions, len(model.encode(self.prompt)))
-        return replace(self, model=model.spec, targets=tuple(model.token_id_near(t) for t in self.targets), positions=read)
+        targets = tuple(model.token_id_near(t) for t in self.targets)
+        exact = replace(self, model=model.spec, targets=targets, positions=read)
+        source = _source(self, model)
+        if source is None:
+            return exact
+        from infoflow.models import lenses
+
+        return replace(exact, lens=source, digest=lenses.digest_of(model, source))
 
 
 def positions_of(asked: tuple[int, ...] | None, n_tokens: int) -> tuple[int, ...]:
@@ -276,6 +285,7 @@ def logit_lens(
     rows: Sequence[str] | None = None,
     contrast: Any = None,
     lens: str | None = None,
+    digest: str = "",
 ) -> Lens:
     """The distribution over next tokens that each row of the residual stream amounts to: softmax(W_U norm_f(x[row, p])), or what
     another `kind` of lens makes of x first.
@@ -285,7 +295,7 @@ def logit_lens(
     that are read ("embed", "L3.post", ...), the last one always.
     `kind`: "logit"; "frozen", which `read`s each state through the rest of the frozen network at its "own" position or at the
     "last", where readings are parts of the model's logits; "jacobian" and "tuned", with a `lens` from a file or a hub
-    ("owner/name/path/in/it.pt"), by default the one that ships for the model.
+    ("owner/name/path/in/it.pt"), by default the one that ships for the model; with a `digest` that very file.
     `contrast`: a prompt of as many tokens (or several, or "bank" for neutral texts) whose states are read in the place of these.
     `on_progress(done, total)` is called after each layer; raising in it stops the run.
 
@@ -299,6 +309,7 @@ def logit_lens(
         model=model.spec, prompt=as_prompt(prompt), k=k, targets=tuple(targets), mids=mids,
         positions=None if positions is None else tuple(map(int, positions)), interventions=as_interventions(interventions),
         kind=kind, read=read, rows=None if rows is None else tuple(rows), contrast=as_contrast(contrast), lens=lens,
+        digest=digest,
     )  # fmt: skip
     return _read(request, model, on_progress)
 
@@ -378,6 +389,15 @@ def _asked(request: LensRequest, model: "infoflow.models.model.Model", n: int) -
     }  # fmt: skip
 
 
+def _source(request: LensRequest, model: "infoflow.models.model.Model") -> str | None:
+    """Where a fitted lens comes from; None of another kind, and where none was named or ships."""
+    from infoflow.models import lenses
+
+    if request.kind not in FITTED:
+        return None
+    return request.lens or (lenses.bundled_lens(model) if request.kind == "jacobian" else None)
+
+
 def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dict[str, Any]) -> str | None:
     """Put a fitted lens into what is asked, and say where it comes from."""
     if request.kind not in FITTED:
@@ -386,17 +406,19 @@ def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dic
 
     from infoflow.models import lenses
 
+    source = _source(request, model)
     if model.hosted:
         raise UnsupportedModel(
             f"A {request.kind} lens is a file here, and its maps are too large to send to a service. Read the frozen lens there."
         )
-    source = request.lens or (lenses.bundled_lens(model) if request.kind == "jacobian" else None)
     if source is None:
         fit = f", or fit one: infoflow fit-lens --model {model.name}" if request.kind == "jacobian" else ""
         raise BadPrompt(f"No {request.kind} lens ships for {model.name}. Name a file, or one on a hub as owner/name/file{fit}.")
     found = lenses.load_lens(model, source)
     if found.kind != request.kind:
         raise BadPrompt(f"'{source}' is a {found.kind} lens, not a {request.kind} one.")
+    if request.digest and found.digest != request.digest:
+        raise BadPrompt(f"'{source}' is not the lens that this was asked of: its file has changed. Ask again.")
     last = ask["rows"][-1]
     asked = ask["rows"] if request.rows is None else ask["read"]
     ask["read"] = [row for row in asked if row in found.rows or row == last]

@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,21 @@ def load_lens(
     """
     file, beside = _located(model, source, folders, on_progress)
     return _checked(stored(file, beside), model, source, file, any_model)
+
+
+def digest_of(model: "infoflow.models.model.Model", source: str) -> str:
+    """The digest of a lens's file as it is now; "" of one on a hub, which is not fetched for that, and where there is none."""
+    file = DEMO_LENS if source == BUNDLED and bundled_lens(model) else Path(source.strip()).expanduser()
+    try:
+        now = file.stat()
+    except OSError:
+        return ""
+    return _digest(file, now.st_mtime_ns, now.st_size) if file.is_file() else ""
+
+
+@lru_cache(maxsize=32)
+def _digest(file: Path, modified: int, size: int) -> str:
+    return of_file(file)
 
 
 def read_lens(file: str | Path) -> FittedLens:

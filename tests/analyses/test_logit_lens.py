@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 import infoflow
 from infoflow.analyses import logit_lens
+from infoflow.analyses.logit_lens import LensRequest
 from infoflow.charts import logit_lens as charts
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.models import memory
@@ -284,3 +287,67 @@ def test_where_two_runs_part_by_hand(demo: "infoflow.Model") -> None:
     assert "differ" not in says([]) and "“Paris” (100%), the other with “Paris”" in says([])
     assert "differ from “Layer 4, after MLP” on" in says([1, rows - 2, rows - 1])  # apart, together again, apart for good
     assert "differ from “Embedding” on" in says(list(range(rows)))
+
+
+def fitted(model: "infoflow.Model", seed: int, **more: Any) -> "infoflow.FittedLens":
+    """Maps near the identity, of every row but the last."""
+    width, layers = model.sizes().d_model, model.n_layers
+    rows = ("embed", *(f"L{layer}.post" for layer in range(layers - 1)))
+    draw = np.random.default_rng(seed)
+    maps = {row: (np.eye(width) + draw.standard_normal((width, width)) / 10).astype(np.float32) for row in rows}
+    return infoflow.FittedLens(kind="jacobian", rows=rows, matrices=maps, d_model=width, n_layers=layers, **more)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "cohere"])
+def test_a_fitted_lens_maps_each_row_before_it_is_read(name: str, tmp_path: Path) -> None:
+    """By hand: M x + b of transformers' own hidden states, through its final norm and unembedding."""
+    model = tiny.model(name)
+    hf, row, config = model._hf, model.architecture, model._hf.config
+    draw = np.random.default_rng(3)
+    made = fitted(model, 1)
+    made = replace(made, kind="tuned", biases={r: draw.standard_normal(made.d_model).astype(np.float32) / 5 for r in made.rows})
+    infoflow.save_lens(made, tmp_path / "lens.safetensors")
+    lens = infoflow.logit_lens(model, PROMPT, k=4, kind="tuned", lens=str(tmp_path / "lens.safetensors"))
+    assert lens.rows == (*made.rows, f"L{model.n_layers - 1}.post") and lens.max_error < 1e-5 and lens.kind == "tuned"
+    norm, head = final_norm_and_head(hf, row)
+    with torch.no_grad():
+        out = hf(torch.tensor([list(lens.prompt_ids)]), output_hidden_states=True)
+        for index, name_ in enumerate(made.rows):
+            x = out.hidden_states[index] @ torch.from_numpy(made.matrices[name_]).T + torch.from_numpy(made.biases[name_])
+            raw = head(norm(x))[0] * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+            cap = getattr(config, "final_logit_softcapping", None)
+            raw = cap * torch.tanh(raw / cap) if cap else raw
+            np.testing.assert_allclose(lens.logits[index], raw.topk(4).values, rtol=1e-4, atol=2e-4)
+    np.testing.assert_allclose(lens.logits[-1], infoflow.logit_lens(model, PROMPT, k=4).logits[-1], atol=1e-5)
+
+
+def test_a_fitted_lens_may_have_some_rows_and_is_held_against_others(tmp_path: Path) -> None:
+    model = tiny.model("llama")
+    whole, file = fitted(model, 2), str(tmp_path / "lens.safetensors")
+    infoflow.save_lens(replace(whole, rows=("L0.post",), matrices={"L0.post": whole.matrices["L0.post"]}), file)
+    lens = infoflow.logit_lens(model, PROMPT, kind="jacobian", lens=file, contrast=PROMPT)
+    assert lens.rows == ("L0.post", f"L{model.n_layers - 1}.post") and lens.hindsight is not None and lens.hindsight.all()
+    with pytest.raises(BadPrompt, match="has no map for embed. It has: L0.post"):
+        infoflow.logit_lens(model, PROMPT, kind="jacobian", lens=file, rows=["embed"])
+    with pytest.raises(BadPrompt, match="is a jacobian lens, not a tuned one"):
+        infoflow.logit_lens(model, PROMPT, kind="tuned", lens=file)
+    with pytest.raises(BadPrompt, match="No jacobian lens ships for .*infoflow fit-lens"):
+        infoflow.logit_lens(model, PROMPT, kind="jacobian")
+
+
+def test_another_file_of_the_same_name_is_another_request(tmp_path: Path) -> None:
+    model, file = tiny.model("llama"), str(tmp_path / "lens.safetensors")
+    infoflow.save_lens(fitted(model, 1), file)
+    request = LensRequest(model=model.spec, prompt=PROMPT, kind="jacobian", lens=file)
+    before = request.exactly(model)
+    assert before.digest and before == request.exactly(model) and before.run(model).lens == file
+    infoflow.save_lens(fitted(model, 2), file)
+    assert request.exactly(model).key != before.key
+    with pytest.raises(BadPrompt, match="its file has changed"):
+        before.run(model)
+    assert LensRequest(model=model.spec, prompt=PROMPT).exactly(model).digest == ""
+
+
+def test_the_lens_that_ships_is_read_where_none_is_named(demo: "infoflow.Model") -> None:
+    lens = infoflow.logit_lens(demo, "The capital of France is", kind="jacobian", positions=[-1])
+    assert lens.lens == "bundled" and lens.names[int(lens.token_ids[-1, -1, 0])] == " Paris" and len(lens.rows) == 7

@@ -129,7 +129,7 @@ OTHER: dict[str, Any] = {
     "direction": Direction.DENOISING, "align": Align.NONE, "draws": 1, "method": Method.GRADIENT, "receiver": "logits",
     "texts": "bank", "keep": 0.7,
     "head": 2, "query": -2, "key_position": 1, "by": By.ZERO, "system": "Be brief.", "contrast": "another", "output": (3, 4),
-    "threshold": 0.02, "kind": "frozen", "read": "last", "rows": ("embed",), "lens": "some/lens.pt", "heads": None,
+    "threshold": 0.02, "kind": "frozen", "read": "last", "rows": ("embed",), "lens": "some/lens.pt", "digest": "x", "heads": None,
     "strongest": 4,
 }  # fmt: skip
 
