@@ -16,6 +16,7 @@ SHOWN = 6
 EXPECTED = {
     "ioi": (MOVERS,), "induction": (SCORED["induction"], SCORED["previous token"]), "factual": (CARRIERS, MLPS),
     "greater": (CARRIERS, MLPS), "copying": (MOVERS, SCORED["induction"]),
+    "duplicate": (SCORED["duplicate token"], SCORED["induction"], MOVERS),
 }  # fmt: skip
 """of each example, by its key: the roles that its known circuit has"""
 

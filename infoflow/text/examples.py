@@ -36,6 +36,11 @@ PRESETS = (
         "Duplicate-token heads find the first “password is”; induction heads bring its first letters to the end.",
     ),
     Preset(
+        "duplicate", "Duplicate token", "red, blue, green, red, blue, green, red, blue,",
+        "Duplicate-token heads find where each word stood before; induction heads bring what came after it there, “green”, to the "
+        "end. The bundled model has heads of both kinds, and needs the latter alone.",
+    ),
+    Preset(
         "story", "Story", "The old wizard walked through the forest",
         "No single circuit: the grammar needs the recent words, so most of each bar is its own and the neighbouring tokens.",
     ),

@@ -28,7 +28,7 @@ def test_movers_look_at_the_answer_and_nothing_is_left_without_them(demo: infofl
     assert len(found.to_frame()) == len(found.roles) == 6
 
 
-@pytest.mark.parametrize("key", ["ioi", "induction", "factual", "copying"])
+@pytest.mark.parametrize("key", ["ioi", "induction", "factual", "copying", "duplicate"])
 def test_every_examples_known_circuit_has_a_verdict(key: str, demo: infoflow.Model) -> None:
     prompt = next(p.prompt for p in PRESETS if p.key == key)
     first, second = infoflow.decompose(demo, prompt, top_k=2).top
@@ -37,6 +37,22 @@ def test_every_examples_known_circuit_has_a_verdict(key: str, demo: infoflow.Mod
     assert len(said) == len(verdicts.EXPECTED[key]) and all(s.text.endswith(".") for s in said)
     assert key == "induction" or any(": yes" in sentence.text for sentence in said)
     assert np.isfinite([role.left for role in found.roles]).all()
+
+
+def test_duplicate_token_heads_are_there_where_words_come_again_and_the_bundled_model_goes_on_without_them(
+    demo: infoflow.Model,
+) -> None:
+    prompt = next(p.prompt for p in PRESETS if p.key == "duplicate")
+    found = infoflow.roles(demo, prompt, " green", "red")
+    duplicate, induction, movers = verdicts.of_example(found, "duplicate")
+    heads, pattern = found.role(SCORED["duplicate token"]), infoflow.attention(demo, prompt).pattern
+    ids = [t.id for t in demo.encode(prompt)]
+    before = [(i, j) for i in range(len(ids)) for j in range(1, i) if ids[i] == ids[j] and i > 8]
+    assert heads.members and all(
+        sum(pattern[layer, head, i, j] for i, j in before) > 0.1 * len({i for i, _ in before}) for layer, head in heads.members
+    )
+    assert duplicate.text.startswith("Duplicate-token heads find the same token before: not needed, ") and not heads.needed
+    assert ": yes, " in induction.text and ": yes, " in movers.text
 
 
 def test_induction_heads_are_those_whose_knock_out_destroys_copying(demo: infoflow.Model) -> None:
