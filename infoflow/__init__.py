@@ -12,6 +12,7 @@
     roles = infoflow.roles(model, "The capital of France is", " Paris", against=" Rome")
     where = infoflow.locate(model, "The capital of France is", " Paris", against=" Rome")
     paths = infoflow.graph(model, "The capital of France is", " Paris", against=" Rome", threshold=0.04)
+    reads = infoflow.readers(model, "The capital of France is", layer=5, head=0, target=" Paris", against=" Rome")
     attn  = infoflow.attention(model, "The capital of France is")
     lens  = infoflow.logit_lens(model, "The capital of France is", targets=[" Paris"])
     moved = infoflow.promotions(model, "The capital of France is", position=-1)
@@ -36,6 +37,7 @@ _HOME = {
     "patch": "analyses.patching", "Patching": "analyses.patching",
     "patch_pairs": "analyses.pairs", "Pairs": "analyses.pairs",
     "graph": "analyses.graph", "Graph": "analyses.graph",
+    "readers": "analyses.readers", "Readers": "analyses.readers",
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",

@@ -37,8 +37,8 @@ PRESETS = (
     ),
     Preset(
         "duplicate", "Duplicate token", "red, blue, green, red, blue, green, red, blue,",
-        "Duplicate-token heads find where each word stood before; induction heads bring what came after it there, “green”, to the "
-        "end. The bundled model has heads of both kinds, and needs the latter alone.",
+        "Duplicate-token heads find where each word stood before; induction heads bring what came after it there, “green”, to "
+        "the end. The bundled model has heads of both kinds, and needs the latter alone.",
     ),
     Preset(
         "story", "Story", "The old wizard walked through the forest",

@@ -27,6 +27,7 @@ from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.query_key import QueryKeyRequest
+from infoflow.analyses.readers import ReadersRequest
 from infoflow.analyses.request import Request, known
 from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.models import memory
@@ -55,6 +56,7 @@ EVERY: list[Request[Any]] = [
     CircuitRequest(prompt="ab", target=ANSWER),
     RolesRequest(prompt="ab", target=5),
     GraphRequest(prompt="ab"),
+    ReadersRequest(prompt="ab", layer=1, head=0),
     CorrectionRequest(prompt=("ab",)),
 ]
 

@@ -25,6 +25,7 @@ from infoflow.analyses.pairs import PairsRequest
 from infoflow.analyses.patching import Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.query_key import QueryKeyRequest
+from infoflow.analyses.readers import ReadersRequest
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.analyses.sweeps import Direction
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
@@ -56,6 +57,7 @@ REQUESTS: list[Request[Any]] = [
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
     LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
     GraphRequest(prompt=PROMPT, target=" Paris", against=5, position=2, threshold=0.1),
+    ReadersRequest(prompt=PROMPT, layer=1, head=3, target=" Paris", against=5, position=2),
     CausalRequest(prompt=PROMPT, target=" Paris", against=5, by=By.SWAP, position=2, sources="words"),
     PatchRequest(
         prompt=PROMPT,
@@ -103,7 +105,7 @@ FUNCTIONS = {
     "generation": infoflow.generate, "corrections": infoflow.correct, "patching": infoflow.patch,
     "pairs": infoflow.patch_pairs, "circuits": infoflow.circuit,
     "roles": infoflow.roles, "query_key": infoflow.query_key,
-    "graph": infoflow.graph,
+    "graph": infoflow.graph, "readers": infoflow.readers,
 }  # fmt: skip
 
 
@@ -202,6 +204,7 @@ RESULTS = {
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
     "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
     "graph": (lambda m: infoflow.graph(m, PROMPT, " Paris", against=" Rome", threshold=0.02), "by_source"),
+    "readers": (lambda m: infoflow.readers(m, PROMPT, 3, 1, " Paris", against=" Rome"), "by_head"),
     "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", against=" Rome", sources="words"), "effect"),
     "patching": (lambda m: infoflow.patch(m, PROMPT, "The capital of Italy is"), "live"),
     "pairs": (lambda m: infoflow.patch_pairs(m, PROMPT, "The capital of Italy is", strongest=3), "heads"),

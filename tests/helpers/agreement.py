@@ -22,6 +22,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     why = infoflow.query_key(model, PROMPT, 2, 1, -2, 3)
     paths = infoflow.graph(model, PROMPT, 65, against=66, threshold=0.0)
     few = infoflow.graph(model, PROMPT, 65, threshold=0.1, interventions=[Zero("z", 1, None, 0)])
+    onward = infoflow.readers(model, PROMPT, 1, 2, 65, against=66)
+    of_mlp = infoflow.readers(model, PROMPT, 0, -1, 65, interventions=[Zero("z", 1, None, 0)])
     lens = infoflow.logit_lens(model, PROMPT, targets=[65])
     frozen = infoflow.logit_lens(
         model, PROMPT, targets=[65], kind="frozen", contrast="Then Anna and Fred", interventions=[Zero("mlp", 1)]
@@ -76,6 +78,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "moves": np.sort(where.arrivals.logit, axis=-1), "likely": [t.probability for t in where.top],
         "paths": paths.edges.amount, "their heads": np.sort(paths.edges.head_amount, axis=-1), "kept": few.by_source,
         "kept in all": few.kept_total,
+        "read by heads": onward.by_head, "read by MLPs": of_mlp.by_mlp, "read by": [onward.direct, onward.total, of_mlp.total],
+        "brought": onward.moves, "promoted": onward.promoted,
         "specific": other.specific, "swapped": other.contrast_total, "beyond the bank": told.specific,
         "beyond, by step": held.specific, "swapped, by step": held.contrast_total,
         "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
