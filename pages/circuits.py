@@ -67,8 +67,11 @@ def page(shown: LocationRequest, where: Location) -> None:
     circuit = minimal(shown, found, dark)
     paths(shown, found, dark)
     with right, blocks.reporting_errors():
-        patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
-        ui.inspector(found, results.of(patterns, asked.key, "circuit_attention"), circuit, scope)
+        read = results.of(ui.readers_of(shown, found, scope), asked.key, "circuit_readers")
+        blocks.warn_if_off(read.max_error, read.provenance, "What readers take on does not sum to the whole")
+        if ui.inspector(read, circuit, dark) == ui.LOOKS:
+            patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
+            ui.looks(results.of(patterns, asked.key, "circuit_attention"), read.layer, read.head)
     blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark)
 
 
@@ -93,4 +96,6 @@ if result is not None:
     frame.shown(head, *result)
     with blocks.reporting_errors():
         page(result[0], result[1].result)
-    blocks.how(ui.HOW, "infoflow.studies.roles._members", "infoflow.analyses.circuits._searched")
+    blocks.how(
+        ui.HOW, "infoflow.studies.roles._members", "infoflow.analyses.circuits._searched", "infoflow.traced.readers.readers_block"
+    )

@@ -13,11 +13,11 @@
        through MLP k               sum_p <MLP_k(w[p]), d logit / d what MLP k writes at p>
        direct                      <w[position], d logit / d x[last, position]>
 
-   which sum to the total: a path leaves the writer directly, or there is one part on it that comes first. Of a head the total is also
-   a sum over what it reads: moves[i, p] = A[l, h, i, p] <W_V^h norm(x[p]), d logit / d z[l, h, i]>, with what biases of its
-   values bring.
-4. What it writes, in words: w[position] through the frozen final norm and the unembedding, for every token of the vocabulary, over
-   the mean of all tokens (adding the same to all changes no probability).
+   which sum to the total: a path leaves the writer directly, or there is one part on it that comes first. Of a head the total is
+   also a sum over what it reads: moves[i, p] = A[l, h, i, p] <W_V^h norm(x[p]), d logit / d z[l, h, i]>, with what biases of
+   its values bring.
+4. What it writes, in words: w[position] through the frozen final norm and the unembedding, for every token of the vocabulary,
+   over the mean of all tokens (adding the same to all changes no probability).
 
 Everything that `location.py` says of hindsight holds: the paths are those of the finished run.
 
@@ -86,9 +86,11 @@ class Readers(OfPrompt):
     """along all paths"""
     logit_total: float
     """the logit (or difference) that it is a part of"""
+    softcap: float
+    """the family's soft cap; 0 where it has none"""
     max_error: float
-    """the largest of |direct + what readers take on - total|, of a head |moves + bias + put_in - total|, and of |logit, scaled and
-    capped - the model's own| over the vocabulary; relative to the largest of |total|, |logit_total| and 1"""
+    """the largest of |direct + what readers take on - total|, of a head |moves + bias + put_in - total|, and of |logit, scaled
+    and capped - the model's own| over the vocabulary; relative to the largest of |total|, |logit_total| and 1"""
     provenance: Provenance
 
     @property
@@ -162,9 +164,9 @@ def readers(
     interventions: Sequence[Any] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Readers:
-    """What one head (or, with head -1, one MLP) contributes to the logit of `target` at `position`, or to its lead over `against`:
-    directly, and through each later head and MLP that takes it on first; of a head by what it brings from where to where; and the
-    tokens that its write promotes and suppresses most. Without a target it is the likeliest next token.
+    """What one head (or, with head -1, one MLP) contributes to the logit of `target` at `position`, or to its lead over
+    `against`: directly, and through each later head and MLP that takes it on first; of a head by what it brings from where to
+    where; and the tokens that its write promotes and suppresses most. Without a target it is the likeliest next token.
 
     `on_progress(done, total)` is called after each layer; raising in it stops the run.
 
@@ -224,6 +226,7 @@ def _read(
         names={int(i): model.name_of(int(i)) for i in np.unique(values["token_ids"])},
         total=total,
         logit_total=raw["total"],
+        softcap=plan.softcap,
         max_error=off / max(1.0, abs(total), abs(raw["total"])),
         provenance=Provenance.of(
             model, replace(request, target=target, against=against), raw["dtype"], ids=tuple(t.id for t in tokens)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from infoflow.charts.drawing import FIT, alone, either, layered
 from infoflow.charts.labels import by_value
-from infoflow.charts.palette import ink, ramp
+from infoflow.charts.palette import ink, ramp, signs
 
 _KINDS = {"previous token": "P", "duplicate token": "D", "induction": "I", "diffuse": "", "too few positions": ""}
 
@@ -127,38 +127,40 @@ def small_maps(maps: np.ndarray, names: list[str], columns: int, dark: bool = Fa
     return layered(cells, text, height=min(900, int(rows * 960 / columns * 1.15)), width="container")
 
 
-def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str], least: float, dark: bool = False) -> alt.LayerChart:
-    """Weights between tokens as arcs above the prompt, those of `least` or more, the thickest the largest. Columns: dest, src,
-    dest_token, src_token, weight."""
+def arcs(table: pd.DataFrame, tokens: list[str], colours: list[str] | None, least: float, dark: bool = False) -> alt.LayerChart:
+    """Weights between tokens as arcs above the prompt, those of `least` or more by size, the thickest the largest; in the colours
+    of their sources, or by their sign where there are none. Columns: dest, src, dest_token, src_token, weight."""
     page = ink(dark)
-    shown = table[(table["weight"] >= least) & (table["dest"] != table["src"])]
-    largest = max(float(table["weight"].max()), 1e-12)
+    shown = table[(table["weight"].abs() >= least) & (table["dest"] != table["src"])]
+    largest = max(0.0 if table.empty else float(table["weight"].abs().max()), 1e-12)
     turn = np.linspace(0, np.pi, 24)
     drawn = [
         pd.DataFrame({
             "edge": i, "x": (e.src + e.dest) / 2 - (e.dest - e.src) / 2 * np.cos(turn), "y": (e.dest - e.src) / 2 * np.sin(turn),
-            "order": range(len(turn)), "src": e.src, "weight": e.weight, "from": e.src_token, "to": e.dest_token,
+            "order": range(len(turn)), "src": e.src, "weight": e.weight, "size": abs(e.weight),
+            "from": e.src_token, "to": e.dest_token,
         }) for i, e in enumerate(shown.itertuples())
     ]  # fmt: skip
     n = len(tokens)
-    empty = pd.DataFrame({c: [] for c in ("edge", "x", "y", "order", "src", "weight", "from", "to")})
+    empty = pd.DataFrame({c: [] for c in ("edge", "x", "y", "order", "src", "weight", "size", "from", "to")})
     lines_of = pd.concat(drawn, ignore_index=True) if drawn else empty
     highest = float(lines_of["y"].max()) if drawn else 1.0
     xs = alt.X("x:Q", scale=alt.Scale(domain=[-0.6, n - 0.4], nice=False), axis=None)
     ys = alt.Scale(domain=[-highest * 0.32, highest * 1.03], nice=False)
-    colour = alt.Color("src:O", legend=None, scale=alt.Scale(domain=list(range(n)), range=colours))
+    by_source = alt.Color("src:O", legend=None, scale=alt.Scale(domain=list(range(n)), range=colours or [page.muted] * n))
+    colour = by_source if colours else either(alt.ColorValue, "datum.weight >= 0", *signs(dark))
     lines = (
         alt.Chart(lines_of)
         .mark_line(opacity=0.75)
         .encode(
             x=xs, y=alt.Y("y:Q", scale=ys, axis=None), detail=alt.Detail("edge:N"), order=alt.Order("order:Q"), color=colour,
-            strokeWidth=alt.StrokeWidth("weight:Q", legend=None, scale=alt.Scale(domain=[0, largest], range=[0.4, 9])),
-            tooltip=[alt.Tooltip("from:N"), alt.Tooltip("to:N"), alt.Tooltip("weight:Q", format=".3f")],
+            strokeWidth=alt.StrokeWidth("size:Q", legend=None, scale=alt.Scale(domain=[0, largest], range=[0.4, 9])),
+            tooltip=[alt.Tooltip("from:N"), alt.Tooltip("to:N"), alt.Tooltip("weight:Q", format=".3f" if colours else "+.3f")],
         )
     )  # fmt: skip
     words = pd.DataFrame({"x": range(n), "src": range(n), "text": tokens, "y": -highest * 0.03})
     base = alt.Chart(words).encode(x=xs, y=alt.Y("y:Q", scale=ys))
-    marks = base.mark_circle(size=46, opacity=1).encode(color=colour)
+    marks = base.mark_circle(size=46, opacity=1).encode(color=by_source)
     text = base.mark_text(angle=300, align="right", baseline="middle", dx=-5, dy=6, fontSize=11, color=page.text).encode(
         text=alt.Text("text:N")
     )

@@ -12,13 +12,17 @@ from infoflow.analyses.attention import Attention
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.circuits import Circuit
 from infoflow.analyses.location import Location, LocationRequest
+from infoflow.analyses.readers import Readers, ReadersRequest
 from infoflow.analyses.request import Prompt
 from infoflow.charts.heads_3d import Edge, Labels
 from infoflow.metrics.heads import without_sinks
 from infoflow.models.spec import ModelSpec
+from infoflow.pictures import readers as reading
 from infoflow.pictures.circuits import picture
+from infoflow.pictures.picture import Picture
 from infoflow.studies.roles import Roles
 from infoflow.summaries import circuits as sentences
+from infoflow.summaries import readers as read_by
 from infoflow.summaries import roles as verdicts
 from infoflow.summaries.sentence import Sentence, spoken
 from infoflow.tables import attention as attention_tables
@@ -47,6 +51,9 @@ GRAPH = "Contribution graph: along which paths did it come?"
 THRESHOLD = (
     """The least share of the logit that a move must carry to be kept. The share that all kept paths carry together is told."""
 )
+LOOKS, WRITES, MOVES = "looks at", "writes", "moves"
+SHOW = """**looks at**: its kind, its scores and its largest weights. **writes**: the tokens that it promotes and suppresses, and
+which later heads and MLPs take on what it writes. **moves**: from which token to which it brings its part of the answer."""
 CHART, HELD = "circuit_written", "circuit_head"
 
 
@@ -137,15 +144,40 @@ def threshold() -> float:
     return float(least)
 
 
-def inspector(found: Attribution, attn: Attention, circuit: Circuit | None, scope: str) -> None:
-    """The head or MLP that is looked at: its kind, what it writes, where it looks."""
+def readers_of(shown: LocationRequest, found: Attribution, scope: str) -> ReadersRequest:
+    """What reads the head or MLP that is looked at."""
     layer, head = looked_at(found, scope)
-    if head < 0:
-        st.markdown(f"**MLP {layer}** writes {found.by_mlp[layer]:+.2f} of {found.direct_total:+.2f} directly.")
-        return
-    st.markdown(f"**Head {layer}.{head}** writes {found.by_head[layer, head]:+.2f} of {found.direct_total:+.2f} directly.")
+    return ReadersRequest(
+        model=shown.model, prompt=shown.prompt, layer=layer, head=head, target=found.target, against=found.against,
+        interventions=shown.interventions,
+    )  # fmt: skip
+
+
+def inspector(read: Readers, circuit: Circuit | None, dark: bool) -> str:
+    """The head or MLP that is looked at: what it writes and what reads it. Gives what is to be shown of it."""
+    name = f"{read.name[0].upper()}{read.name[1:]}"
+    st.markdown(f"**{name}** writes {read.direct:+.2f} of {read.logit_total:+.2f} directly.")
+    st.markdown(blocks.plain(spoken(read_by.sentences(read))))
     if circuit is not None:
-        st.markdown(f"Knocked out alone it takes {circuit.knocked[layer, head]:+.2f} from the lead.")
+        st.markdown(f"Knocked out alone it takes {circuit.knocked[read.layer, read.head]:+.2f} from the lead.")
+    of_mlp = read.moves is None
+    show = WRITES if of_mlp else controls.choice("Show", [LOOKS, WRITES, MOVES], LOOKS, "circuit_show", SHOW)
+    if show == WRITES:
+        _drawn(reading.tokens(read, dark), "circuit_tokens", "Promoted and suppressed")
+        _drawn(reading.picture(read, dark), "circuit_readers", "By what takes it on first")
+    elif show == MOVES:
+        _drawn(reading.moves(read, dark), "circuit_moves", "From where to where")
+    return show
+
+
+def _drawn(drawn: Picture, key: str, heading: str) -> None:
+    st.markdown(f"**{heading}**")
+    blocks.chart(drawn.chart, key=key, alt=f"{drawn.title}. {drawn.note}")
+    st.caption(blocks.plain(drawn.note))
+
+
+def looks(attn: Attention, layer: int, head: int) -> None:
+    """A head's kind, and where it looks."""
     st.dataframe(attention_tables.inspector(attn, layer, head, attn.scores, 0.4), hide_index=True, height=250)
     weight = {"weight": st.column_config.NumberColumn("weight", format="percent")}
     pairs = attention_tables.pairs(without_sinks(attn.pattern[layer, head], [0], False), attn.position_labels)

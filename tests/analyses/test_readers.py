@@ -178,8 +178,8 @@ def test_of_a_changed_run_parts_sum_too(name: str, stack: int) -> None:
 
 
 def test_a_case_on_paper() -> None:
-    """Both tokens are (1, 1), so the head writes (1, 1) and the stream after it is (2, 2), of rms 2. The MLP reads (1, 1): its gate
-    g = silu(1) multiplies the second coordinate, and it writes (g, 0), of which half is the head's."""
+    """Both tokens are (1, 1), so the head writes (1, 1) and the stream after it is (2, 2), of rms 2. The MLP reads (1, 1): its
+    gate g = silu(1) multiplies the second coordinate, and it writes (g, 0), of which half is the head's."""
     g = 1 / (1 + np.exp(-1))
     rms = float(np.sqrt(((2 + g) ** 2 + 4) / 2))
     found = infoflow.readers(tiny.on_paper(), [1, 1], 0, 0, 1)

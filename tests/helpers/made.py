@@ -17,6 +17,7 @@ from infoflow.analyses.logit_lens import Lens, LensRequest
 from infoflow.analyses.promotions import Promotions, PromotionsRequest
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.query_key import QueryKey, QueryKeyRequest
+from infoflow.analyses.readers import Readers, ReadersRequest
 from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads
 from infoflow.models.spec import ModelSpec
@@ -183,6 +184,24 @@ def query_key(parts: list[list[float]], **more: Any) -> QueryKey:
         "provenance": _of(QueryKeyRequest(model=SPEC, prompt=PROMPT, layer=1, head=0, query=size - 1, key_position=0)),
     }  # fmt: skip
     return QueryKey(**{**fields, **more})
+
+
+def readers(direct: float, by_head: Sequence[float], by_mlp: float, head: int = 1, **more: Any) -> Readers:
+    """Head 0.1 of two layers, over A, B, C: what goes directly, through the heads of layer 1 and through its MLP. All of it comes
+    from B to C but for 0.5 that stays at C. Its write promotes token 1 and suppresses token 2."""
+    total = direct + sum(by_head) + by_mlp
+    moved = np.zeros((3, 3), np.float32)
+    moved[2, 1:] = total - 0.5, 0.5
+    fields: dict[str, Any] = {
+        "tokens": tuple("ABC"), "labels": tuple("ABC"), "layer": 0, "head": head, "target": 1, "target_name": " b", "against": 2,
+        "against_name": " c", "position": 2, "direct": direct, "by_head": np.array([[0.0] * len(by_head), by_head], np.float32),
+        "by_mlp": np.array([0.0, by_mlp], np.float32), "by_position": np.array([0, 0, total], np.float32),
+        "moves": None if head < 0 else moved, "bias": 0.0, "put_in": 0.0, "token_ids": np.array([[1, 3], [2, 4]]),
+        "promoted": np.array([[3.0, 1.0], [-2.0, -0.5]], np.float32), "names": {1: " b", 2: " c", 3: "d", 4: "e"},
+        "total": total, "logit_total": 10.0, "softcap": 0.0, "max_error": 0.0,
+        "provenance": _of(ReadersRequest(model=SPEC, prompt=PROMPT, layer=0, head=head, target=1)),
+    }  # fmt: skip
+    return Readers(**{**fields, **more})
 
 
 def promotions(n_rows: int) -> Promotions:

@@ -1,7 +1,9 @@
 """The Circuits page: verdicts, direct contributions that sum, the minimal circuit, the graph."""
 
+import pytest
+
 import infoflow
-from tests.helpers.pages import ROOT, ask, captions, data_of, errors, opened, unescaped
+from tests.helpers.pages import ROOT, ask, captions, choose, data_of, errors, opened, unescaped
 
 PAGE = str(ROOT / "pages/circuits.py")
 IOI = "When Mary and John went to the store, John gave a drink to"
@@ -39,3 +41,23 @@ def test_what_is_folded_is_run_when_it_is_unfolded(demo: infoflow.Model) -> None
 def test_another_prompt_has_other_verdicts() -> None:
     app = ask(opened(PAGE), "The dog saw the")
     assert not errors(app) and "MLPs write the answer" in said(app)
+
+
+def test_a_head_is_told_with_what_it_writes_and_what_reads_it(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    split = infoflow.attribute(demo, IOI, " Mary", " John")
+    layer, head = divmod(int(split.by_head.argmax()), 8)
+    found = infoflow.readers(demo, IOI, layer, head, " Mary", " John")
+    assert found.summary() in said(app) and "Promoted and suppressed" not in said(app)
+    choose(app, "Show", "writes")
+    assert not errors(app) and "By what takes it on first" in said(app)
+    parts = max(data_of(app, "What reads head"), key=len)
+    assert sum(r["logit"] for r in parts) == pytest.approx(found.total, abs=1e-3) and parts[0]["name"] == "directly"
+    words = max(data_of(app, f"What head {layer}.{head} promotes and suppresses"), key=len)
+    assert len(words) == 8 and words[0]["logit"] == pytest.approx(float(found.promoted[0, 0]), abs=1e-3)
+    choose(app, "Show", "moves")
+    assert (
+        not errors(app)
+        and "along all paths" in captions(app)
+        and max(data_of(app, f"What head {layer}.{head} brings from where to where"), key=len)
+    )

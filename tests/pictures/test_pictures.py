@@ -26,6 +26,7 @@ from infoflow.pictures import (
     picture,
     promotions,
     query_key,
+    readers,
     rendering,
 )
 from infoflow.studies.corrections import Correction
@@ -330,6 +331,21 @@ def test_a_score_is_a_map_of_the_sources_of_query_and_key() -> None:
     assert "The position itself adds +1.50" in drawn.note and len(drawn.frame) == 3 * 3 + 1
     rather = query_key.picture(replace(found, against=1, softcap=50.0))
     assert "at 0 A rather than 1 B" in rather.title and "Before the model's soft cap" in rather.note
+
+
+def test_a_head_has_bars_of_its_readers_and_tokens_and_arcs_of_its_moves() -> None:
+    found = made.readers(1.0, [0.5, -0.25], 2.0, bias=0.125)
+    parts, words, moved = readers.picture(found), readers.tokens(found), readers.moves(found)
+    assert [name for _, name in drawing(parts.chart).axes["left"]] == ["directly", "MLP 1", "1.0", "1.1", "MLP 0"][:4]
+    assert parts.title == "What reads head 0.1: “b” over “c” after “a bb c”, by-hand" and "Parts of its +3.25" in parts.note
+    assert parts.frame["logit"].sum() == pytest.approx(3.25) and len(parts.frame) == 1 + 1 + 2 + 1
+    bars = {round(r["width"]) for r in drawing(words.chart).of("rect")}
+    assert len(drawing(words.chart).of("rect")) == 4 and len(bars) == 4
+    (line,) = {(p["stroke"], p["strokeWidth"]) for m in drawing(moved.chart).marks if m.kind == "line" for p in m.items}
+    assert line == (signs(False)[0], 9)
+    assert "+2.75 in all of its +3.25" in moved.note and "+0.50 stays at its position, biases +0.12" in moved.note
+    none = readers.moves(made.readers(1.0, [0.5], 2.0, head=-1, softcap=5.0))
+    assert not drawing(none.chart).of("line") and none.note.endswith("Before the model's soft cap.")
 
 
 def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:

@@ -21,6 +21,7 @@ from infoflow.summaries import (
     logit_lens,
     promotions,
     query_key,
+    readers,
 )
 from infoflow.summaries.sentence import would_say
 from tests.helpers import made
@@ -290,13 +291,37 @@ def test_a_graph_says_what_it_keeps_who_brings_most_and_its_largest_move() -> No
     )
 
 
+def test_a_writer_says_what_it_adds_and_who_takes_it_on() -> None:
+    by_way, promotes = readers.sentences(made.readers(1.0, [0.5, -0.25], 2.0))
+    assert by_way.text == (
+        "Head 0.1 adds +3.25 of +10.00 to the lead along all paths: +1.00 directly, +2.25 through others, most through MLP 1 "
+        "(+2.00)."
+    )
+    assert by_way.place == {"layer": 0, "head": 1}
+    assert promotes.text == (
+        "Its write at this position promotes “␣b” most (+3.00) and suppresses “␣c” most (-2.00), directly."
+    ).replace("␣b", readers.tables.visible(" b")).replace("␣c", readers.tables.visible(" c"))
+    of_logit = made.readers(0.5, [0.0, -2.0], 1.0, head=-1, against=None, against_name=None, logit_total=0.1)
+    assert texts(readers.sentences(of_logit))[0] == (
+        "MLP 0 adds -0.50 to the logit along all paths: +0.50 directly, -1.00 through others, most through head 1.1 (-2.00)."
+    )
+    weak = made.readers(1.0, [0.01, 0.02], 0.03, promoted=np.full((2, 2), [[0.01], [-0.01]], np.float32))
+    assert [t.rpartition(", ")[2] for t in texts(readers.sentences(weak))] == [
+        "none of which takes much of it on.", "Its write at this position moves no token by much directly.",
+    ]  # fmt: skip
+    last = made.readers(1.0, [], 0.0, head=-1, layer=1)
+    assert texts(readers.sentences(last))[0].endswith("+1.00 directly, for nothing comes after it.")
+    (off,) = texts(readers.sentences(made.readers(1.0, [], 0.0, max_error=0.1)))
+    assert "nothing here names a winner" in off
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
         made.change(made.attribution([1.0])), made.answer(), made.attribution([1.0, 2.0]), made.carriers(), made.promotions(3),
         made.causal([1.0, 2.0, 3.0], [1.0, 1.0, float("nan")]),
         made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]), made.query_key([[1.0, 2.0], [3.0, 4.0]]),
-        made.graph([(0, 0, 0, 3.0), (1, 0, 1, 3.0)], [3.0, 0.0]),
+        made.graph([(0, 0, 0, 3.0), (1, 0, 1, 3.0)], [3.0, 0.0]), made.readers(1.0, [0.5], 2.0),
     )  # fmt: skip
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()
