@@ -22,7 +22,7 @@ def head_map(
     axis: dict[str, Any] = {"ticks": False, "domain": False, "labelColor": page.muted}
     across, up = alt.Scale(domain=columns), alt.Scale(domain=rows[::-1])  # said, for layers over each other lose their order
     x = alt.X("column:N", scale=across, title="head", axis=alt.Axis(**axis, labelAngle=0, titleColor=page.muted))
-    y = alt.Y("row:N", scale=up, title=None, axis=alt.Axis(**axis, labelOverlap=len(rows) > 40))
+    y = alt.Y("row:N", scale=up, title=None, axis=alt.Axis(**axis, labelOverlap=len(rows) > 40, labelFlush=False))
     legend = alt.Legend(
         title=None, orient="top", direction="horizontal", labelColor=page.muted, gradientLength=160, gradientThickness=8,
         format="+.1f", values=[-largest, 0, largest],

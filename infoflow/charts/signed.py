@@ -82,9 +82,12 @@ def _picked(place: bool = False) -> alt.Parameter:
     return alt.selection_point(name="head", fields=["layer", "head", *["position"] * place], empty=False)
 
 
-def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark: bool = False) -> alt.LayerChart:
-    """Bars side by side with their names, in the order given. Columns: name, and `value`; with layer and head a click
-    selects `head`."""
+def ranking(
+    table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark: bool = False, padding: int = 0
+) -> alt.LayerChart:
+    """Bars side by side with their names, in the order given, with so many pixels more than they need: a page pads a chart from
+    its height, which leaves few bars too low for their names. Columns: name, and `value`; with layer and head a click selects
+    `head`."""
     page, (up, down) = ink(dark), signs(dark)
     low, high = min(0.0, float(table[value].min())), max(0.0, float(table[value].max()))
     room = (high - low or 1.0) * 0.2
@@ -105,4 +108,4 @@ def ranking(table: pd.DataFrame, value: str = "share", form: str = "+.1%", dark:
         .mark_text(align="right", dx=-4, fontSize=11, color=page.text)
         .encode(x=x, text=text)
     )
-    return layered(bars, after, before, height=20 * max(1, len(table)), width="container")
+    return layered(bars, after, before, height=20 * max(1, len(table)) + padding, width="container")

@@ -157,7 +157,7 @@ def inspector(read: Readers, circuit: Circuit | None, dark: bool) -> str:
     """The head or MLP that is looked at: what it writes and what reads it. Gives what is to be shown of it."""
     name = f"{read.name[0].upper()}{read.name[1:]}"
     st.markdown(f"**{name}** writes {read.direct:+.2f} of {read.logit_total:+.2f} directly.")
-    st.markdown(blocks.plain(spoken(read_by.sentences(read))))
+    st.caption(blocks.plain(spoken(read_by.sentences(read))))
     if circuit is not None:
         st.markdown(f"Knocked out alone it takes {circuit.knocked[read.layer, read.head]:+.2f} from the lead.")
     of_mlp = read.moves is None

@@ -117,6 +117,20 @@ def test_arcs_stand_on_their_tokens_and_are_as_thick_as_their_weight() -> None:
     assert 0 < top < 20
 
 
+def test_arcs_without_colours_say_their_sign() -> None:
+    signed_ = weights().assign(weight=lambda t: np.where((t["dest"] == 2) & (t["src"] == 0), -0.8, 0.4))
+    lines = {
+        (p["stroke"], round(p["strokeWidth"], 3))
+        for m in drawing(attention.arcs(signed_, ["a", "b", "a"], None, 0.1)).marks
+        if m.kind == "line"
+        for p in m.items
+    }
+    up, down = signs(False)
+    assert lines == {(up, 4.7), (down, 9.0)}
+    none = drawing(attention.arcs(signed_[:0], ["a", "b", "a"], None, 0.0))
+    assert not none.of("line") and len({d["fill"] for d in none.of("symbol")}) == 1
+
+
 def connected() -> tuple[pd.DataFrame, pd.DataFrame]:
     nodes = pd.DataFrame({
         "side": ["input"] * 3 + ["output"] * 3, "number": [1, 2, 3, 0, 1, 2], "label": list("abcdef"),

@@ -3,6 +3,7 @@
 import pytest
 
 import infoflow
+from infoflow.pictures.picture import identity
 from tests.helpers.pages import ROOT, ask, captions, choose, data_of, errors, opened, unescaped
 
 PAGE = str(ROOT / "pages/circuits.py")
@@ -48,7 +49,7 @@ def test_a_head_is_told_with_what_it_writes_and_what_reads_it(demo: infoflow.Mod
     split = infoflow.attribute(demo, IOI, " Mary", " John")
     layer, head = divmod(int(split.by_head.argmax()), 8)
     found = infoflow.readers(demo, IOI, layer, head, " Mary", " John")
-    assert found.summary() in said(app) and "Promoted and suppressed" not in said(app)
+    assert found.summary() in captions(app) and "Promoted and suppressed" not in said(app)
     choose(app, "Show", "writes")
     assert not errors(app) and "By what takes it on first" in said(app)
     parts = max(data_of(app, "What reads head"), key=len)
@@ -61,3 +62,13 @@ def test_a_head_is_told_with_what_it_writes_and_what_reads_it(demo: infoflow.Mod
         and "along all paths" in captions(app)
         and max(data_of(app, f"What head {layer}.{head} brings from where to where"), key=len)
     )
+
+
+def test_an_mlp_is_told_by_its_readers_and_moves_nothing(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    made = infoflow.attribute(demo, IOI, " Mary", " John").provenance
+    app.session_state[f"circuit_head_{identity(made, made.ids)}"] = (4, -1)
+    app.run()
+    assert not errors(app) and "**MLP 4** writes" in said(app) and "By what takes it on first" in said(app)
+    assert infoflow.readers(demo, IOI, 4, -1, " Mary", " John").summary() in captions(app)
+    assert not any(group.label == "Show" for group in app.button_group)

@@ -343,7 +343,7 @@ def test_a_head_has_bars_of_its_readers_and_tokens_and_arcs_of_its_moves() -> No
     assert len(drawing(words.chart).of("rect")) == 4 and len(bars) == 4
     (line,) = {(p["stroke"], p["strokeWidth"]) for m in drawing(moved.chart).marks if m.kind == "line" for p in m.items}
     assert line == (signs(False)[0], 9)
-    assert "+2.75 in all of its +3.25" in moved.note and "+0.50 stays at its position, biases +0.12" in moved.note
+    assert "+2.75 in all of its +3.25" in moved.note and "; +0.50 stays at its position; +0.12 is of biases." in moved.note
     none = readers.moves(made.readers(1.0, [0.5], 2.0, head=-1, softcap=5.0))
     assert not drawing(none.chart).of("line") and none.note.endswith("Before the model's soft cap.")
 
