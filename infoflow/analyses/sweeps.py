@@ -104,6 +104,9 @@ class Sweep:
         clean, other, changes = self.pair = self._pair(seed)
         denoising = request.direction == Direction.DENOISING
         self.tokens, self.other = (other, clean) if denoising else (clean, other)
+        self.notes = model.notes(request.prompt, clean)
+        if isinstance(request.corrupted, str | tuple):
+            self.notes = tuple(dict.fromkeys((*self.notes, *model.notes(request.corrupted, other))))
         self.alignment = self._aligned(changes)
         self.mean = None if request.averaged is None else tuple(positions_of(request.averaged, self.other))
         if self.mean is not None and request.site == "pattern":
@@ -250,7 +253,7 @@ class Swept:
         """Fields that results of sweeps share."""
         sweep, request, model = self.sweep, self.settled, self.sweep.model
         return {
-            **of_tokens(sweep.tokens, model.notes(request.prompt, sweep.tokens)),
+            **of_tokens(sweep.tokens, sweep.notes),
             "site": request.site,
             "direction": str(request.direction),
             "target": request.target,

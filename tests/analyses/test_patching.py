@@ -378,3 +378,10 @@ def test_bad_input_is_a_sentence(more: dict[str, object], said: str) -> None:
     if said == "no receiver":
         with pytest.raises(BadPrompt, match="no residual between"):
             infoflow.patch(tiny.model("gpt_neox"), CLEAN, CORRUPTED, "resid_mid", target=65)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_notes_are_of_each_prompt_s_own_text(direction: Direction, demo: "infoflow.Model") -> None:
+    """The run that others are taken into is no changed text of the clean prompt."""
+    clean, corrupted = "When Mary and John left, John gave a drink to", "When Mary and John left, Mary gave a drink to"
+    assert infoflow.patch(demo, clean, corrupted, layers=[0], direction=direction).notes == ()
