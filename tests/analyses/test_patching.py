@@ -8,7 +8,7 @@ import pytest
 import infoflow
 from infoflow.analyses import reruns
 from infoflow.analyses.patching import PatchRequest, Units, joined
-from infoflow.analyses.sweeps import SITES
+from infoflow.analyses.sweeps import SITES, Direction
 from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.interventions import Block, Mean, Noise, Replace, Scale
 from tests.helpers import patched, tiny
