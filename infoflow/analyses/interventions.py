@@ -2,6 +2,7 @@
 is put in, read off the runs of other prompts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -55,30 +56,59 @@ def changed_plan(
     plan.given, plan.n = sources_given(interventions), n
     seen = {} if seen is None else seen
     put_in = 0
+    elsewhere = [key for one in interventions if isinstance(one, AtSite) and _reads_another(one) for key in _at(plan, one)]
     for one in interventions:
         if isinstance(one, Block):
             _block(plan, one, said, n)
         elif isinstance(one, AtSite):
-            _at_site(model, plan, one, said, n, put_in, seen)
+            _at_site(model, plan, one, said, put_in, _Others(model, elsewhere, seen))
             put_in += not isinstance(one, Zero | Scale | Reject)
         else:
             raise BadPrompt(f"An intervention is one of {KINDS}.")
     return plan
 
 
+def _at(plan: SimpleNamespace, one: AtSite) -> list[tuple[int, str]]:
+    """The layers and the site that are meant."""
+    if one.site == "embed":
+        return [(0, "resid_pre")]
+    return [(layer, one.site) for layer in _numbers(one.layers, plan.n_layers, "layer")]
+
+
+def _reads_another(one: AtSite) -> bool:
+    """Whether it takes something from another prompt's run."""
+    if isinstance(one, Steer | Reject):
+        return isinstance(one.direction[0], str) and one.direction != FIRST
+    return isinstance(one, Replace | Resample) or isinstance(one, Mean) and bool(one.prompts)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """What stands somewhere in other prompts' runs; each is run once for all that a stack wants of it."""
+
+    model: "infoflow.models.model.Model"
+    wanted: list[tuple[int, str]]
+    seen: Seen
+
+    def states(self, prompt: str | tuple[int, ...], keys: Sequence[tuple[int, str]]) -> "dict[tuple[int, str], torch.Tensor]":
+        missing = list(dict.fromkeys(key for key in (*keys, *self.wanted) if (prompt, *key) not in self.seen))
+        if any(key in missing for key in keys):
+            from infoflow.traced.interventions import states_at
+
+            ids = [t.id for t in self.model.encode(prompt)]
+            found = self.model.run(ids, states_at, self.model.plan(), missing)
+            self.seen.update({(prompt, *key): state for key, state in zip(missing, found, strict=True)})
+        return {key: self.seen[(prompt, *key)] for key in keys}
+
+
 def _at_site(
-    model: "infoflow.models.model.Model",
-    plan: SimpleNamespace,
-    one: AtSite,
-    said: Sequence[Token],
-    n: int,
-    source: int,
-    seen: Seen,
+    model: "infoflow.models.model.Model", plan: SimpleNamespace, one: AtSite, said: Sequence[Token], source: int, others: _Others
 ) -> None:
     """One operation more at each of its layers: x -> factor x + given, or less what points along a direction."""
     import torch
 
-    site, layers = ("resid_pre", [0]) if one.site == "embed" else (one.site, _numbers(one.layers, plan.n_layers, "layer"))
+    keys, n = _at(plan, one), plan.n
+    site, layers = keys[0][1] if keys else one.site, [layer for layer, _ in keys]
     _refuse_site(plan, site, layers)
     width = _width(model, plan, site)
     columns = torch.ones(1, 1)
@@ -99,7 +129,7 @@ def _at_site(
     places = torch.zeros(n, 1)
     places[at] = 1.0
     places = places * columns
-    states = _other_states(model, plan, one, site, layers, said, seen)
+    states = _other_states(one, keys, said, others)
     for layer in layers:
         state = None if states is None else states[layer, site]
         plan.edits.setdefault(layer, {}).setdefault(site, []).append(
@@ -151,49 +181,33 @@ def _direction(given: Any, columns: "torch.Tensor", width: int, state: "torch.Te
 
 
 def _other_states(
-    model: "infoflow.models.model.Model",
-    plan: SimpleNamespace,
-    one: AtSite,
-    site: str,
-    layers: Sequence[int],
-    said: Sequence[Token],
-    seen: Seen,
+    one: AtSite, keys: Sequence[tuple[int, str]], said: Sequence[Token], others: _Others
 ) -> "dict[tuple[int, str], torch.Tensor] | None":
     """What stands at a site in other prompts' runs, [position, width]: of a mean and of a direction one row; None where no other
     prompt is asked for."""
-
-    def states(prompt: str | tuple[int, ...]) -> "dict[tuple[int, str], torch.Tensor]":
-        wanted = [(layer, site) for layer in layers]
-        missing = [key for key in wanted if (prompt, *key) not in seen]
-        if missing:
-            from infoflow.traced.interventions import states_at
-
-            ids = [t.id for t in model.encode(prompt)]
-            found = model.run(ids, states_at, model.plan(), missing)
-            seen.update({(prompt, *key): state for key, state in zip(missing, found, strict=True)})
-        return {key: seen[(prompt, *key)] for key in wanted}
-
+    if not _reads_another(one):
+        return None
+    encode = others.model.encode
     if isinstance(one, Replace):
-        other = model.encode(one.prompt)
+        other = encode(one.prompt)
         if len(other) != len(said):
             raise BadPrompt(
                 f"“{one.prompt}” has {len(other)} tokens and the prompt {len(said)}; what stands in the one's places is put into "
                 "the other's, so they must have as many."
             )
-        return states(one.prompt)
+        return others.states(one.prompt, keys)
     if isinstance(one, Resample):
-        return states(tuple(neutral_ids(model.encode, Random(one.seed).randrange(len(NEUTRAL)), len(said))))
-    if isinstance(one, Mean) and one.prompts:
-        neutral = [tuple(neutral_ids(model.encode, number, len(said))) for number in range(len(NEUTRAL) * (one.prompts == BANK))]
+        return others.states(tuple(neutral_ids(encode, Random(one.seed).randrange(len(NEUTRAL)), len(said))), keys)
+    if isinstance(one, Mean):
+        neutral = [tuple(neutral_ids(encode, number, len(said))) for number in range(len(NEUTRAL) * (one.prompts == BANK))]
         texts: list[Any] = neutral or list(one.prompts)
-        runs = [states(text) for text in texts]
+        runs = [others.states(text, keys) for text in texts]
         import torch
 
-        return {(at, site): torch.cat([run[at, site] for run in runs]).mean(0, keepdim=True) for at in layers}
-    if isinstance(one, Steer | Reject) and isinstance(one.direction[0], str) and one.direction != FIRST:
-        towards, away = states(str(one.direction[0])), states(str(one.direction[1]))
-        return {key: towards[key][-1:] - away[key][-1:] for key in towards}
-    return None
+        return {key: torch.cat([run[key] for run in runs]).mean(0, keepdim=True) for key in keys}
+    assert isinstance(one, Steer | Reject)
+    towards, away = (others.states(str(text), keys) for text in one.direction[:2])
+    return {key: towards[key][-1:] - away[key][-1:] for key in keys}
 
 
 def _refuse_site(plan: SimpleNamespace, site: str, layers: Sequence[int]) -> None:

@@ -401,3 +401,20 @@ def test_noise_is_so_many_standard_deviations_and_a_source_of_its_own() -> None:
     assert found.model_total == pytest.approx(float(logits[65] - logits[66]), abs=1e-4)
     assert found.put_in != 0 and found.by_source.sum() + found.bias + found.put_in == pytest.approx(found.total, abs=1e-4)
     assert infoflow.decompose(model, PROMPT, interventions=[Noise("mlp", 0.5, 1)]).source_labels[-1] == "[noise]"
+
+
+def test_another_prompt_is_run_once_for_all_that_is_taken_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six neutral texts for three means, one of them at several layers, and one more prompt for a state and its direction."""
+    model, ran = tiny.model("llama"), []
+    run = type(model)._run
+    monkeypatch.setattr(type(model), "_run", lambda self, ids, *rest: (ran.append(tuple(ids)), run(self, ids, *rest))[1])
+    means = [Mean("z", 0, None, 1, prompts="bank"), Mean("mlp", prompts="bank"), Mean("attn", 1, prompts="bank")]
+    swap = [Replace("resid_pre", PROMPT[::-1], 1, -1), Steer("resid_pre", (PROMPT[::-1], "a"), 0.5, 2)]
+    stacked = infoflow.attribute(model, PROMPT, 65, interventions=[*means, *swap])
+    assert len(ran) == len(set(ran)) == 6 + 2 + 1
+    monkeypatch.undo()
+    plan = changed_plan(model, [*means, *swap], model.encode(PROMPT))
+    for one, layer, site in ((means[0], 0, "z"), (means[2], 1, "attn"), (swap[0], 1, "resid_pre")):
+        alone = changed_plan(model, [one], model.encode(PROMPT)).edits[layer][site][0]["given"]
+        torch.testing.assert_close(plan.edits[layer][site][0]["given"], alone)
+    assert stacked.max_error < 1e-4

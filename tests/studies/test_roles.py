@@ -1,5 +1,6 @@
 """Roles: who plays them is read off patterns and contributions, and what is left without them off runs of their own."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import infoflow
 from infoflow.analyses.circuits import MLP, Knockouts
+from infoflow.interventions import Mean
 from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED
 from infoflow.summaries import roles as verdicts
 from infoflow.text.examples import PRESETS
@@ -80,3 +82,49 @@ def test_where_the_parts_hardly_speak_for_an_answer_no_role_is_judged(demo: info
             "The lead is +2.5, and +2.4 with every head and MLP at its mean over neutral texts: they hardly speak for this "
             "answer, so that no role is judged."
         ]
+
+
+def knocked_out(heads: Iterable[tuple[int, int]]) -> list[Mean]:
+    """Each head's z at its mean over neutral texts."""
+    return [Mean("z", int(layer), None, int(head), prompts="bank") for layer, head in heads]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["demo", "smollm2"])
+def test_the_heads_that_patching_finds_are_those_that_the_answer_needs(name: str, request: pytest.FixtureRequest) -> None:
+    """Without the three heads that bring back most, less than half of the lead of the name said once is left."""
+    model = request.getfixturevalue({"demo": "demo", "smollm2": "smol"}[name])
+    change = infoflow.patch(model, IOI, IOI.replace(", John", ", Mary"), target=" Mary", against=" John").change("logit_diff")
+    strongest = [divmod(int(i), change.shape[1]) for i in np.argsort(-change.ravel())[:3]]
+
+    def lead(changes: list[Mean]) -> float:
+        lens = infoflow.logit_lens(
+            model, IOI, positions=[-1], rows=["embed"], targets=[" Mary", " John"], mids=False, interventions=changes
+        )
+        return float(lens.target_logits[-1, -1] @ [1, -1])
+
+    assert lead(knocked_out(strongest)) < 0.5 * lead([])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["demo", "smollm2"])
+def test_the_heads_that_calibration_calls_induction_do_the_copying(name: str, request: pytest.FixtureRequest) -> None:
+    """Random tokens said twice: the second time each is foreseen, but without those heads; without as many others it still is."""
+    model = request.getfixturevalue({"demo": "demo", "smollm2": "smol"}[name])
+    draw = np.random.default_rng(0)
+    said = [int(i) for i in draw.choice(np.arange(300, model.sizes().vocabulary - 300), 12, replace=False)]
+    twice = (0, *said, *said[:-1])
+    labels = infoflow.calibrate(model).labels()
+    found = [tuple(map(int, at)) for at in np.argwhere(labels == "induction")]
+    others = [tuple(map(int, at)) for at in np.argwhere(labels != "induction")]
+    assert found
+
+    def foreseen(heads: Iterable[tuple[int, int]]) -> float:
+        read = range(14, len(twice))
+        lens = infoflow.logit_lens(model, twice, 1, said, knocked_out(heads), mids=False, positions=read, rows=["embed"])
+        return float(np.mean([lens.target_probs[-1, i, p - 12] for i, p in enumerate(read)]))
+
+    as_many = [others[i] for i in draw.choice(len(others), len(found), replace=False)]
+    before = foreseen([])
+    without = foreseen(found)
+    assert without < 0.1 * before and foreseen(as_many) > 10 * without
