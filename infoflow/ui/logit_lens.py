@@ -103,10 +103,10 @@ def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
     layers = st.session_state.get(_LAYERS, {}).get(model, 0)
     with controls.row():
         kind = KINDS[KINDS.index(choice("Lens", KINDS, KINDS[0], "lens_kind", LENS))]
-        colour = str(st.selectbox("Colour", colours, key="lens_colour", help=COLOUR, bind="query-params", width=215))
+        colour = str(st.selectbox("Colour", colours, key="lens_colour", help=COLOUR, bind="query-params", width=205))
         follow = st.multiselect(
             "Follow", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
-            width=230, bind="query-params",
+            width=195, bind="query-params",
         )  # fmt: skip
         shown, against = f"lens_mids_{hosted}", f"lens_against_{kind == 'logit'}"
         options = [NONE, NEUTRAL] if kind == "logit" else [NEUTRAL, NONE]
@@ -123,7 +123,9 @@ def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
                 "Held against", [*options, *near], key=against, help=AGAINST, accept_new_options=True, bind="query-params",
                 format_func=lambda text: difference(prompt, text) if text in near else text,
             )  # fmt: skip
-            mids = st.toggle("Rows after attention", value=not hosted, key=shown, help=MIDS, bind="query-params")
+            mids = kind not in FITTED and st.toggle(
+                "Rows after attention", value=not hosted, key=shown, help=MIDS, bind="query-params"
+            )
             first, last = controls.tokens_shown(n, WINDOW, "lens_positions") if n > WINDOW else (-WINDOW, -1)
     held = {NONE: None, NEUTRAL: BANK}.get(contrast, contrast)
     return View(kind, colour, tuple(follow), mids, tuple(range(first, last + 1)), where, rows, held, lens)
