@@ -19,12 +19,19 @@ def test_paris_is_followed_through_the_lens(scheme: str, visitor: Callable[..., 
     box.press("Escape")
     me.settle()
     assert "lens_follow=Paris" in me.page.url
-    me.page.get_by_role("radio", name="rank", exact=True).first.click()  # the lines below can show ranks too
+    me.page.get_by_role("combobox", name="Colour").click()
+    me.page.get_by_role("option", name="rank", exact=True).click()
     me.settle()
     me.sees("Colour: rank of")
     me.click_grid(0.5, 0.5)
     me.sees("position 2: capital")
     me.sees("Moved by this block").sees("Tokens through the layers")
+    me.choose("frozen")
+    me.sees("Pale: a neutral text's state reads the same there").sees("the two readings lie")
+    me.page.get_by_text("Every lens, and which to believe").click()
+    me.settle()
+    me.page.get_by_text("Read by every lens").click()
+    me.sees("names the output: share of positions").sees("No tuned lens ships for demo")
 
 
 @pytest.mark.parametrize("scheme", ["light"])
