@@ -1,8 +1,8 @@
 """The study of lenses: docs/lenses.ipynb runs, and its layers are those that one finds the long way."""
 
 import base64
-import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,13 @@ NOTEBOOK = ROOT / "docs/lenses.ipynb"
 
 
 @pytest.fixture(scope="module")
-def study() -> dict[str, Any]:
+def study() -> Iterator[dict[str, Any]]:
     """What the cells of two prompts a kind leave behind."""
-    names: dict[str, Any] = {}
-    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), names)
-            if "parameters" in cell["metadata"].get("tags", ()):
-                assert names["MODEL"] == "demo"
-                names["EACH"] = 2
-    return names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        from lens_study import studied
+
+        yield studied(EACH=2)
 
 
 @pytest.mark.slow
