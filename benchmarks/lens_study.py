@@ -46,7 +46,7 @@ def main() -> None:
     print(study["counts"].to_string(), end="\n\n")
     print(study["figures"].to_string(), end="\n\n")
     print(
-        f"{options.model}: {study['n_prompts']} prompts, {study['n_layers']} layers, median causal layer {causal:.1f}; "
+        f"{options.model}: {study['n_prompts']} prompts, {study['n_layers']} layers, median causal layer {causal:g}; "
         f"{time.time() - started:.0f} s\n"
     )
     table = study["table"]
