@@ -42,7 +42,7 @@ def picture(found: Location, view: ui.View, at_first: str) -> None:
         row, position = ui.cell_of(found, ui.CELLS.chosen(scope)) or ui.first_cell(found)
         ui.cell(found, row, position, dark)
     blocks.warn_if_off(found.max_error, found.provenance, "Rows do not sum to the logit")
-    blocks.downloads(drawn, lambda: formats.as_json(found), dark)
+    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance)
     address.write(ui.CELLS.name)
 
 

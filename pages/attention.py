@@ -69,7 +69,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
             notes = f"{tables.HEAD_METRICS[metric]} Kinds from {scores.basis}. {ui.LETTERS} {tables.evidence(scores)}"
             st.caption(f"**All heads by {metric}.** {notes}")
         with st.popover("Download this map"):
-            blocks.downloads(every, lambda: formats.frame_json(every.frame, attn.provenance), dark, "heads_")
+            blocks.downloads(every, lambda: formats.frame_json(every.frame, attn.provenance), dark, attn.provenance, "heads_")
         st.markdown(f"**Layer {view.layer}, head {view.head}**", help=ui.KINDS)
         st.dataframe(tables.inspector(attn, view.layer, view.head, scores, threshold), hide_index=True)
     query_key.asked_why(asked, attn, view, dark)
@@ -108,7 +108,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
         blocks.chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}. {spoken(said)}")
     if "largest pairs" in more:
         st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=ui.WEIGHT_COLUMN)
-    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark)
+    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark, attn.provenance)
 
 
 if result is not None:

@@ -38,7 +38,9 @@ def minimal(shown: LocationRequest, found: Attribution, dark: bool) -> Circuit |
         )  # fmt: skip
         circuit = results.of(wanted, asked.key, "circuit")
         drawn = ui.minimal(circuit, dark)
-        blocks.downloads(drawn, lambda: formats.frame_json(circuit.to_frame(), circuit.provenance), dark, "circuit_")
+        blocks.downloads(
+            drawn, lambda: formats.frame_json(circuit.to_frame(), circuit.provenance), dark, circuit.provenance, "circuit_"
+        )
         return circuit
     return None
 
@@ -72,7 +74,7 @@ def page(shown: LocationRequest, where: Location) -> None:
         if ui.inspector(read, circuit, dark) == ui.LOOKS:
             patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
             ui.looks(results.of(patterns, asked.key, "circuit_attention"), read.layer, read.head)
-    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark)
+    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance)
 
 
 def paths(shown: LocationRequest, found: Attribution, dark: bool) -> None:
@@ -89,7 +91,7 @@ def paths(shown: LocationRequest, found: Attribution, dark: bool) -> None:
         st.markdown(blocks.plain(graph.summary()))
         blocks.chart(drawn.chart, key="circuit_graph", alt=f"{drawn.title}. {graph.summary()}")
         st.caption(blocks.plain(drawn.note))
-        blocks.downloads(drawn, lambda: formats.frame_json(graph.to_frame(), graph.provenance), dark, "graph_")
+        blocks.downloads(drawn, lambda: formats.frame_json(graph.to_frame(), graph.provenance), dark, graph.provenance, "graph_")
 
 
 if result is not None:

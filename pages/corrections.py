@@ -47,7 +47,7 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
         st.caption(f"{ui.LINES} Now correct the answer, in the sidebar: then both are compared here.")
         ui.side("Answer", found.answers[0], view, dark)
         ui.layers(found.answers[0])
-        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark)
+        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
         return
     change, quantity = ui.held_against(asked, talk.asked.key, found, view, scope)
     said = spoken(sentences(change))
@@ -88,7 +88,8 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
         made_of.by_part(asked.model, talk.asked.key, by.ids, labels, bool(asked.interventions), dark)
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
-    blocks.downloads(replace(drawn, frame=found.to_frame()), lambda: formats.frame_json(found.to_frame(), made), dark)
+    whole = replace(drawn, frame=found.to_frame())
+    blocks.downloads(whole, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
 
 
 if result is not None:

@@ -58,7 +58,7 @@ def picture(run: GenerationRequest, written: Performed[Generation]) -> None:
     labels = ["first token", *["prompt"] * (gen.n_prompt - 1), *["written"] * gen.n_steps]
     parts.by_part(run.model, asked.key, gen.prompt_ids + gen.output_ids, labels, bool(run.interventions), dark)
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
-    blocks.downloads(drawn, lambda: formats.as_json(gen), dark)
+    blocks.downloads(drawn, lambda: formats.as_json(gen), dark, gen.provenance)
 
 
 def raised(run: GenerationRequest, gen: Generation, at: ui.View, scope: str, dark: bool) -> None:

@@ -59,7 +59,7 @@ def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
             if chosen is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
             ui.details(flow, bar, drawn, logits, dark)
-        blocks.downloads(drawn, lambda: formats.as_json(flow), dark)
+        blocks.downloads(drawn, lambda: formats.as_json(flow), dark, flow.provenance)
     address.write(ui.BARS.name)
 
 

@@ -56,7 +56,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
             ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
             return
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
-        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark)
+        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark, after.provenance)
         return
     if view == ui.View.LENS:
         ui.lens(*both(lens(run, (first, second, *followed)), run), tables.said(before, after), dark)

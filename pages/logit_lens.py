@@ -59,7 +59,7 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     with blocks.fold("Every lens, and which to believe", "lenses") as is_open:
         if is_open:
             side_by_side.every_lens(request, asked.key, lens, (lens.rows[row], position))
-    blocks.downloads(drawn, lambda: formats.as_json(lens), dark)
+    blocks.downloads(drawn, lambda: formats.as_json(lens), dark, lens.provenance)
     address.write(ui.CELLS.name)
 
 

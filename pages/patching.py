@@ -58,7 +58,7 @@ def shown(first: Patching, found: Patching, is_exact: bool) -> None:
             controls.picked_head("patch_map", None)
     with right:
         ui.aside(found, view.metric, dark)
-    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark)
+    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance)
 
 
 def pairs(found: Patching) -> None:
@@ -77,7 +77,7 @@ def pairs(found: Patching) -> None:
             st.caption(blocks.plain(drawn.note))
         with right:
             ui.pairs_table(both, view.metric)
-        blocks.downloads(drawn, lambda: formats.frame_json(both.to_frame(), both.provenance), dark, "pairs_")
+        blocks.downloads(drawn, lambda: formats.frame_json(both.to_frame(), both.provenance), dark, both.provenance, "pairs_")
 
 
 def sweep(shown_of: PatchRequest, first: Patching) -> None:

@@ -109,6 +109,7 @@ class AttentionRequest(Request[Attention]):
     """`attention` as a value."""
 
     analysis: ClassVar[str] = "attention"
+    function: ClassVar[str] = "attention"
 
     prompt: str | tuple[int, ...]
 
@@ -127,11 +128,16 @@ class CalibrationRequest(Request[heads.HeadScores]):
     """`calibrate` as a value; its prompts are drawn."""
 
     analysis: ClassVar[str] = "calibration"
+    function: ClassVar[str] = "calibrate"
 
     prompt: str = ""
     length: int = 20
     samples: int = 4
     seed: int = 0
+
+    def arguments(self) -> dict[str, Any]:
+        """No prompt, and nothing is changed."""
+        return {name: value for name, value in super().arguments().items() if name not in ("prompt", "interventions")}
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> heads.HeadScores:
         """The scores."""

@@ -150,6 +150,7 @@ class AttributionRequest(Request[Attribution]):
     """`attribute` as a value."""
 
     analysis: ClassVar[str] = "attribution"
+    function: ClassVar[str] = "attribute"
 
     prompt: str | tuple[int, ...]
     target: int | str

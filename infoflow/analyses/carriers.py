@@ -85,6 +85,7 @@ class CarriersRequest(Request[Carriers]):
     """`carriers` as a value."""
 
     analysis: ClassVar[str] = "carriers"
+    function: ClassVar[str] = "carriers"
 
     prompt: str | tuple[int, ...]
     layer: int

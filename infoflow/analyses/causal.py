@@ -124,6 +124,7 @@ class CausalRequest(Request[Causal]):
     """`causal` as a value."""
 
     analysis: ClassVar[str] = "causal"
+    function: ClassVar[str] = "causal"
 
     prompt: str | tuple[int, ...]
     target: int | str

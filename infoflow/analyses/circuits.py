@@ -112,6 +112,7 @@ class CircuitRequest(Request[Circuit]):
     """`circuit` as a value."""
 
     analysis: ClassVar[str] = "circuits"
+    function: ClassVar[str] = "circuit"
 
     prompt: str | tuple[int, ...]
     target: int | str

@@ -260,6 +260,7 @@ class FlowRequest(Request["Flow"]):
     """`decompose` as a value."""
 
     analysis: ClassVar[str] = "flow"
+    function: ClassVar[str] = "decompose"
 
     prompt: str | tuple[int, ...]
     sources: str | tuple[str, ...] = "tokens"

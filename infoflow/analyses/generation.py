@@ -170,6 +170,7 @@ class GenerationRequest(Request[Generation]):
     """`generate` as a value."""
 
     analysis: ClassVar[str] = "generation"
+    function: ClassVar[str] = "generate"
 
     prompt: str | tuple[int, ...]
     max_new_tokens: int = 20
@@ -186,6 +187,12 @@ class GenerationRequest(Request[Generation]):
     """what the prompt is held against: another of as many tokens, several, one as token ids, or "bank\""""
     output: tuple[int, ...] = ()
     """what is read in the place of what the model would write"""
+
+    def arguments(self) -> dict[str, Any]:
+        """Whether it is a chat; what a template made of the prompt is made again."""
+        given = super().arguments()
+        del given["written"]
+        return {"chat": given.pop("form") == Form.CHAT, **given}
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Generation:
         """The continuation."""

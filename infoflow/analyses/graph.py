@@ -160,6 +160,7 @@ class GraphRequest(Request[Graph]):
     """`graph` as a value."""
 
     analysis: ClassVar[str] = "graph"
+    function: ClassVar[str] = "graph"
 
     prompt: str | tuple[int, ...]
     target: int | str | None = None

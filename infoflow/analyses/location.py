@@ -209,6 +209,7 @@ class LocationRequest(Request[Location]):
     """`locate` as a value."""
 
     analysis: ClassVar[str] = "location"
+    function: ClassVar[str] = "locate"
 
     prompt: str | tuple[int, ...]
     target: int | str | None = None

@@ -174,6 +174,7 @@ class LensRequest(Request[Lens]):
     """`logit_lens` as a value."""
 
     analysis: ClassVar[str] = "logit_lens"
+    function: ClassVar[str] = "logit_lens"
 
     prompt: str | tuple[int, ...]
     k: int = 5

@@ -115,6 +115,7 @@ class PairsRequest(SweepRequest[Pairs]):
     """`patch_pairs` as a value."""
 
     analysis: ClassVar[str] = "pairs"
+    function: ClassVar[str] = "patch_pairs"
 
     heads: tuple[Head, ...] | None = None
     """None: the strongest of a sweep"""

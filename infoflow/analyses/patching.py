@@ -151,6 +151,7 @@ class PatchRequest(SweepRequest[Patching]):
     """`patch` as a value."""
 
     analysis: ClassVar[str] = "patching"
+    function: ClassVar[str] = "patch"
 
     units: Units = Units.AUTO
     method: Method = Method.EXACT

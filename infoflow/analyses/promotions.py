@@ -63,6 +63,7 @@ class PromotionsRequest(Request[Promotions]):
     """`promotions` as a value."""
 
     analysis: ClassVar[str] = "promotions"
+    function: ClassVar[str] = "promotions"
 
     prompt: str | tuple[int, ...]
     position: int = -1

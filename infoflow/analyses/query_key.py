@@ -121,6 +121,7 @@ class QueryKeyRequest(Request[QueryKey]):
     """`query_key` as a value."""
 
     analysis: ClassVar[str] = "query_key"
+    function: ClassVar[str] = "query_key"
 
     prompt: str | tuple[int, ...]
     layer: int
@@ -130,6 +131,11 @@ class QueryKeyRequest(Request[QueryKey]):
     """`key` of the function: a request's own key is what it is kept under"""
     against: int | None = None
     sources: str | tuple[str, ...] = "tokens"
+
+    def arguments(self) -> dict[str, Any]:
+        """The key's position as `key`."""
+        given = super().arguments()
+        return {"key": given.pop("key_position"), **given}
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> QueryKey:
         """The split score."""

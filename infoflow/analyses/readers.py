@@ -123,6 +123,7 @@ class ReadersRequest(Request[Readers]):
     """`readers` as a value."""
 
     analysis: ClassVar[str] = "readers"
+    function: ClassVar[str] = "readers"
 
     prompt: str | tuple[int, ...]
     layer: int

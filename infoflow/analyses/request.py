@@ -8,7 +8,7 @@ import json
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -40,6 +40,8 @@ class Request(ABC, Generic[R]):
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     analysis: ClassVar[str]
     """its name; that of the file it is in, where the file has one request"""
+    function: ClassVar[str]
+    """of the package, which takes what it holds"""
 
     model: ModelSpec = ModelSpec()
     prompt: Prompt
@@ -82,6 +84,10 @@ class Request(ABC, Generic[R]):
         """The request as text: the same for equal ones alone, whatever its kind."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
+    def arguments(self) -> dict[str, Any]:
+        """What its function is given beside the model: the fields, by the names that they have there."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "model"}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `from_dict` takes back."""
         return {"analysis": self.analysis, **_adapter(type(self)).dump_python(self, mode="json")}
@@ -105,13 +111,13 @@ def from_dict(values: dict[str, Any]) -> Request[Any]:
     Raises:
         BadPrompt: no request, or one with a field that is wrong, which is named.
     """
-    fields = dict(values)
-    kind = fields.pop("analysis", None)
+    given = dict(values)
+    kind = given.pop("analysis", None)
     found = known().get(str(kind))
     if found is None:
         raise BadPrompt(f"There is no analysis '{kind}'. There are: {', '.join(known())}.")
     try:
-        return _adapter(found).validate_python(fields, strict=False)
+        return _adapter(found).validate_python(given, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:2])

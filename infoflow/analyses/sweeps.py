@@ -64,6 +64,11 @@ class SweepRequest(Request[R]):
     align: Align = Align.NONE
     draws: int = 1
 
+    def arguments(self) -> dict[str, Any]:
+        """The prompt as `clean`."""
+        given = super().arguments()
+        return {"clean": given.pop("prompt"), **given}
+
     def exactly(self, model: "infoflow.models.model.Model") -> "SweepRequest[R]":
         """Typed targets may leave out their leading space."""
         ids = [None if token is None else model.token_id_near(token) for token in (self.target, self.against)]

@@ -161,6 +161,7 @@ class CorrectionRequest(Study[Correction]):
     """`correct` as a value. Its prompt is what the user says: a question, then corrections."""
 
     analysis: ClassVar[str] = "corrections"
+    function: ClassVar[str] = "correct"
 
     prompt: tuple[str, ...]
     form: Form = Form.AUTO
@@ -173,6 +174,13 @@ class CorrectionRequest(Study[Correction]):
     contrast: str | tuple[str, ...] | None = None
     """what the conversation is held against: what the user says instead, turn by turn, each of as many tokens; another question
     alone; or "bank\""""
+
+    def arguments(self) -> dict[str, Any]:
+        """The question and the corrections apart; what a template made of them is made again."""
+        given = super().arguments()
+        del given["written"]
+        question, *corrections = given.pop("prompt")
+        return {"question": question, "correction": tuple(corrections), **given}
 
     def run(
         self, model: "infoflow.models.model.Model", on_progress: Report | None = None, run_part: RunPart | None = None

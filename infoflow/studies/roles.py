@@ -106,6 +106,7 @@ class RolesRequest(Study[Roles]):
     """`roles` as a value."""
 
     analysis: ClassVar[str] = "roles"
+    function: ClassVar[str] = "roles"
 
     prompt: str | tuple[int, ...]
     target: int | str

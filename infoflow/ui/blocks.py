@@ -18,7 +18,7 @@ from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.charts.drawing import unchecked
 from infoflow.charts.palette import signed_ground
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
-from infoflow.files import formats
+from infoflow.files import formats, scripts
 from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
 from infoflow.summaries.sentence import Sentence
@@ -136,8 +136,9 @@ def ticked(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map({True: "✓", False: ""}) for name in table.select_dtypes("bool")})
 
 
-def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, key: str = "") -> None:
-    """The picture as it is shown and the numbers behind it, each with its title and note. `key` tells those of one page apart."""
+def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, made: Provenance, key: str = "") -> None:
+    """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again.
+    `key` tells those of one page apart."""
     frame, paper = picture.frame, background(dark)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("**Download**", width="content")
@@ -145,6 +146,8 @@ def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, key: s
             _button(kind, partial(formats.drawn, lambda: picture, kind, paper), picture, key)
         _button("csv", lambda: formats.as_csv(frame, picture), picture, key)
         _button("json", lambda: formats.with_words(as_json(), picture), picture, key)
+        _button("py", lambda: scripts.python_of(made).encode(errors="backslashreplace"), picture, key)
+        _button("ipynb", lambda: scripts.notebook_of(made), picture, key)
     missing = glyphs.lacking(_words_of(frame))
     if missing:
         st.caption(plain(glyphs.sentence(missing)))
@@ -163,15 +166,19 @@ def _words_of(frame: pd.DataFrame) -> set[str]:
 
 _MIMES = {
     "png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "html": "text/html", "csv": "text/csv",
-    "json": "application/json",
+    "json": "application/json", "py": "text/x-python", "ipynb": "application/x-ipynb+json",
 }  # fmt: skip
 
 
+_CALLED = {"py": "Python", "ipynb": "Notebook"}
+"""kinds of files that are called otherwise than by their ending"""
+
+
 def _button(kind: str, make: Callable[[], bytes], picture: Picture, key: str) -> None:
+    name, mime = f"{picture.file_name}.{kind}", _MIMES[kind]
     st.download_button(
-        kind.upper(), make, file_name=f"{picture.file_name}.{kind}", mime=_MIMES[kind], key=f"download_{key}{kind}",
-        on_click="ignore",
-    )  # fmt: skip
+        _CALLED.get(kind, kind.upper()), make, file_name=name, mime=mime, key=f"download_{key}{kind}", on_click="ignore"
+    )
 
 
 def how(words: str, *functions: str) -> None:

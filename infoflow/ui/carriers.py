@@ -91,7 +91,7 @@ def _carried(found: Carriers, dark: bool) -> None:
             st.caption("This is the last layer: nothing comes after it but the unembedding.")
         else:
             _goes_on(found, arrived, dark)
-    blocks.downloads(drawn, lambda: formats.as_json(found), dark, "carriers_")
+    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, "carriers_")
 
 
 def _goes_on(found: Carriers, arrived: pd.DataFrame, dark: bool) -> None:

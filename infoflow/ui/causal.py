@@ -49,4 +49,6 @@ def tested(asked: Asked, flow: Flow, dark: bool) -> None:
             st.markdown(f"What each source adds to {lead}, and what of it goes with the source. {blocks.plain(said)}")
             blocks.chart(drawn.chart, key="causal_bars", alt=f"Contribution beside removal, by source. {said}")
             st.caption(SAID)
-            blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, key="causal")
+            blocks.downloads(
+                drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance, key="causal"
+            )

@@ -36,4 +36,4 @@ def by_part(model: ModelSpec, key: str, ids: Sequence[int], labels: Sequence[str
             most = ", ".join(f"{name} {share:.0%}" for name, share in zip(found.source_labels, shares, strict=True) if share > 0)
             blocks.chart(drawn.chart, key="parts_grid", alt=f"Share of each part of the text by layer and position. {most}")
             st.caption(f"**The last position is, after the last layer: {blocks.plain(most)}.** {SAID}")
-            blocks.downloads(drawn, lambda: formats.as_json(found), dark, key="parts")
+            blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, key="parts")

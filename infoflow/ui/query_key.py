@@ -112,4 +112,4 @@ def _shown(found: QueryKey, dark: bool) -> None:
             says = f"Parts by source of the {side}. {blocks.largest(table, 'label', 'part', '+.2f')}"
             blocks.chart(signed.columns(table, "part", "score", dark), key=f"query_key_{side}", alt=says)
     st.caption(SAID)
-    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, FOLD)
+    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance, FOLD)

@@ -1,0 +1,158 @@
+"""The Python that is written out makes the same result again: run, and compared."""
+
+import ast
+import inspect
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import infoflow
+from infoflow.analyses.patching import PatchRequest
+from infoflow.analyses.provenance import Provenance
+from infoflow.analyses.request import Request
+from infoflow.files import scripts
+from infoflow.interventions import Block, Noise, Scale, Steer, Zero
+from infoflow.models.spec import ModelSpec
+from infoflow.studies.corrections import CorrectionRequest
+from infoflow.text.conversations import Form
+
+PROMPT = "The capital of France is"
+MADE = {
+    "decompose": (lambda m: infoflow.decompose(m, PROMPT, sources="words", targets=[" Paris"]), "gram"),
+    "attribute": (
+        lambda m: infoflow.attribute(m, PROMPT, " Paris", interventions=[Zero("z", 1, None, 2), Block(2, 5)], contrast="bank"),
+        "specific",
+    ),
+    "logit_lens": (
+        lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], kind="frozen", read="last", rows=["L2.post"], positions=[-1, 0]),
+        "target_logits",
+    ),
+    "locate": (lambda m: infoflow.locate(m, [5, 6, 7, 8], 9, against=10, position=2), "by_cell"),
+    "patch": (
+        lambda m: infoflow.patch(m, PROMPT, Noise("embed", 2.0, positions="France"), "mlp", layers=[1], units="layers", draws=2),
+        "live",
+    ),
+    "generate": (lambda m: infoflow.generate(m, 'He said "no", and\nleft', 3, temperature=0.7, seed=3, chat=True), "by_source"),
+    "query_key": (lambda m: infoflow.query_key(m, PROMPT, 3, 1, -1, 4, against=2), "parts"),
+}
+
+
+def run(code: str, model: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A script's names after it has run, where the model that it loads is the one given."""
+    monkeypatch.setattr(
+        infoflow, "load_model", lambda name, **more: model if name == model.name else pytest.fail(name), raising=False
+    )
+    names: dict[str, Any] = {}
+    exec(compile(code, "script", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_a_script_makes_the_same_result(
+    name: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, field = MADE[name]
+    result = make(demo)
+    code = scripts.python_of(result.provenance)
+    again = run(code, demo, monkeypatch)["result"]
+    assert again.provenance.request == result.provenance.request, code
+    np.testing.assert_array_equal(getattr(again, field), getattr(result, field))
+    assert result.summary() in capsys.readouterr().out and len(list(tmp_path.glob("*.csv"))) == 1
+    assert max(map(len, code.splitlines())) < 200
+
+
+def test_a_conversation_is_had_again(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = ("What is the capital of France?", "No, the answer is Rome.")
+    result = infoflow.correct(demo, *said)
+    made = replace(result.answers[-1].generation.provenance, request=CorrectionRequest(model=demo.spec, prompt=said))
+    again = run(scripts.python_of(made), demo, monkeypatch)["result"]
+    assert [answer.text for answer in again.answers] == [answer.text for answer in result.answers]
+
+
+def test_a_notebook_makes_it_too(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    made = infoflow.attribute(demo, PROMPT, " Paris", interventions=[Scale("mlp", 0.5, 1)])
+    notebook = json.loads(scripts.notebook_of(made.provenance))
+    nbformat = pytest.importorskip("nbformat")
+    nbformat.validate(nbformat.from_dict(notebook))
+    code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code[-1].endswith("\nresult")
+    found = run("\n".join(code), demo, monkeypatch)["result"]
+    np.testing.assert_array_equal(found.by_source, made.by_source)
+
+
+def test_what_stands_by_default_is_left_out() -> None:
+    request = PatchRequest(prompt="a", corrupted="b", target=5)
+    assert scripts.call_of(request) == "infoflow.patch(model, 'a', corrupted='b', target=5)"
+    long = replace(request, prompt="x" * 60, interventions=(Steer("resid_pre", ("a", "b"), 0.5, 1), Zero("mlp")))
+    assert scripts.call_of(long).splitlines()[1:5] == ["    model,", f"    '{'x' * 60}',", "    corrupted='b',", "    target=5,"]
+    assert "Steer(site='resid_pre', direction=('a', 'b'), factor=0.5, layers=1), Zero(site='mlp'))" in scripts.call_of(long)
+
+
+def test_values_are_written_as_they_are_read() -> None:
+    for value in ('it\'s "so"', "a\nb\\", "日本 😀", "\udc80", (1,), (), ((1, 2), "a"), 0.1, None, True, -3):
+        assert ast.literal_eval(scripts.literal(value)) == value
+    assert scripts.literal(Form.CHAT) == repr(Form.CHAT.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (ModelSpec(name="demo", revision="sha256:ab", device="cpu", dtype="float32"), "load_model('demo', dtype='float32')"),
+        (ModelSpec(name="a/b", revision="c0ffee"), "load_model('a/b', revision='c0ffee')"),
+        (ModelSpec(name="a/b", device="cuda:1", dtype="bfloat16"), "load_model('a/b', dtype='bfloat16', device='cuda:1')"),
+        (ModelSpec(name="a/b", host="https://api.ndif.us"), "load_model('a/b', remote=True, host='https://api.ndif.us')"),
+    ],
+)
+def test_the_model_is_loaded_as_it_was(spec: ModelSpec, said: str) -> None:
+    made = Provenance(request=PatchRequest(prompt='"""\\', model=spec), dtype="float32")
+    code = scripts.python_of(made)
+    assert f"model = infoflow.{said}\n" in code and ("# its weights were sha256:ab" in code) == (spec.name == "demo")
+    ast.parse(code)
+
+
+def test_every_request_can_be_written(every_request: list[Request[Any]]) -> None:
+    """Each as a call that binds to its function, with all that the request holds."""
+    for request in every_request:
+        call = ast.parse(scripts.call_of(request)).body[0]
+        assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
+        names: dict[str, Any] = {}
+        made = scripts.python_of(Provenance(request=request, dtype="float32"))
+        imports = [line for line in made.splitlines() if line.startswith(("import", "from"))]
+        exec("\n".join(imports), names)
+        function = getattr(infoflow, request.function)
+        given = eval(
+            f"dict_of({scripts.call_of(request).partition('(')[2]}", {**names, "model": None, "dict_of": _noted(function)}
+        )
+        for name, value in request.arguments().items():
+            assert given[name] == value or list(given[name]) == list(value), (request.analysis, name)
+
+
+def _noted(function: Any) -> Any:
+    signature = inspect.signature(function)
+
+    def note(*args: Any, **named: Any) -> dict[str, Any]:
+        bound = signature.bind(*args, **named)
+        bound.apply_defaults()
+        return bound.arguments
+
+    return note
+
+
+@pytest.fixture
+def every_request() -> list[Request[Any]]:
+    from infoflow.analyses.request import known
+
+    found: list[Request[Any]] = []
+    values = {"prompt": PROMPT, "layer": 1, "head": 2, "query": -1, "key_position": 1, "source": 0, "position": 2, "target": 5}
+    for kind in known().values():
+        held = {f.name: values[f.name] for f in fields(kind) if f.name in values}
+        if kind.analysis == "corrections":
+            held["prompt"] = ("What?", "No.", "Never.")
+        found.append(kind(**held, interventions=(Block(1, (0,)), Zero("mlp", 1))))
+    return found
