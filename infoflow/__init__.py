@@ -37,6 +37,7 @@ _HOME = {
     "patch": "analyses.patching", "Patching": "analyses.patching",
     "patch_pairs": "analyses.pairs", "Pairs": "analyses.pairs",
     "graph": "analyses.graph", "Graph": "analyses.graph",
+    "direct": "analyses.direct", "DirectAttribution": "analyses.direct",
     "readers": "analyses.readers", "Readers": "analyses.readers",
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",

@@ -135,14 +135,19 @@ class Attribution(OfPrompt):
 
     def direct_frame(self) -> pd.DataFrame:
         """One row per writer: kind (embedding, head, MLP, bias, intervention), layer, head, logit; -1 where there is none."""
-        layer, head = np.indices(self.by_head.shape).reshape(2, -1)
-        return pd.concat([
-            pd.DataFrame({"kind": "embedding", "layer": [-1], "head": -1, "logit": [self.embedding]}),
-            pd.DataFrame({"kind": "head", "layer": layer, "head": head, "logit": self.by_head.ravel()}),
-            pd.DataFrame({"kind": "MLP", "layer": range(len(self.by_mlp)), "head": -1, "logit": self.by_mlp}),
-            pd.DataFrame({"kind": "bias", "layer": [-1], "head": -1, "logit": [self.direct_bias]}),
-            pd.DataFrame({"kind": "intervention", "layer": [-1], "head": -1, "logit": [self.direct_put_in]}),
-        ][: 5 if self.direct_put_in else 4], ignore_index=True)  # fmt: skip
+        return direct_table(self)
+
+
+def direct_table(found: Any) -> pd.DataFrame:
+    """Direct contributions, one row per writer: kind, layer, head, logit."""
+    layer, head = np.indices(found.by_head.shape).reshape(2, -1)
+    return pd.concat([
+        pd.DataFrame({"kind": "embedding", "layer": [-1], "head": -1, "logit": [found.embedding]}),
+        pd.DataFrame({"kind": "head", "layer": layer, "head": head, "logit": found.by_head.ravel()}),
+        pd.DataFrame({"kind": "MLP", "layer": range(len(found.by_mlp)), "head": -1, "logit": found.by_mlp}),
+        pd.DataFrame({"kind": "bias", "layer": [-1], "head": -1, "logit": [found.direct_bias]}),
+        pd.DataFrame({"kind": "intervention", "layer": [-1], "head": -1, "logit": [found.direct_put_in]}),
+    ][: 5 if found.direct_put_in else 4], ignore_index=True)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

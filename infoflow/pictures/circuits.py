@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from infoflow.analyses.attribution import Attribution
+from infoflow.analyses.attribution import Attribution, Direct
 from infoflow.analyses.circuits import Circuit
+from infoflow.analyses.direct import DirectAttribution
 from infoflow.charts import circuits as charts
 from infoflow.pictures.picture import Picture, short
 from infoflow.tables import attribution
@@ -32,7 +33,7 @@ def said(found: Circuit) -> str:
     )
 
 
-def written(found: Attribution, most: int = 0, dark: bool = False) -> Picture:
+def written(found: Attribution | DirectAttribution, most: int = 0, dark: bool = False) -> Picture:
     """What each head and MLP writes of the answer directly, with a path of the `most` strongest heads of each layer."""
     table = attribution.writers(found)
     table = table.assign(
@@ -47,10 +48,11 @@ def written(found: Attribution, most: int = 0, dark: bool = False) -> Picture:
     sums = ", ".join(f"{part} {value:+.2f}" for part, value in zip(whole["part"][:-1], whole["logit"][:-1], strict=True))
     made = found.provenance
     what = "logit" if found.against is None else "lead"
+    norm = "through" if found.direct == Direct.FOLDED else "without"
     return Picture(
         chart=charts.head_map(table, "logit", None, lines, dark),
         frame=found.direct_frame(),
         title=f"What each head and MLP writes of the {what} after “{short(made.prompt)}”, {made.whose}",
-        note=f"Direct contributions through the frozen final norm: {sums}; they sum to {found.direct_total:+.2f}, the model's "
+        note=f"Direct contributions {norm} the frozen final norm: {sums}; they sum to {found.direct_total:+.2f}, the model's "
         f"own {what} is {found.total:+.2f}." + (f" Lines: the {most} strongest heads of each layer." if most else ""),
     )

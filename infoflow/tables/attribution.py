@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from infoflow.analyses.attribution import Attribution
+from infoflow.analyses.direct import DirectAttribution
 from infoflow.analyses.flow import Flow
 from infoflow.text.amounts import before_cap
 from infoflow.text.characters import printable, shortened, spaces, width
@@ -70,7 +71,7 @@ def coloured_pieces(flow: Flow, parts: pd.DataFrame, hidden: Sequence[int]) -> p
     return pd.DataFrame(rows, columns=["text", "logit"])
 
 
-def writers(found: Attribution) -> pd.DataFrame:
+def writers(found: Attribution | DirectAttribution) -> pd.DataFrame:
     """Direct contributions as a map: row (layer), column (head, or MLP), logit, layer, head (-1 of an MLP)."""
     table = found.direct_frame()
     table = table[table["layer"] >= 0]

@@ -5,10 +5,14 @@ import pandas as pd
 
 from infoflow.analyses.attribution import Attribution
 from infoflow.analyses.circuits import MLP, Circuit
+from infoflow.analyses.direct import DirectAttribution
 from infoflow.studies.roles import Roles
 
+Writers = Attribution | DirectAttribution
+"""what has direct contributions"""
 
-def sums(found: Attribution) -> pd.DataFrame:
+
+def sums(found: Writers) -> pd.DataFrame:
     """What all parts of a kind write directly, which sum to the logit: part, logit."""
     rows = {
         "heads": float(found.by_head.sum()), "MLPs": float(found.by_mlp.sum()), "embedding": found.embedding,
@@ -19,7 +23,7 @@ def sums(found: Attribution) -> pd.DataFrame:
     return pd.DataFrame({"part": [*rows, "sum"], "logit": [*rows.values(), sum(rows.values())]})
 
 
-def path(found: Attribution, most: int) -> pd.DataFrame:
+def path(found: Writers, most: int) -> pd.DataFrame:
     """The heads of each layer that write most of the answer, `most` a layer: layer, head, logit, rank within the layer."""
     rows = []
     for layer, written in enumerate(found.by_head):
@@ -29,7 +33,7 @@ def path(found: Attribution, most: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "head", "logit", "rank"])
 
 
-def edges(found: Attribution, most: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def edges(found: Writers, most: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Lines from each of those heads to those of the next layer that has some."""
     table = path(found, most)
     layers = sorted(set(table["layer"]))

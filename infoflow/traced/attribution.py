@@ -95,7 +95,7 @@ def attribute_block(nn, tracer, plan, n, position, ids, centred, folded, other, 
     logit, put_in = by_row.sum(), float(by_row[: pairs["given"]].sum())
     by_source = (gradient * embeddings.detach()).sum(-1)
     met, embedded, put_directly = back_through(plan, position, direction)  # 3.
-    direct = [_heads_direct(plan, seen, z, here, pairs, meets) for (seen, z), (meets, _) in zip(heads, met, strict=True)]
+    direct = [heads_direct(plan, seen, z, here, pairs, meets) for (seen, z), (meets, _) in zip(heads, met, strict=True)]
     of_biases = sum(bias for _, bias, _ in direct) + (without_residual(target, end, here, pairs) if folded else 0.0)
     return {
         "by_source": by_source.cpu(),
@@ -156,7 +156,7 @@ def without_residual(target, end, here, pairs):
     return float(read(target, normed(torch.zeros_like(end), target["norm"], here, pairs), here, pairs).sum())
 
 
-def _heads_direct(plan, seen, z, here, pairs, direction):
+def heads_direct(plan, seen, z, here, pairs, direction):
     """<W_O^h z, direction> of each head of a layer at one position, what the output's and post-norm's biases add, and what
     interventions put in the place of what attention writes."""
     plain = {**seen, "edits": {site: some for site, some in seen["edits"].items() if site != "z"}}

@@ -78,7 +78,7 @@ def apply(nn, tracer, plan):
             down = layer.get(plan.down)
             down.input = changed(down.input, here["neurons"], n)
         if "mlp" in here:
-            owner = _writes_mlp(layer, plan, index)
+            owner = writes_mlp(layer, plan, index)
             out = owner.output
             written = out[0] if isinstance(out, tuple) else out
             plan.unchanged[index, "mlp"] = written
@@ -110,7 +110,7 @@ def states_at(nn, tracer, plan, wanted):
         if "neurons" in sites:
             found[index, "neurons"] = layer.get(plan.down).input
         if "mlp" in sites:
-            out = _writes_mlp(layer, plan, index).output
+            out = writes_mlp(layer, plan, index).output
             found[index, "mlp"] = out[0] if isinstance(out, tuple) else out
         if "resid_post" in sites:
             out = layer.output
@@ -123,7 +123,7 @@ def _writes_attention(layer, plan):
     return layer.get(plan.attention_post_norm) if plan.attention_post_norm else layer.get(plan.attention).get(plan.output)
 
 
-def _writes_mlp(layer, plan, index):
+def writes_mlp(layer, plan, index):
     """The module whose output the MLP adds."""
     return layer.get(plan.mlp_post_norm or (plan.mlp if index in plan.sparse else plan.down))
 

@@ -17,6 +17,7 @@ from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.causal import CausalRequest
 from infoflow.analyses.circuits import CircuitRequest
+from infoflow.analyses.direct import DirectRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.graph import GraphRequest
@@ -44,6 +45,7 @@ EVERY: list[Request[Any]] = [
     AttentionRequest(prompt="ab"),
     CalibrationRequest(length=4, samples=1),
     AttributionRequest(prompt="ab", target=5),
+    DirectRequest(prompt="ab", target=5),
     LocationRequest(prompt="ab"),
     CarriersRequest(prompt="ab", layer=1, position=2, source=1),
     QueryKeyRequest(prompt="ab", layer=1, head=0, query=2, key_position=1),

@@ -16,6 +16,7 @@ from infoflow.analyses.attribution import AttributionRequest, Direct
 from infoflow.analyses.carriers import CarriersRequest
 from infoflow.analyses.causal import By, CausalRequest
 from infoflow.analyses.circuits import CircuitRequest
+from infoflow.analyses.direct import DirectRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
 from infoflow.analyses.graph import GraphRequest
@@ -51,6 +52,7 @@ REQUESTS: list[Request[Any]] = [
         direct=Direct.WITHOUT_NORM,
         contrast=("The capital of Italy is", "The capital of Spain is"),
     ),
+    DirectRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, direct=Direct.WITHOUT_NORM),
     AttentionRequest(prompt=PROMPT),
     CalibrationRequest(length=5, samples=2, seed=9),
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
@@ -182,6 +184,7 @@ def test_what_is_no_request_is_told(values: dict[str, Any], message: str) -> Non
 RESULTS = {
     "flow": (lambda m: infoflow.decompose(m, PROMPT, sources="words", targets=[" Paris"]), "gram"),
     "attribution": (lambda m: infoflow.attribute(m, PROMPT, " Paris", against=" Rome"), "by_source"),
+    "direct": (lambda m: infoflow.direct(m, PROMPT, " Paris", against=" Rome"), "by_head"),
     "attention": (lambda m: infoflow.attention(m, PROMPT), "pattern"),
     "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),

@@ -15,6 +15,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     words = infoflow.decompose(model, PROMPT, sources="words")
     logit = infoflow.attribute(model, PROMPT, 65)
     rival = infoflow.attribute(model, PROMPT, 65, against=66)
+    itself = infoflow.direct(model, PROMPT, 65, against=66)
     carried = infoflow.carriers(model, PROMPT, 2, 6, 3)
     where = infoflow.locate(model, PROMPT, 65, against=66)
     other = infoflow.locate(model, PROMPT, 65, contrast="Then Anna and Fred")
@@ -73,6 +74,7 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "read at the last": last.target_logits, "the rest": last.added,
         "gram": flow.gram, "source_logits": flow.source_logits, "embedding_norm": flow.embedding_norm,
         "probability": [t.probability for t in flow.top], "words": words.gram,
+        "written itself": [*itself.by_head.ravel(), *itself.by_mlp, itself.embedding, itself.direct_bias],
         "by_source": logit.by_source, "by_head": logit.by_head, "by_mlp": logit.by_mlp, "rival": rival.by_source,
         "by_cell": where.by_cell, "bias": where.bias, "arrived": where.arrived, "left": where.left, "by MLP": where.by_mlp,
         "moves": np.sort(where.arrivals.logit, axis=-1), "likely": [t.probability for t in where.top],

@@ -9,6 +9,7 @@ from infoflow.analyses.attention import Attention, AttentionRequest
 from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.carriers import Carriers, CarriersRequest
 from infoflow.analyses.causal import Causal, CausalRequest
+from infoflow.analyses.direct import DirectAttribution, DirectRequest
 from infoflow.analyses.flow import Flow, FlowRequest
 from infoflow.analyses.generation import Generation, GenerationRequest, Stopped
 from infoflow.analyses.graph import Edges, Graph, GraphRequest, Nodes
@@ -218,6 +219,18 @@ def promotions(n_rows: int) -> Promotions:
         names={i: f" n{i}" for i in range(12)},
         provenance=_of(PromotionsRequest(model=SPEC, prompt=PROMPT, position=1)),
     )
+
+
+def direct(**more: Any) -> DirectAttribution:
+    """Two layers of two heads that write 1 to 4, and MLPs of 5 and 6."""
+    fields: dict[str, Any] = {
+        "tokens": ("A", "B"), "labels": ("A", "B"), "target": 1, "against": None, "position": 1,
+        "by_head": np.array([[1, 2], [3, 4]], np.float32), "by_mlp": np.array([5, 6], np.float32), "embedding": 0.5,
+        "direct_bias": 0.25, "direct_put_in": 0.0, "direct_total": 21.75, "total": 21.75, "model_total": 21.75,
+        "direct": "folded", "centred": False, "max_error": 0.0,
+        "provenance": _of(DirectRequest(model=SPEC, prompt=PROMPT, target=1)),
+    }  # fmt: skip
+    return DirectAttribution(**{**fields, **more})
 
 
 def attribution(by_source: list[float], bias: float = 0.0, **more: Any) -> Attribution:

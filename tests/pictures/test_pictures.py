@@ -18,6 +18,7 @@ from infoflow.pictures import (
     carriers,
     causal,
     corrections,
+    direct,
     flow,
     generation,
     graph,
@@ -331,6 +332,16 @@ def test_a_score_is_a_map_of_the_sources_of_query_and_key() -> None:
     assert "The position itself adds +1.50" in drawn.note and len(drawn.frame) == 3 * 3 + 1
     rather = query_key.picture(replace(found, against=1, softcap=50.0))
     assert "at 0 A rather than 1 B" in rather.title and "Before the model's soft cap" in rather.note
+
+
+def test_what_each_part_writes_itself_is_a_map() -> None:
+    drawn = direct.picture(made.direct())
+    assert len(drawing(drawn.chart).of("rect")) >= 6 and len(drawn.frame) == 1 + 4 + 2 + 1
+    assert (
+        "through the frozen final norm: heads +10.00, MLPs +11.00, embedding +0.50, biases +0.25; they sum to +21.75"
+        in drawn.note
+    )
+    assert "without the frozen final norm" in direct.picture(made.direct(direct="without norm")).note
 
 
 def test_a_head_has_bars_of_its_readers_and_tokens_and_arcs_of_its_moves() -> None:

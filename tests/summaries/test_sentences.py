@@ -14,6 +14,7 @@ from infoflow.summaries import (
     carriers,
     causal,
     corrections,
+    direct,
     flow,
     generation,
     graph,
@@ -315,6 +316,13 @@ def test_a_writer_says_what_it_adds_and_who_takes_it_on() -> None:
     assert "nothing here names a winner" in off
 
 
+def test_which_head_and_mlp_write_most_themselves() -> None:
+    said = "head 1.1 writes most of all heads itself (+4.0), and of the MLPs that of layer 1 (+6.0)."
+    assert texts(direct.sentences(made.direct())) == [f"Of the logit, +21.8, {said}"]
+    assert texts(direct.sentences(made.direct(against=2))) == [f"Of the difference, +21.8, {said}"]
+    assert texts(direct.sentences(made.direct(max_error=0.1)))[0].startswith("The parts miss the whole")
+
+
 def test_every_result_has_a_summary_in_python() -> None:
     results = (
         made.flow(), made.attention(pattern([0.1, 0.7, 0.2])), made.lens([[1, 2]] * 3), made.generation([[0.5, 0.3, 0.2]], 3),
@@ -322,6 +330,7 @@ def test_every_result_has_a_summary_in_python() -> None:
         made.causal([1.0, 2.0, 3.0], [1.0, 1.0, float("nan")]),
         made.location([[1, 2, 3], [0, 0, 6], [0, 0, 6]]), made.query_key([[1.0, 2.0], [3.0, 4.0]]),
         made.graph([(0, 0, 0, 3.0), (1, 0, 1, 3.0)], [3.0, 0.0]), made.readers(1.0, [0.5], 2.0),
+        made.direct(),
     )  # fmt: skip
     for result in results:
         assert result.summary().endswith(".") and "nan" not in result.summary()
