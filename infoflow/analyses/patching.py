@@ -39,6 +39,7 @@ from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, corruption, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
+from infoflow.interventions import Noise
 from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
 from infoflow.settings import settings
 from infoflow.text.alignment import Align
@@ -293,7 +294,9 @@ class _Sweep(Sweep):
     @property
     def passes(self) -> float:
         """As of any sweep; an estimate is two runs there and, for each token, back, which takes twice as long."""
-        return super().passes if self.request.method == Method.EXACT else 10.0
+        if self.request.method == Method.EXACT:
+            return super().passes
+        return 10.0 * (self.request.draws if isinstance(self.request.corrupted, Noise) else 1)
 
     def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
         """Of every run, exactly or to first order, and of the two that stand beside them."""

@@ -129,6 +129,7 @@ class Sweep:
                 raise BadPrompt(f"There is no layer {layer}; the model has {plan.n_layers} (0 to {plan.n_layers - 1}).")
         self.n_heads = plan.n_heads if request.site in ("z", "q", "pattern") else plan.n_kv_heads
         self.where = tuple(positions_of(request.positions, self.tokens))
+        self.held = () if request.frozen is None else tuple(positions_of(request.frozen, self.tokens))
         self.reach = [first <= p <= self.reruns.position for p in self.where]
 
     def _pair(self, seed: int) -> tuple[Sequence[Token], Sequence[Token], list[Any]]:
@@ -210,7 +211,7 @@ class Sweep:
         rows = sum(map(len, runs))
         needed = self.reruns.row_bytes() * (2 + min(rows, self.reruns.at_once()))
         model, sizes = self.model, self.model.sizes()
-        once = len(self.tokens) * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+        once = len(self.tokens) * sizes.passing_parameters
         seconds = None if model.hosted else self.passes * once / model.speed()
         return Estimate(n_tokens=len(self.tokens), n_sources=rows, bytes=needed, seconds=seconds)
 
@@ -222,16 +223,16 @@ class Sweep:
 
     def row(self, parts: Sequence[tuple[int, int | None]], at: int | None) -> tuple[Part, ...]:
         """A run in which (layer, head; None for all) are patched, at one position or all that are: earlier layers first."""
-        site, frozen = self.request.site, self.request.frozen
+        site = self.request.site
         where = (at,) if at is not None else None if len(self.where) == len(self.tokens) else self.where
         taken = tuple(
             Part(layer, site, None if head is None else (head,), where, SOURCE, self.mean)
             for layer, head in sorted(parts, key=_layer)
         )
-        if frozen is None:
+        if self.request.frozen is None:
             return taken
         patched = self.where if at is None else (at,)
-        held = tuple(p for p in positions_of(frozen, self.tokens) if p not in patched)
+        held = tuple(p for p in self.held if p not in patched)
         if not held:
             if at is None:
                 raise BadPrompt("What is patched is not held, and all frozen positions are patched here: choose other positions.")

@@ -1,5 +1,6 @@
 """Which row of the table of architectures a model is read by, and where its modules are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -119,3 +120,13 @@ def _readable(experts: Any) -> bool:
     stacked = all(isinstance(getattr(experts, name, None), torch.nn.Parameter) for name in ("gate_up_proj", "down_proj"))
     flags = getattr(experts, "has_gate", False) and not getattr(experts, "has_post_expert_norm", False)
     return bool(stacked and flags and experts.gate_up_proj.is_floating_point() and experts.gate_up_proj.ndim == 3)
+
+
+def passing_parameters(hf_model: Any, mapped: Sequence[tuple[str, Any]], chosen: int) -> int:
+    """Parameters of all maps that a plain run takes every token through: without embeddings and unembedding, which may be one
+    matrix, and without the experts that a token is not sent to (`chosen` of each layer's are)."""
+    ends = [m for m in (hf_model.get_input_embeddings(), hf_model.get_output_embeddings()) if m is not None]
+    of_words = sum({id(m.weight): m.weight.numel() for m in ends}.values())
+    experts = [(sum(p.numel() for p in m.parameters()), m.num_experts) for role, m in mapped if role == "experts"]
+    idle = sum(size * (1 - chosen / number) for size, number in experts)
+    return int(hf_model.num_parameters() - of_words - idle)

@@ -23,7 +23,7 @@ from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError, Unsupporte
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.held import as_analysed, lock_of, shapes_of
-from infoflow.models.layouts import modules_of, neurons_of, query_key_modules, rows_that_fit, sparse_layers
+from infoflow.models.layouts import modules_of, neurons_of, passing_parameters, query_key_modules, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import run as hosted_run
@@ -286,6 +286,7 @@ class Model:
             hidden=max(max(p.shape[-2:]) for role, m in mapped for p in m.parameters() if p.ndim > 1),
             parameters=self._hf.num_parameters(),
             mapped_parameters=int(per_row),
+            passing_parameters=passing_parameters(self._hf, mapped, chosen),
             biased=plan.biased,
             parallel=plan.parallel,
             half=self.dtype != "float32",

@@ -18,6 +18,8 @@ class Sizes:
     parameters: int
     mapped_parameters: int
     """of the maps that act on every (position, source) pair: values, output, up, down"""
+    passing_parameters: int
+    """of all maps that a plain run takes every token through: experts as many as are chosen, and nothing of the vocabulary"""
     biased: bool
     parallel: bool
     half: bool

@@ -41,7 +41,7 @@ def readers_block(nn, tracer, plan, n, layer, head, position, ids, most, report)
         z = edited(states["z"].detach(), "z", seen, slice(None), pairs)
         carried = _written(together(z, pairs), head, seen, plan, pairs)
         by_position = (carried * of_mid[0]).sum(-1)
-        moves, bias, put_in = _moved(seen, head, of_z[0], of_mid[0], plan, pairs)
+        moves, bias, put_in = _moved(seen, head, together(states["z"].detach(), pairs), of_mid[0], plan, pairs)
         if not plan.parallel:
             by_mlp[layer] = float((mlp_writes(carried, seen, plan, own, pairs) * of_written[0]).sum())
     carried = edited(carried, "resid_post", seen, own, pairs)
@@ -85,19 +85,26 @@ def _written(z, head, seen, plan, pairs):
     return edited(attention_writes(alone, plain, plan, own, pairs), "resid_mid", seen, own, pairs)
 
 
-def _moved(seen, head, of_z, of_mid, plan, pairs):
+def _moved(seen, head, z, of_mid, plan, pairs):
     """What a head brings from every position to every one, [to, from], itself among them; what the biases of its values bring,
-    and what interventions put in the place of its z."""
-    n, own, every = len(of_z), pairs["own"], slice(None)
+    and what interventions put in the place of its z, of the others' z too where a change mixes heads. `z` is as it was before."""
+    n, own, every = len(z), pairs["own"], slice(None)
     values = values_of(seen["pre"], seen, plan, own, pairs).view(n, -1, plan.d_head)
-    mine = of_z.view(n, plan.n_heads, plan.d_head)[:, head]
+    with torch.enable_grad():  # of this head's write alone: a direction that is taken off all heads makes it depend on each
+        before = torch.zeros_like(z).requires_grad_()
+        write = _written(edited(before, "z", seen, own, pairs), head, seen, plan, pairs)
+        (slope,) = torch.autograd.grad((write * of_mid).sum(), before)
+    slope = slope.view(n, plan.n_heads, plan.d_head)
+    mixed = (slope * z.view_as(slope)).sum((0, 2))
+    mixed[head] = 0.0
+    mine = slope[:, head]
     moves = seen["pattern"][head] * (mine @ values[:, head // (plan.n_heads // values.shape[1])].T)
-    nothing = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=of_z.device)
-    z = mix(values_of(nothing, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
-    bias = together(z, pairs).view(n, plan.n_heads, plan.d_head)[:, head]
-    given = together(edited(torch.zeros_like(z), "z", seen, every, pairs), pairs)
+    nothing = torch.zeros(len(pairs["position"]), seen["pre"].shape[-1], device=z.device)
+    of_biases = mix(values_of(nothing, seen, plan, every, pairs), seen["pattern"], plan, every, pairs)
+    bias = together(of_biases, pairs).view(n, plan.n_heads, plan.d_head)[:, head]
+    given = together(edited(torch.zeros_like(of_biases), "z", seen, every, pairs), pairs)
     put_in = _written(given, head, seen, plan, pairs) * of_mid
-    return moves.cpu(), float((bias * mine).sum()), float(put_in.sum())
+    return moves.cpu(), float((bias * mine).sum()), float(put_in.sum() + mixed.sum())
 
 
 def _promoted(end, part, target, plan, pairs):

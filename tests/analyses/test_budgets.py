@@ -15,6 +15,7 @@ from infoflow.text.tokens import Token
 
 SMALL = Sizes(
     layers=2, d_model=4, d_head=3, heads=2, kv_heads=1, vocabulary=10, hidden=5, parameters=1000, mapped_parameters=100,
+    passing_parameters=960,
     biased=False, parallel=False, half=False,
 )  # fmt: skip
 

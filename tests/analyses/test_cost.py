@@ -18,7 +18,8 @@ from tests.helpers import tiny
 
 LLAMA_1B = Sizes(
     layers=16, d_model=2048, d_head=64, heads=32, kv_heads=8, vocabulary=128_256, hidden=8192, parameters=1_236_000_000,
-    mapped_parameters=16 * (2048 * 512 + 2048 * 2048 + 2 * 2048 * 8192), biased=False, parallel=False, half=False,
+    passing_parameters=973_000_000, mapped_parameters=16 * (2048 * 512 + 2048 * 2048 + 2 * 2048 * 8192), biased=False,
+    parallel=False, half=False,
 )  # fmt: skip
 
 
@@ -111,6 +112,15 @@ def test_a_long_prompt_runs_in_groups(demo: infoflow.Model) -> None:
 def test_every_family_has_sizes(family: infoflow.Model) -> None:
     sizes = family.sizes()
     assert 0 < sizes.mapped_parameters < sizes.parameters == family._hf.num_parameters()
+    inside = sum(p.numel() for name, p in family._hf.named_parameters() if f"{family.architecture.layers}." in name)
+    experts = [m for m in family._hf.modules() if hasattr(m, "gate_up_proj") and hasattr(m, "_apply_gate")]
+    idle = sum(1 - family._hf.config.num_experts_per_tok / m.num_experts for m in experts) * (
+        sum(p.numel() for p in experts[0].parameters()) if experts else 0
+    )
+    words = sizes.vocabulary * sizes.d_model
+    outside = [p.numel() for name, p in family._hf.named_parameters() if f"{family.architecture.layers}." not in name]
+    beside = sum(n for n in outside if n != words)  # norms, and places
+    assert inside - idle - 1 <= sizes.passing_parameters <= inside - idle + beside
     assert sizes.hidden >= 40 and sizes.d_model == 48
     expected, happened = flow_cost.multiply_adds(sizes, 16, 16), counted(family, 16, 16)
     assert 0.8 * happened < expected < 1.4 * happened, (expected, happened)

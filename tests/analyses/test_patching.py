@@ -280,8 +280,7 @@ def test_a_sweep_of_too_much_work_is_refused_in_words_and_smaller_ones_fit(monke
     3, 2 and 1 of 3 layers."""
     model = tiny.model("llama")
     request = PatchRequest(prompt=CLEAN, corrupted=CORRUPTED, target=65, against=66, units=Units.HEADS_AND_POSITIONS)
-    sizes = model.sizes()
-    once = 11 * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+    once = 11 * model.sizes().passing_parameters
     passes = 20 * (3 + 2 + 1) / 3 * 5 / 11
     monkeypatch.setattr(model, "speed", lambda: once * passes / 600.5)  # half a second above ten minutes
     assert request.estimate(model).seconds == pytest.approx(600.5)
