@@ -42,8 +42,8 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     row, position = ui.cell_of(lens, ui.CELLS.chosen(scope)) or (len(lens.rows) - 1, lens.positions[-1])
     with right:
         ui.cell(request, asked.key, lens, row, position)
-    st.caption(f"{tables.hint(lens)} Top row against the model's logits: error {lens.max_error:.0e}.")
-    blocks.warn_if_off(lens.max_error, lens.provenance, "The top row is not what the model says")
+    st.caption(f"{tables.hint(lens)} {tables.ERROR[lens.read]}: error {lens.max_error:.0e}.")
+    blocks.warn_if_off(lens.max_error, lens.provenance, ui.OFF[lens.read])
     st.markdown(f"**Tokens through the layers**, position {position}: {blocks.plain(lens.position_labels[position])}")
     value = ui.trajectory(bool(lens.targets))
     lines = tables.trajectories(lens, position, view.mids)

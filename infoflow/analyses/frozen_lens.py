@@ -10,6 +10,8 @@ model's own output. Read at the last position it is one part of the sum, centred
 (MATH.md, section 8): frozen paths are those of the finished run.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from infoflow.analyses.cost import FLOAT
@@ -19,14 +21,22 @@ if TYPE_CHECKING:
     import infoflow.models.model
 
 
-def needed_bytes(model: "infoflow.models.model.Model", n_tokens: int, n_rows: int, n_read: int, to_last: bool, times: int) -> int:
+def needed_bytes(
+    model: "infoflow.models.model.Model", n_tokens: int, n_rows: int, positions: Sequence[int], to_last: bool, times: int
+) -> int:
     """Memory of pushing the states of so many rows on, beyond the weights: all of them as they go through a layer (one a cell at
     its own position; to the last one, one a position and source that has reached it), what a chunk of them needs in between, one
     layer's pattern, and in half precision the maps in float32. `times`: 2 where another prompt's states go along."""
-    s = model.sizes()
-    packed = n_tokens * (min(n_read + 1, n_tokens) + s.biased) if to_last else n_read
+    from infoflow.traced.frozen_lens import sources_to_last
+
+    s, packed, sources, dense = model.sizes(), len(positions), len(positions), 0
+    if to_last:
+        met = list(accumulate((source + 1 for source in sources_to_last(n_tokens, list(positions))[0]), max))
+        packed, sources = sum(met) + n_tokens * s.biased, met[-1] + s.biased
+        dense = 5 * n_tokens * s.heads * s.d_head
     alive = times * n_rows * packed * s.d_model * (2 if s.parallel or not to_last else 1)
-    ends = 2 * times * n_rows * n_read * s.d_model
-    dense = n_tokens * (n_read + 2) * s.heads * s.d_head if to_last else 0
-    maps = (s.d_model * s.vocabulary + 4 * s.d_model * max(s.hidden, s.heads * s.d_head)) if s.half else 0
+    ends = 2 * times * n_rows * sources * s.d_model
+    maps = (
+        ((4 if s.biased else 2) * s.d_model * s.vocabulary + 4 * s.d_model * max(s.hidden, s.heads * s.d_head)) if s.half else 0
+    )
     return FLOAT * (alive + ends + 2 * dense + 3 * s.heads * n_tokens**2 + maps) + memory.chunk(model.memory_limit())

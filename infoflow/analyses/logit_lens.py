@@ -256,13 +256,14 @@ def needed_bytes(
 
 def _bytes_of(request: LensRequest, model: "infoflow.models.model.Model", n_tokens: int) -> int:
     """Memory of a request: the contrast's states and readings come beside the prompt's own."""
-    n_read, mids = len(positions_of(request.positions, n_tokens)), _has_mids(request, model)
+    read, mids = positions_of(request.positions, n_tokens), _has_mids(request, model)
     every = rows_of(model.sizes().layers, mids)
     n_rows = len(every) if request.rows is None else len({*request.rows, every[-1]})
     times = 1 if request.contrast is None else 2
-    base = needed_bytes(model, n_tokens, mids, n_read, n_rows) * times
-    pushed = frozen_lens.needed_bytes(model, n_tokens, n_rows, n_read, request.read == "last", times)
-    return base + (pushed if request.kind == "frozen" else 0)
+    base = needed_bytes(model, n_tokens, mids, len(read), n_rows) * times
+    if request.kind == "frozen":
+        return base + frozen_lens.needed_bytes(model, n_tokens, n_rows, read, request.read == "last", times)
+    return base + (FLOAT * n_rows * model.sizes().d_model ** 2 if request.kind in FITTED else 0)
 
 
 def _has_mids(request: LensRequest, model: "infoflow.models.model.Model") -> bool:

@@ -23,9 +23,8 @@ def table(
     part = "" if len(lens.positions) == len(lens.tokens) else f" Positions {first} to {last} of {len(lens.tokens)}."
     whose = f" of {' over '.join(names)}" if names else ""
     pale = f" Pale: {tables.OTHER_TEXT[lens.contrast == BANK]} reads the same there." if lens.contrast is not None else ""
-    at_end = (
-        " Each state is read at the last position, where the readings of a row sum to the logits." if lens.read == "last" else ""
-    )
+    sums = " Read at the last position: with what is not read and the biases, a row's readings sum to the logits."
+    at_end = sums if lens.read == "last" else ""
     return Picture(
         chart=charts.table(cells, colour, dark, chosen), frame=lens.to_frame(),
         title=f"{tables.NAMES[lens.kind]} on “{short(lens.provenance.prompt)}”, {lens.provenance.whose}",

@@ -15,6 +15,8 @@ def sentences(lens: Lens) -> tuple[Sentence, ...]:
     wrong = off(lens.max_error, lens.provenance)
     if wrong is not None:
         return (wrong,)
+    if lens.read == "last":
+        return _of_the_last(lens)
     first, answer = leads_from(lens), int(lens.token_ids[-1, -1, 0])
     position, last = lens.positions[-1], len(lens.rows) - 1
     p = float(lens.probs[-1, -1, 0])
@@ -38,19 +40,48 @@ def sentences(lens: Lens) -> tuple[Sentence, ...]:
 
 
 def _too(lens: Lens, first: int, name: str, position: int) -> tuple[Sentence, ...]:
-    """Up to which of the rows that name the answer the contrast's state names it too."""
+    """In which of the rows that name the answer the contrast's state names it too."""
     if lens.hindsight is None:
         return ()
-    whose = "a neutral text's state" if lens.contrast == BANK else "the contrast's state"
-    shared = np.nonzero(lens.hindsight[first:, -1])[0]
-    if not len(shared):
+    whose, shared = _whose(lens), lens.hindsight[first:, -1]
+    n, known = len(shared), int(shared.sum())
+    here = int(np.argmin(shared)) if not shared.all() else n  # so many of the first ones
+    if not known:
         return (Sentence(f"In none of them does {whose} read the same."),)
-    row = first + int(shared[-1])
-    if row == len(lens.rows) - 1:
+    if known == n:
         return (Sentence(f"Up to the output {whose} reads {name} too, so that nothing here is news of this prompt."),)
-    where = row_title(lens.rows[row]).replace("Layer", "layer", 1).replace("Embedding", "the embedding")
-    said = f"Up to {where} {whose} reads {name} there too: that is hindsight, not news of this prompt."
+    what = "that is hindsight, not news of this prompt" if lens.kind == "frozen" else "there it is no news of this prompt"
+    if known > here:
+        return (Sentence(f"In {known} of these {n} rows {whose} reads {name} there too: {what}."),)
+    row = first + here - 1
+    return (Sentence(f"Up to {_row(lens, row)} {whose} reads {name} there too: {what}.", {"row": row, "position": position}),)
+
+
+def _of_the_last(lens: Lens) -> tuple[Sentence, ...]:
+    """Where states are read at the last position: which of them says the answer most, beside the last position's own."""
+    answer = int(lens.answers[-1, 0])
+    name = quoted(visible(lens.names[answer]))
+    says = np.where(lens.token_ids[..., 0] == answer, lens.answer_probs[..., 0], -1.0)
+    says[:, [p == len(lens.tokens) - 1 for p in lens.positions]] = -1.0
+    row, column = (int(i) for i in np.unravel_index(int(says.argmax()), says.shape))
+    if says[row, column] < 0:
+        return (Sentence(f"Of the states that are read, none but the last position's own names {name} there by itself."),)
+    position = lens.positions[column]
+    too = f"; so does {_whose(lens)} in its place" if lens.hindsight is not None and lens.hindsight[row, column] else ""
+    said = (
+        f"Read at the last position, {quoted(lens.position_labels[position])} (position {position}) names {name} most clearly at "
+        f"{_row(lens, row)} ({says[row, column]:.0%}){too}."
+    )
     return (Sentence(said, {"row": row, "position": position}),)
+
+
+def _whose(lens: Lens) -> str:
+    return "a neutral text's state" if lens.contrast == BANK else "the contrast's state"
+
+
+def _row(lens: Lens, row: int) -> str:
+    """A row as it is called within a sentence."""
+    return row_title(lens.rows[row]).replace("Layer", "layer", 1).replace("Embedding", "the embedding")
 
 
 def leads_from(lens: Lens) -> int:

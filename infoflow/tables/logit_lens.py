@@ -22,6 +22,8 @@ OTHER_TEXT = {True: "a neutral text's state", False: "the contrast's state"}
 """whose state reads the same, by whether it is the neutral texts'"""
 FOLLOWED = {"rank": 1, "lead": 2}
 """colours that need so many followed tokens"""
+ERROR = {"own": "Top row against the model's logits", "last": "Sum of each row's readings against the model's logits"}
+"""what the error is of, by where a state is read"""
 LEAST = 0.01
 """of probability: less is not told"""
 LATE = 0.5
@@ -155,7 +157,9 @@ def reliability(lens: Lens, mids: bool = True) -> pd.DataFrame:
 
 
 def hint(lens: Lens) -> str:
-    """From which row on the lens says what the model says, in a sentence."""
+    """From which row on the lens says what the model says, in a sentence; of parts of a sum, what they are."""
+    if lens.read == "last":
+        return "Each cell is one part of what the last position says, and early parts say little by themselves."
     early = [row for row, share in zip(lens.rows, lens.agrees, strict=True) if share < LATE]
     if not early:
         return "Every row names the final token at half of the positions or more."

@@ -43,6 +43,7 @@ FILE = """Of a Jacobian or a tuned lens: a file, or one on the Hugging Face hub 
 ships for the model. Fit one by `infoflow fit-lens`."""
 AGAINST = """Whose states are read in the place of these. What both read is no news of this prompt: those cells are pale. Neutral
 texts, this prompt with one word swapped, or another of as many tokens: type it and press Enter."""
+OFF = {"own": "The top row is not what the model says", "last": "The readings do not sum to what the model says"}
 NONE, NEUTRAL = "nothing", "neutral texts"
 SOME_ROWS = 8
 """so many rows are read for the last position at first"""
@@ -108,7 +109,9 @@ def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
             "Follow", [], key="lens_follow", accept_new_options=True, placeholder="type a token", help=FOLLOW,
             width=195, bind="query-params",
         )  # fmt: skip
-        shown, against = f"lens_mids_{hosted}", f"lens_against_{kind == 'logit'}"
+        shown = f"lens_mids_{hosted}"
+        against = f"lens_against_{kind == 'logit'}"
+        _of_this_prompt(prompt)
         options = [NONE, NEUTRAL] if kind == "logit" else [NEUTRAL, NONE]
         defaults = {
             shown: not hosted,
@@ -131,6 +134,16 @@ def view(colours: Sequence[str], model: ModelSpec, prompt: str) -> View:
     return View(kind, colour, tuple(follow), mids, tuple(range(first, last + 1)), where, rows, held, lens)
 
 
+def _of_this_prompt(prompt: str) -> None:
+    """Let go of what another prompt was held against; neutral texts fit any. A link's own is kept."""
+    before = st.session_state.setdefault("lens_against_of", prompt)
+    if before != prompt:
+        st.session_state["lens_against_of"] = prompt
+        for held, first in (("lens_against_True", NONE), ("lens_against_False", NEUTRAL)):
+            if st.session_state.get(held) not in (None, NONE, NEUTRAL):
+                st.session_state[held] = first
+
+
 def _of_kind(kind: Kind, layers: int) -> tuple[Read, tuple[str, ...] | None, str | None]:
     """What is chosen of one kind of lens: where it reads, which rows, from which file."""
     if kind in FITTED:
@@ -142,8 +155,8 @@ def _of_kind(kind: Kind, layers: int) -> tuple[Read, tuple[str, ...] | None, str
         return "own", None, None
     every = st.toggle("All rows", key="lens_rows", help=EVERY_ROW, bind="query-params")
     step = -(-layers // SOME_ROWS) or 1
-    some = ("embed", *(f"L{layer}.post" for layer in range(layers - 1, -1, -step)))
-    return "last", None if every or not layers else some, None
+    some = ("embed", *(f"L{layer}.post" for layer in range(layers - 1, -1, -step)))  # that and the output, until it is known
+    return "last", None if every else some, None
 
 
 def trajectory(followed: bool) -> str:
@@ -154,7 +167,11 @@ def trajectory(followed: bool) -> str:
 def note_tokens(request: LensRequest, lens: Lens) -> None:
     """How many tokens a prompt is, for the control that chooses which are read: it is drawn before the run."""
     counted, of = st.session_state.setdefault(_COUNTED, {}), (request.model, request.prompt)
-    st.session_state.setdefault(_LAYERS, {})[request.model] = lens.n_layers
+    layers = st.session_state.setdefault(_LAYERS, {})
+    if layers.setdefault(request.model, 0) != lens.n_layers:
+        layers[request.model] = lens.n_layers
+        if request.read == "last":
+            st.rerun()
     if of not in counted:
         counted[of] = len(lens.tokens)
         if len(lens.tokens) > WINDOW:

@@ -196,12 +196,22 @@ def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.M
 
 
 def test_what_it_needs_by_hand() -> None:
-    """Two rows of four tokens, two of which are read, with one more for the others: 4 x 3 (and 4 of biases) packed rows each."""
+    """Two rows of four tokens, of which the second and the last are read. To the last: the first and third are one source, so
+    that 1, 2, 2 and 3 sources have arrived, and at each position the biases."""
     model = tiny.model("gpt2")
     s = model.sizes()
     assert s.biased and not s.half and not s.parallel
     fixed = 3 * s.heads * 16
     own = 4 * (2 * 2 * 2 * s.d_model + 2 * 2 * 2 * s.d_model + fixed)
-    to_last = 4 * (2 * 4 * 4 * s.d_model + 2 * 2 * 2 * s.d_model + 2 * 4 * 4 * s.heads * s.d_head + fixed)
-    chunk = frozen_lens.needed_bytes(model, 4, 2, 2, False, 1) - own
-    assert chunk == frozen_lens.needed_bytes(model, 4, 2, 2, True, 1) - to_last > 0
+    packed, sources = 1 + 2 + 2 + 3 + 4, 3 + 1
+    to_last = 4 * (2 * packed * s.d_model + 2 * 2 * sources * s.d_model + 2 * 5 * 4 * s.heads * s.d_head + fixed)
+    chunk = frozen_lens.needed_bytes(model, 4, 2, (1, 3), False, 1) - own
+    assert chunk == frozen_lens.needed_bytes(model, 4, 2, (1, 3), True, 1) - to_last > 0
+
+
+def test_long_prompts_whose_end_is_read_take_little() -> None:
+    """A thousand tokens, of which two dozen are read: what was not read is one source, and what has not arrived takes nothing."""
+    model = tiny.model("llama")
+    few, many = (frozen_lens.needed_bytes(model, 300, 9, range(300 - n, 300), True, 2) for n in (24, 300))
+    none = frozen_lens.needed_bytes(model, 300, 0, range(300), True, 2)
+    assert few - none < (many - none) / 5

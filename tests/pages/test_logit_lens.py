@@ -164,7 +164,7 @@ def test_read_at_the_last_position_some_rows_are_run() -> None:
     app.button_group(key="lens_read").set_value("last").run()
     cells = rows_of(app, "Frozen lens")
     assert errors(app) == [] and {c["row"] for c in cells} == {"embed", *(f"L{layer} MLP" for layer in range(6))}
-    assert "where the readings of a row sum to the logits" in captions(app)
+    assert "a row's readings sum to the logits" in captions(app)
     top = [c["text"] for c in cells if c["row"] == "L5 MLP"]
     assert top[-1] == "Paris" and set(top[:-1]) == {""}  # of the last row nothing but the last state is read
     app.toggle(key="lens_rows").set_value(True).run()
@@ -193,3 +193,30 @@ def test_every_lens_beside_the_others() -> None:
     )
     app.button_group(key="lens_measure").set_value("changes").run()
     assert errors(app) == [] and "total variation" in captions(app)
+
+
+def test_what_a_prompt_was_held_against_goes_with_it() -> None:
+    app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
+    near = next(one for one in app.selectbox(key="lens_against_False").options if "→" in one)
+    app.selectbox(key="lens_against_False").select(near).run()
+    assert errors(app) == [] and "the contrast's state reads the same there" in captions(app)
+    ask(app, "The opposite of hot is the word")
+    assert errors(app) == [] and "a neutral text's state reads the same there" in captions(app)
+
+
+def test_a_link_that_is_read_at_the_last_position_runs_few_rows_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    run = LensRequest.run
+    monkeypatch.setattr(LensRequest, "run", lambda request, *given: (asked.append(request.rows), run(request, *given))[1])
+    app = AppTest.from_file(LENS, default_timeout=120)
+    for name, value in {"prompt": "The sky is", "lens_kind": "frozen", "lens_read": "last"}.items():
+        app.query_params[name] = value
+    app.run()
+    assert errors(app) == [] and asked[0] == ("embed",) and len(asked[-1]) == 7
+    assert len({c["row"] for c in rows_of(app, "Frozen lens")}) == 7
+
+
+@pytest.mark.parametrize("prompt", ["Is 3² + 4² = 5² ?", "1" * 5000])
+def test_numbers_that_python_reads_otherwise_are_words(prompt: str) -> None:
+    app = ask(opened(LENS), prompt)
+    assert len(prompt) > 100 or errors(app) == []

@@ -145,16 +145,38 @@ def test_from_which_row_on_the_answer_leads(likeliest: list[int], said: str, row
 def test_up_to_where_the_contrast_says_it_too() -> None:
     probs = np.full((4, 1, 2), 0.5, np.float32)
 
-    def said(other: list[int], contrast: str = "bank") -> tuple[str, ...]:
+    def said(other: list[int], contrast: str = "bank", kind: str = "frozen") -> tuple[str, ...]:
         ids = np.stack([np.array([[i] for i in other]), np.full((4, 1), 8)], -1)
-        lens = made.lens([[5], [2], [2], [2]], mids=False, probs=probs, kind="frozen", contrast=contrast, other_ids=ids)
+        lens = made.lens([[5], [2], [2], [2]], mids=False, probs=probs, kind=kind, contrast=contrast, other_ids=ids)
         return tuple(s.text for s in logit_lens.sentences(lens)[1:])
 
     assert said([2, 3, 3, 3]) == ("In none of them does a neutral text's state read the same.",)
     too = "Up to layer 0, after MLP a neutral text's state reads “n2” there too: that is hindsight, not news of this prompt."
     assert said([3, 2, 3, 3]) == (too,)
+    too = "In 1 of these 3 rows the contrast's state reads “n2” there too: there it is no news of this prompt."
+    assert said([3, 3, 2, 3], "abc", "logit") == said([3, 3, 3, 2], "abc", "logit") == (too,)
     too = "Up to the output the contrast's state reads “n2” too, so that nothing here is news of this prompt."
-    assert said([3, 3, 3, 2], "abc") == (too,)
+    assert said([3, 2, 2, 2], "abc") == (too,)
+
+
+def test_of_states_that_are_read_at_the_last_position_the_clearest_is_named() -> None:
+    """Token 1 is the answer; the last position's own states are left out."""
+    probs = np.array([[0.1, 0.3, 0.9], [0.2, 0.6, 0.9], [0.1, 0.1, 1.0]], np.float32)
+
+    def said(ids: list[list[int]], **more: Any) -> str:
+        both = np.stack([probs, probs], -1)
+        lens = made.lens(ids, mids=False, kind="frozen", read="last", answer_probs=both, **more)
+        (one,) = logit_lens.sentences(lens)
+        return one.text
+
+    assert said([[1, 1, 1], [5, 1, 1], [5, 5, 1]]) == (
+        "Read at the last position, “B” (position 1) names “n1” most clearly at layer 0, after MLP (60%)."
+    )
+    other = np.ones((3, 3, 2), int)
+    assert said([[1, 5, 1], [1, 5, 1], [5, 5, 1]], contrast="bank", other_ids=other).endswith(
+        "“A” (position 0) names “n1” most clearly at layer 0, after MLP (20%); so does a neutral text's state in its place."
+    )
+    assert said([[5, 5, 1]] * 3) == "Of the states that are read, none but the last position's own names “n1” there by itself."
 
 
 def test_what_a_written_token_rests_on_and_where_the_model_was_least_sure() -> None:
