@@ -25,6 +25,7 @@ Zhang & Nanda (2023, metrics).
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -195,8 +196,13 @@ class PatchRequest(SweepRequest[Patching]):
             ways[f"layers {some[0]} to {some[-1]}"] = replace(self, layers=some)
         if not (model.hosted or self.receiver or self.frozen is not None):
             ways["the estimate from one backward pass"] = replace(self, method=Method.GRADIENT)
-        costs = [(_counted(what, request, cost := request.estimate(model)), request, cost) for what, request in ways.items()]
-        return [one for one in costs if one[2].seconds is None or one[2].seconds <= 60 * settings().max_minutes]
+        fitting: list[tuple[str, Request[Patching], Estimate]] = []
+        for what, request in ways.items():
+            with suppress(BadPrompt):  # heads at all positions together patch those that are frozen, too
+                cost = request.estimate(model)
+                if cost.n_sources and (cost.seconds is None or cost.seconds <= 60 * settings().max_minutes):
+                    fitting.append((_counted(what, request, cost), request, cost))
+        return fitting
 
     def slices(self, n_layers: int, most: int = 4) -> "list[PatchRequest]":
         """The same sweep, some layers at a time: what each brings can be shown before the next."""

@@ -1,5 +1,6 @@
 """Every run of a sweep is what a hook on plain transformers makes of that run alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +296,24 @@ def test_a_sweep_of_too_much_work_is_refused_in_words_and_smaller_ones_fit(monke
     assert offers["the estimate from one backward pass"].method == "gradient"
     monkeypatch.setenv("INFOFLOW_MAX_MINUTES", "11")
     assert request.run(model).runs.logit.shape == (3, 4, 11)
+
+
+def test_offers_are_of_something_and_what_can_not_be_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads at all positions together would patch the frozen one, too; on the way to layer 1 nothing of layer 1 is."""
+    model = tiny.model("llama")
+    monkeypatch.setattr(model, "speed", lambda: 1.0)
+    monkeypatch.setenv("INFOFLOW_MAX_MINUTES", "1")
+    apart = PatchRequest(prompt=CLEAN, corrupted=CORRUPTED, target=65, against=66, units=Units.HEADS_AND_POSITIONS)
+    held = replace(apart, frozen=8)
+    with pytest.raises(TooLarge, match="60 patched runs"):
+        held.run(model)
+    monkeypatch.setenv("INFOFLOW_MAX_MINUTES", "1000000000")
+    assert [what for what, _, _ in held.smaller(model)] == [
+        "positions that differ, and the one that is read (36 runs)", "the position that is read alone (12 runs)",
+        "layers 1 to 1 (20 runs)",
+    ]  # fmt: skip
+    offers = [what for what, _, _ in replace(apart, receiver="1.0.q").smaller(model)]
+    assert "heads at all positions together (8 runs)" in offers and not any("layers 1 to 1" in what for what in offers)
 
 
 PEER = np.load(Path(__file__).with_name("peer_maps.npz"))
