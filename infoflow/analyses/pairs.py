@@ -6,8 +6,9 @@
 
        interaction(a, b) = change(a and b) - change(a) - change(b)
 
-   0 where they act side by side. Where both bring the answer back it is negative if one acts through the other or either is
-   enough (redundant), positive if each needs the other (they cooperate).
+   0 where they act side by side. Denoising, where both bring the answer back: negative (less than the sum) if one acts through
+   the other or either is enough (redundant), positive (more) if each needs the other (they cooperate). Noising, where both break
+   it: positive (less than the sum) if one acts through the other or each needs the other, negative (more) if either is enough.
 """
 
 from collections.abc import Callable, Sequence

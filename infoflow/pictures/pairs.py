@@ -3,16 +3,15 @@
 import numpy as np
 
 from infoflow.analyses.pairs import Pairs
+from infoflow.analyses.sweeps import Direction
 from infoflow.charts import signed
 from infoflow.pictures.picture import Picture, short
+from infoflow.summaries.pairs import LESS, MORE
 from infoflow.tables import pairs as tables
 from infoflow.tables.patching import FORMS
 
-READ = {
-    tables.BEYOND: "Off the diagonal: what both change, less what each changes alone; 0 where they act side by side. Of heads "
-    "that bring the answer back, negative: one acts through the other, or either is enough; positive: each needs the other.",
-    tables.TOGETHER: "Off the diagonal: what both change, patched together.",
-}  # fmt: skip
+BEYOND = "Off the diagonal: what both change, less what each changes alone; 0 where they act side by side."
+TOGETHER = "Off the diagonal: what both change, patched together."
 
 
 def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: str = tables.BEYOND) -> Picture:
@@ -26,5 +25,15 @@ def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: s
         chart=signed.grid(table, "second", "first", "change", FORMS[metric], largest or None, dark),
         frame=found.to_frame(),
         title=f"Pairs of the {len(found.heads)} strongest heads ({found.site}) in “{short(made.prompt)}”, {made.whose}",
-        note=f"{READ[shown]} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
+        note=f"{_read(found, shown)} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
     )
+
+
+def _read(found: Pairs, shown: str) -> str:
+    """What the cells off the diagonal are, and what their signs mean of heads that go one way."""
+    if shown == tables.TOGETHER:
+        return TOGETHER
+    less, more = LESS[found.direction], MORE[found.direction]
+    if found.direction == Direction.DENOISING:
+        return f"{BEYOND} Of heads that bring the answer back, negative: {less}; positive: {more}."
+    return f"{BEYOND} Of heads without which the answer breaks, positive: {less}; negative: {more}."

@@ -3,12 +3,21 @@
 import numpy as np
 
 from infoflow.analyses.pairs import Pairs
+from infoflow.analyses.sweeps import Direction
 from infoflow.summaries.patching import HARDLY
 from infoflow.summaries.sentence import Sentence
 from infoflow.tables import pairs as tables
 
 SLIGHT = 0.02
 """of the way between the two runs, below which two heads are said to act side by side"""
+
+LESS: dict[str, str] = {
+    Direction.DENOISING: "one acts through the other, or either is enough",
+    Direction.NOISING: "one acts through the other, or each needs the other",
+}  # fmt: skip
+"""why two heads that go one way do less than the sum: brought back, either may be enough; of two that need each other the first
+that is taken away has broken what both did"""
+MORE: dict[str, str] = {Direction.DENOISING: "each needs the other", Direction.NOISING: "either is enough"}
 
 
 def sentences(found: Pairs) -> tuple[Sentence, ...]:
@@ -21,13 +30,14 @@ def sentences(found: Pairs) -> tuple[Sentence, ...]:
     if not np.isfinite(beyond) or abs(beyond) < SLIGHT:
         return (Sentence(f"Of {n} heads any two change together what they change one by one, to {SLIGHT:.0%} of the way."),)
     values = [float(apart[name]) for name in ("first", "second", "together")]
+    why = _why(values, beyond, found.direction)
     alone = f"alone {values[0]:+.0%} and {values[1]:+.0%} of the way, together {values[2]:+.0%}"
-    return (Sentence(f"Of pairs among {n} heads {apart['pair']} depart most from their sum: {alone}{_why(values, beyond)}."),)
+    return (Sentence(f"Of pairs among {n} heads {apart['pair']} depart most from their sum: {alone}{why}."),)
 
 
-def _why(values: list[float], beyond: float) -> str:
+def _why(values: list[float], beyond: float, direction: str) -> str:
     if values[0] * values[1] <= 0:
         return f", {'more' if beyond > 0 else 'less'} than the sum"
     if values[0] * beyond < 0:
-        return ", less than the sum: one acts through the other, or either is enough"
-    return ", more than the sum: each needs the other"
+        return f", less than the sum: {LESS[direction]}"
+    return f", more than the sum: {MORE[direction]}"

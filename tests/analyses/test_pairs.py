@@ -1,10 +1,16 @@
 """Pairs of heads: what both do is what hooks on plain transformers make of the two at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import infoflow
+import infoflow.analyses.pairs
+from infoflow.analyses.sweeps import Direction
 from infoflow.errors import BadPrompt
+from infoflow.metrics.effects import Outcomes
+from infoflow.pictures.pairs import picture
 from infoflow.summaries.pairs import _why
 from tests.helpers import patched, tiny
 
@@ -75,7 +81,47 @@ def test_bad_input_is_a_sentence(more: dict[str, object], said: str) -> None:
 
 
 def test_what_a_departure_means_is_said_where_both_go_one_way(demo: infoflow.Model) -> None:
-    assert "either is enough" in _why([0.4, 0.3, 0.5], -0.2) and "either is enough" in _why([-0.4, -0.3, -0.5], 0.2)
-    assert "needs the other" in _why([0.4, 0.3, 0.9], 0.2) and _why([0.4, -0.3, 0.0], -0.1) == ", less than the sum"
+    back, broken = Direction.DENOISING, Direction.NOISING
+    assert "either is enough" in _why([0.4, 0.3, 0.5], -0.2, back) and "either is enough" in _why([-0.4, -0.3, -0.5], 0.2, back)
+    assert "needs the other" in _why([0.4, 0.3, 0.9], 0.2, back) and _why([0.4, -0.3, 0.0], -0.1, back) == ", less than the sum"
+    assert _why([-0.4, -0.3, -0.9], -0.2, broken) == ", more than the sum: either is enough"
+    assert _why([-0.4, -0.3, -0.5], 0.2, broken).endswith(
+        "less than the sum: one acts through the other, or each needs the other"
+    )
     found = infoflow.patch_pairs(demo, "When Mary and John went to the store, John gave a drink to", strongest=5)
     assert found.summary().startswith("Of pairs among 5 heads 0.6 and 0.3 depart most from their sum: alone +36% and +17%")
+
+
+def gate(direction: Direction, alone: float) -> infoflow.analyses.pairs.Pairs:
+    """Two heads that go the whole way from one run to the other together, and so much of it each alone."""
+    base, end = (0.0, 1.0) if direction == Direction.DENOISING else (1.0, 0.0)
+
+    def said(share: object) -> Outcomes:
+        logit = np.array(base + np.array(share) * (end - base))
+        return Outcomes(logit=logit, **dict.fromkeys(("against", "log_probability", "rank", "kl"), np.zeros(logit.shape)))
+
+    found = infoflow.patch_pairs(tiny.model("llama"), CLEAN, CORRUPTED, target=65, heads=[(0, 0), (1, 0)], direction=direction)
+    return replace(found, runs=said([[alone, 1.0], [1.0, alone]]), clean=said(abs(end - 0.0)), corrupted=said(abs(end - 1.0)))
+
+
+OR, AND = "either is enough", "each needs the other"
+
+
+@pytest.mark.parametrize(
+    ("direction", "alone", "is_it", "is_not"),
+    [
+        (Direction.DENOISING, 0.9, OR, AND),  # one brings back what both do
+        (Direction.DENOISING, 0.1, AND, OR),
+        (Direction.NOISING, 0.1, OR, AND),  # it breaks when both are gone
+        (Direction.NOISING, 0.9, AND, OR),
+    ],
+)
+def test_gates_of_two_heads_are_called_what_they_are(direction: Direction, alone: float, is_it: str, is_not: str) -> None:
+    found = gate(direction, alone)
+    assert float(found.clean.lead) == 1.0 and float(found.corrupted.lead) == 0.0
+    assert is_it in found.summary() and is_not not in found.summary()
+    note = picture(found).note
+    sign = "negative: " if found.interaction("recovery")[0, 1] < 0 else "positive: "
+    meant = note[note.index(sign) :].partition(";")[0].partition(". On")[0]
+    assert is_it in meant and is_not not in meant
+    assert ("bring the answer back" in note) == (direction == Direction.DENOISING)
