@@ -1,5 +1,7 @@
 """Which parts make the difference between two prompts? Each is taken from the one run into the other."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from infoflow.analyses.causal import correlation
@@ -68,7 +70,7 @@ def pairs(found: Patching) -> None:
             return
         dark = frame.dark()
         wanted, how = ui.pairs_of(found)
-        both = results.of(wanted, asked.key, "patch_pairs_run")
+        both = replace(results.of(wanted, asked.key, "patch_pairs_run"), swept=True)  # the page's own sweep
         drawn = pairs_picture(both, dark, view.metric, how)
         st.markdown(blocks.plain(both.summary()))
         left, right = st.columns([1, 1.2], gap="large")

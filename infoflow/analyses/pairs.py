@@ -13,6 +13,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -52,7 +53,9 @@ class Pairs(OfPrompt):
     """that was read"""
     n_layers: int
     heads: tuple[Head, ...]
-    """the strongest first"""
+    """the strongest first, where they are those of a sweep"""
+    swept: bool
+    """whether they are: the heads of a sweep that change the lead most"""
     runs: Outcomes
     """[head, head]; on the diagonal one alone"""
     clean: Outcomes
@@ -154,7 +157,7 @@ def patch_pairs(
     target: int | str | None = None,
     against: int | str | None = None,
     strongest: int = 10,
-    heads: Sequence[Sequence[int]] | None = None,
+    heads: Sequence[Any] | None = None,
     positions: Any = None,
     direction: str = Direction.DENOISING,
     layers: Sequence[int] | None = None,
@@ -172,19 +175,27 @@ def patch_pairs(
     `patch`. Read off by `.effect(metric)`, `.change(metric)` and `.interaction(metric)`, [head, head] in the order of `.heads`.
 
     Raises:
-        BadPrompt: fewer than two heads or too many, one that is not there, a site where heads are not apart, and what `patch`
-            raises.
+        BadPrompt: fewer than two heads or too many, one that is none or not there, a site where heads are not apart, and what
+            `patch` raises.
         TooLarge: a run that does not fit in memory, or takes more than INFOFLOW_MAX_MINUTES.
     """
     known_metric(metric)
     request = PairsRequest(
         model=model.spec, prompt=as_prompt(clean), corrupted=corruption(corrupted), target=target, against=against, site=site,
-        heads=None if heads is None else tuple((int(layer), int(head)) for layer, head in heads), strongest=strongest,
+        heads=None if heads is None else tuple(map(_head, heads)), strongest=strongest,
         positions=as_places(positions), layers=None if layers is None else tuple(layers), averaged=as_places(averaged),
         frozen=as_places(frozen), direction=chosen(Direction, direction, "direction"), position=position,
         align=chosen(Align, align, "end"), draws=draws, interventions=as_interventions(interventions),
     )  # fmt: skip
     return _paired(request, model, on_progress)
+
+
+def _head(given: Any) -> Head:
+    try:
+        layer, head = map(index, given)
+    except (TypeError, ValueError):
+        raise BadPrompt(f"A head is (layer, head), two whole numbers counted from 0, and {given!r} is not.") from None
+    return layer, head
 
 
 class _Paired(Sweep):
@@ -231,7 +242,8 @@ def _paired(
     request: PairsRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
 ) -> Pairs:
     _refuse(request)
-    if request.heads is None:
+    of_sweep = request.heads is None
+    if of_sweep:
         single = request.singles().run(model, None if on_progress is None else lambda *_: on_progress(0, 1))
         best = single.strongest(request.strongest)
         asked = single.provenance.request
@@ -240,4 +252,4 @@ def _paired(
         request = replace(request, **settled, heads=tuple((single.layers[i], single.heads[h]) for i, h, _ in best))
     found = swept(_Paired, request, model, on_progress)
     assert isinstance(found.sweep, _Paired)
-    return Pairs(**found.fields(), heads=request.heads or (), runs=found.sweep.square(found.runs))
+    return Pairs(**found.fields(), heads=request.heads or (), swept=of_sweep, runs=found.sweep.square(found.runs))

@@ -20,11 +20,12 @@ def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: s
     off = table.loc[table["first"] != table["second"], "change"].abs()
     largest = float(np.nan_to_num(off.max()))
     over = table.loc[table["first"] == table["second"], "change"].abs().max() > largest
+    heads = f"the {len(found.heads)} strongest heads" if found.swept else f"{len(found.heads)} heads"
     full = " Its colours end where the scale does." if over and largest else ""
     return Picture(
         chart=signed.grid(table, "second", "first", "change", FORMS[metric], largest or None, dark),
         frame=found.to_frame(),
-        title=f"Pairs of the {len(found.heads)} strongest heads ({found.site}) in “{short(made.prompt)}”, {made.whose}",
+        title=f"Pairs of {heads} ({found.site}) in “{short(made.prompt)}”, {made.whose}",
         note=f"{_read(found, shown)} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
     )
 

@@ -43,6 +43,9 @@ def test_the_strongest_are_those_of_the_sweep_and_alone_do_what_they_did_there()
     swept = infoflow.patch(model, CLEAN, CORRUPTED, positions=[7, -1], **more)
     found = infoflow.patch_pairs(model, CLEAN, CORRUPTED, positions=[7, -1], strongest=3, **more)
     assert found.heads == tuple((layer, head) for layer, head, _ in swept.strongest(3))
+    assert picture(found).title.startswith("Pairs of the 3 strongest heads (z)")
+    chosen = infoflow.patch_pairs(model, CLEAN, CORRUPTED, positions=[7, -1], heads=[np.array((0, 0)), (1, 0)], **more)
+    assert picture(chosen).title.startswith("Pairs of 2 heads (z)")
     for k, (layer, head) in enumerate(found.heads):
         assert found.change()[k, k] == pytest.approx(swept.change()[layer, head, 0], abs=1e-5)
     frame = found.to_frame()
@@ -68,6 +71,10 @@ def test_heads_side_by_side_do_not_interact_and_those_in_a_row_do() -> None:
     [
         ({"site": "mlp"}, "all heads are summed"),
         ({"heads": [(0, 0)]}, "Pairs are of 2 to 64 heads, and these are 1"),
+        ({"heads": [(0, 0), (0.5, 1)]}, r"A head is \(layer, head\), two whole numbers counted from 0, and \(0.5, 1\) is not"),
+        ({"heads": [(0, 0, 1), (0, 1)]}, r"A head is \(layer, head\)"),
+        ({"heads": [3, 4]}, r"A head is \(layer, head\).* and 3 is not"),
+        ({"heads": ["01", (0, 1)]}, r"A head is \(layer, head\).* and '01' is not"),
         ({"strongest": 65}, "these are 65"),
         ({"heads": [(0, 0), (0, 0), (1, 0)]}, "named twice"),
         ({"heads": [(0, 0), (3, 0)]}, "no head 3.0"),
