@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from infoflow.analyses.causal import correlation
 from infoflow.analyses.patching import Patching, PatchRequest, joined
 from infoflow.errors import Cancelled
 from infoflow.files import formats
@@ -52,9 +51,8 @@ def shown(first: Patching, found: Patching, is_exact: bool) -> None:
     with left:
         blocks.chart(drawn.chart, key="patch_map", on_select="rerun", alt=f"{drawn.title}. {found.summary()}")
         st.caption(blocks.plain(drawn.note))
-        if is_exact and first.runs.logit.shape == found.runs.logit.shape:
-            agree = correlation(first.change().ravel(), found.change().ravel())
-            st.caption(f"The estimate from one backward pass correlates with these exact runs by {agree:.2f}.")
+        if is_exact:
+            ui.foretold(first, found)
         ui.cone(found)
         if ui.heads_can_be_seen(found):
             controls.picked_head("patch_map", None)

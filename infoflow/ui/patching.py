@@ -1,12 +1,14 @@
 """The controls and pieces of the Patching page."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import streamlit as st
 
+from infoflow.analyses.causal import correlation
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.pairs import Pairs, PairsRequest
 from infoflow.analyses.patching import Method, Patching, PatchRequest, Units
@@ -208,6 +210,19 @@ def _take(request: PatchRequest) -> None:
     st.session_state["patch_units"] = str(request.units)
 
 
+def foretold(first: Patching, found: Patching) -> None:
+    """How well one backward pass foretells the exact runs, where it was made of the same ones."""
+    request = first.provenance.request
+    if (
+        isinstance(request, PatchRequest)
+        and request.method == Method.GRADIENT
+        and first.runs.logit.shape == found.runs.logit.shape
+    ):
+        agree = correlation(first.change().ravel(), found.change().ravel())
+        if math.isfinite(agree):
+            st.caption(f"The estimate from one backward pass correlates with these exact runs by {agree:.2f}.")
+
+
 def cone(found: Patching) -> None:
     """What the cell that was clicked can change, and what can change it."""
     picked = (st.session_state.get("patch_map") or {}).get("selection", {})
@@ -217,9 +232,10 @@ def cone(found: Patching) -> None:
 
 
 def can_pair(found: Patching) -> bool:
-    """Whether heads are apart, each patched at all positions together and acting on everything."""
+    """Whether several heads are apart, each patched at all positions together and acting on everything."""
     request = found.provenance.request
-    return bool(found.heads) and not found.positions and isinstance(request, PatchRequest) and not request.receiver
+    several = bool(found.heads) and not found.positions and found.runs.logit.size > 1
+    return several and isinstance(request, PatchRequest) and not request.receiver
 
 
 def pairs_of(found: Patching) -> tuple[PairsRequest, str]:

@@ -1,10 +1,14 @@
 """The Patching page: its map is what `infoflow.patch` gives, however it is asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import infoflow
+from infoflow.metrics.effects import Outcomes
 from infoflow.tables import patching as tables
+from infoflow.ui import patching as ui
 from tests.helpers.pages import ROOT, button, captions, choose, data_of, errors, opened, rows_of, unescaped
 
 PAGE = str(ROOT / "pages/patching.py")
@@ -107,3 +111,19 @@ def test_the_cone_of_a_cell_is_counted_by_hand(demo: infoflow.Model) -> None:
     assert np.flatnonzero(found.live).tolist() == [10, 11, 12, 13, 14]
     said = tables.cone_said(found, 3, 13)
     assert said.startswith("Layer 3 at “drink” can change 4 of the cells") and "12 can change it" in said
+
+
+def test_where_one_run_is_all_there_is_there_are_no_pairs_and_no_correlation(demo: infoflow.Model) -> None:
+    found = infoflow.patch(demo, CLEAN, CORRUPTED, layers=[2])
+    one = Outcomes(**{name: value[:, :1] for name, value in vars(found.runs).items()})
+    assert ui.can_pair(found) and not ui.can_pair(replace(found, heads=(0,), runs=one))
+    app = opened(PAGE)
+    app.session_state["patch_units"], app.session_state["patch_site"], app.session_state["patch_layers"] = "layers", "mlp", "2"
+    app.run()
+    assert not errors(app) and len(rows_of(app, "Patching what the MLP adds")) == 1
+    assert "correlates" not in captions(app)  # of one run there is none
+    app.session_state["patch_units"], app.session_state["patch_site"], app.session_state["patch_layers"] = "auto", "z", "0"
+    app.session_state["patch_frozen"], app.session_state["patch_positions"] = "14", "13"
+    app.run()
+    assert not errors(app) and len(rows_of(app, "Patching what each head has gathered")) > 1
+    assert "correlates" not in captions(app)  # with itself: nothing was estimated
