@@ -45,17 +45,17 @@ def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
 def shown(first: Patching, found: Patching, is_exact: bool) -> None:
     """The map, the strongest parts, the two runs."""
     dark = frame.dark()
-    drawn = picture(found, dark, view.metric)
+    drawn, key = picture(found, dark, view.metric), f"patch_map_{ui.scope_of(found)}"
     blocks.says(sentences(found))
     left, right = st.columns([1.7, 1], gap="large")
     with left:
-        blocks.chart(drawn.chart, key="patch_map", on_select="rerun", alt=f"{drawn.title}. {found.summary()}")
+        blocks.chart(drawn.chart, key=key, on_select="rerun", alt=f"{drawn.title}. {found.summary()}")
         st.caption(blocks.plain(drawn.note))
         if is_exact:
             ui.foretold(first, found)
-        ui.cone(found)
+        ui.cone(found, key)
         if ui.heads_can_be_seen(found):
-            controls.picked_head("patch_map", None)
+            controls.picked_head(key, None)
     with right:
         ui.aside(found, view.metric, dark)
     blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance)

@@ -19,6 +19,7 @@ from infoflow.interventions import AnyIntervention, Mean, Noise
 from infoflow.metrics.effects import METRICS
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures.patching import SITES
+from infoflow.pictures.picture import identity
 from infoflow.tables import pairs as paired
 from infoflow.tables import patching as tables
 from infoflow.text.alignment import Align
@@ -159,6 +160,11 @@ def swept(
     return found
 
 
+def scope_of(found: Patching) -> str:
+    """What the charts of two prompts belong to: what is picked in one is not picked in that of others."""
+    return identity(found.provenance, found.provenance.ids, found.other_labels)
+
+
 def aside(found: Patching, metric: str, dark: bool) -> None:
     """The strongest parts, what the two runs say, and the two prompts token by token."""
     table = tables.strongest(found, metric)
@@ -167,8 +173,9 @@ def aside(found: Patching, metric: str, dark: bool) -> None:
     says = f"Strongest parts. {blocks.largest(table, 'name', 'change', form)}"
     if heads_can_be_seen(found) and len(table):
         drawn = signed.ranking(table, "change", form, dark)
-        blocks.chart(drawn, key="patch_ranking", on_select="rerun", selection_mode="head", alt=says)
-        controls.picked_head("patch_ranking", (int(table["layer"].iloc[0]), int(table["head"].iloc[0])))
+        key = f"patch_ranking_{scope_of(found)}"
+        blocks.chart(drawn, key=key, on_select="rerun", selection_mode="head", alt=says)
+        controls.picked_head(key, (int(table["layer"].iloc[0]), int(table["head"].iloc[0])))
     else:
         drawn = signed.ranking(table.drop(columns="head", errors="ignore"), "change", form, dark)
         blocks.chart(drawn, key="patch_places", alt=says)
@@ -223,9 +230,9 @@ def foretold(first: Patching, found: Patching) -> None:
             st.caption(f"The estimate from one backward pass correlates with these exact runs by {agree:.2f}.")
 
 
-def cone(found: Patching) -> None:
-    """What the cell that was clicked can change, and what can change it."""
-    picked = (st.session_state.get("patch_map") or {}).get("selection", {})
+def cone(found: Patching, chart: str) -> None:
+    """What the cell that was clicked in a chart can change, and what can change it."""
+    picked = (st.session_state.get(chart) or {}).get("selection", {})
     cell = next(iter(picked.get("cell") or picked.get("head") or []), None)
     if cell is not None and found.positions and cell.get("position", -1) in found.positions and cell["layer"] in found.layers:
         st.caption(blocks.plain(tables.cone_said(found, int(cell["layer"]), int(cell["position"]))))

@@ -1,18 +1,22 @@
 """The Patching page: its map is what `infoflow.patch` gives, however it is asked."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import infoflow
 from infoflow.metrics.effects import Outcomes
 from infoflow.tables import patching as tables
+from infoflow.ui import controls
 from infoflow.ui import patching as ui
-from tests.helpers.pages import ROOT, button, captions, choose, data_of, errors, opened, rows_of, unescaped
+from tests.helpers.pages import ROOT, ask, button, captions, choose, data_of, errors, opened, rows_of, unescaped
 
 PAGE = str(ROOT / "pages/patching.py")
 CLEAN = "When Mary and John went to the store, John gave a drink to"
+FRANCE = "The capital of France is in the middle of the land that is called"
 CORRUPTED = "When Mary and John went to the store, Mary gave a drink to"
 
 
@@ -43,6 +47,34 @@ def test_another_site_metric_and_way_to_corrupt(demo: infoflow.Model) -> None:
     app.session_state["patch_shown"], app.session_state["patch_direction"] = "estimate", "noising"
     app.run()
     assert not errors(app) and "Estimated from one backward pass" in captions(app)
+
+
+def pick(app: AppTest, alt: str, parameter: str, **where: int) -> AppTest:
+    """Click what stands there in the chart whose description begins so."""
+    chart = next(c.proto for c in app.get("vega_lite_chart") if c.proto.alt.startswith(alt))
+    states = app._tree.get_widget_states()
+    states.widgets.add(id=chart.id, string_value=json.dumps({"selection": {parameter: [where]}}))
+    return app._run(states)
+
+
+def test_what_is_picked_belongs_to_the_two_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    linked: list[tuple[int, int]] = []
+    monkeypatch.setattr(controls, "head_link", lambda *head: linked.append(head))  # there is no other page to link to
+    app = opened(PAGE)
+    app.session_state["patch_site"] = "resid_pre"
+    app.run()
+    pick(app, "Patching the residual before", "cell", layer=3, position=13)
+    assert not errors(app) and "Layer 3 at “drink” can change 4 of the cells" in captions(app)
+    ask(app, FRANCE)
+    assert not errors(app) and "of the cells" not in captions(app)
+    app.session_state["patch_site"] = "z"
+    app.run()
+    for chart in ("Patching what each head", "Strongest parts"):
+        pick(app, chart, "head", layer=2, head=7)
+        assert not errors(app) and (2, 7) in linked
+        linked.clear()
+        ask(app, CLEAN if chart.startswith("Patching") else FRANCE)
+        assert not errors(app) and linked and (2, 7) not in linked
 
 
 def test_what_can_not_be_patched_is_said_and_the_last_map_stays() -> None:
