@@ -1,8 +1,8 @@
 """Prompts that differ in one thing: a name, a place, a number or an adjective swapped for another of its kind."""
 
 import re
-from collections.abc import Callable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import chain, islice, zip_longest
 
 from infoflow.text.characters import shortened
 
@@ -23,6 +23,10 @@ SHORTEST = 3
 """letters of a word that a model's own candidate takes the place of"""
 LONGEST = 40
 """characters of a contrast in a sentence"""
+MOST_WORDS = 64
+"""different words of a prompt that are swapped, its first ones"""
+MOST_DIGITS = 18
+"""of a number that is one"""
 
 
 BANK = "bank"
@@ -57,7 +61,7 @@ def proposals(prompt: str, n_tokens: Callable[[str], int], most: int = 4) -> tup
     words = list(re.finditer(r"\w+", prompt))
     wanted = n_tokens(prompt)
     found: list[str] = []
-    for swapped in (*_swapped_names(prompt, words), *_other_words(prompt, words)):
+    for swapped in chain(_swapped_names(prompt, words), _other_words(prompt, words)):
         if swapped != prompt and swapped not in found and n_tokens(swapped) == wanted:
             found.append(swapped)
         if len(found) == most:
@@ -119,15 +123,23 @@ def _swapped_names(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
     return [prompt[: last.start()] + other + prompt[last.end() :]]
 
 
-def _other_words(prompt: str, words: Sequence[re.Match[str]]) -> list[str]:
-    found = []
-    for word in words:
-        kind = next((kind for kind in KINDS if word[0] in kind), ())
-        others = [other for other in kind if other != word[0] and not re.search(rf"\b{other}\b", prompt)]
-        if word[0].isdigit():
-            others = [str(int(word[0]) + step).zfill(len(word[0])) for step in (10, -10, 1) if int(word[0]) + step >= 0]
-        found.append([re.sub(rf"\b{word[0]}\b", other, prompt) for other in others])
-    return [one for turn in zip_longest(*found) for one in turn if one is not None]  # each word's first, then each one's second
+def _other_words(prompt: str, words: Sequence[re.Match[str]]) -> Iterator[str]:
+    there = dict.fromkeys(word[0] for word in words)
+    others = ((word, of) for word in there if (of := _others_of(word, there)))
+    found = [_swapped(prompt, word, of) for word, of in islice(others, MOST_WORDS)]
+    return (one for turn in zip_longest(*found) for one in turn if one is not None)  # each word's first, then each one's second
+
+
+def _swapped(prompt: str, word: str, others: Sequence[str]) -> Iterator[str]:
+    return (re.sub(rf"\b{word}\b", other, prompt) for other in others)
+
+
+def _others_of(word: str, there: Container[str]) -> list[str]:
+    """What may stand in a word's place, none of it in the prompt already: others of its kind, or near numbers."""
+    if word.isdecimal() and len(word) <= MOST_DIGITS:
+        return [str(int(word) + step).zfill(len(word)) for step in (10, -10, 1) if int(word) + step >= 0]
+    kind = next((kind for kind in KINDS if word in kind), ())
+    return [other for other in kind if other not in there]
 
 
 def difference(prompt: str, other: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from infoflow.text.contrasts import KINDS, by_candidates, difference, named, proposals, seen
+from infoflow.text.contrasts import KINDS, MOST_WORDS, by_candidates, difference, named, proposals, seen
 
 
 def letters(text: str) -> int:
@@ -42,6 +42,24 @@ def test_only_what_has_as_many_tokens_is_proposed() -> None:
 def test_a_word_is_swapped_wherever_it_stands_and_for_none_that_stands_there() -> None:
     found = proposals("red and blue and red", words, most=9)
     assert "green and blue and green" in found and not any(text.count("blue") > 1 for text in found)
+
+
+@pytest.mark.parametrize("odd", ["\u00b2", "5\u00b2", "\u2460", "7" * 5000])
+def test_what_is_no_number_to_count_with_is_left(odd: str) -> None:
+    assert proposals(f"red {odd}", words) == tuple(f"{other} {odd}" for other in KINDS[5][1:5])
+
+
+def test_a_long_prompt_is_swapped_word_by_word_as_far_as_it_is_asked_for() -> None:
+    """A number that is not among the first words of a kind is left, and no more prompts are made than are wanted."""
+    made: list[str] = []
+
+    def counted(text: str) -> int:
+        made.append(text)
+        return words(text)
+
+    long = " ".join(f"the {n}" for n in range(100, 3000))
+    assert proposals(long, counted)[:2] == (f"the 110{long[7:]}", long.replace("101", "111", 1)) and len(made) <= 10
+    assert len(proposals(long, words, most=10**6)) == 3 * MOST_WORDS
 
 
 def test_a_contrast_is_called_by_what_differs() -> None:
