@@ -72,9 +72,11 @@ def prompts_of(
     it stands.
 
     Raises:
-        BadPrompt: one of another length, with both tokenisations.
+        BadPrompt: none, or one of another length, with both tokenisations.
     """
     n = len(tokens)
+    if not contrast:
+        raise BadPrompt("The contrast is empty: give a prompt, several, token ids, or 'bank'.")
     if contrast == BANK:
         return [neutral_ids(model.encode, number, n) for number in range(len(NEUTRAL))]
     found = []

@@ -6,6 +6,7 @@ import torch
 
 import infoflow
 from infoflow.analyses import contrast as contrasts
+from infoflow.analyses.request import from_dict
 from infoflow.errors import BadPrompt
 from infoflow.text.neutral import NEUTRAL
 from tests.helpers import tiny
@@ -241,3 +242,12 @@ def test_words_that_matter_are_swapped_for_what_the_model_would_have_written(dem
         pairs = zip(demo.encode(prompt), demo.encode(other), strict=True)
         (place,) = [p for p, (a, b) in enumerate(pairs) if a.id != b.id]
         assert demo.encode(other)[place].id in likely[place - 1]
+
+
+@pytest.mark.parametrize("contrast", [(), ""])
+def test_a_contrast_that_is_empty_is_told(contrast: object, demo: "infoflow.Model") -> None:
+    """As a file may hold it, which no function was asked for."""
+    for analysis in ("location", "logit_lens"):
+        request = from_dict({"analysis": analysis, "prompt": "The sky is", "contrast": contrast})
+        with pytest.raises(BadPrompt, match="The contrast is empty"):
+            request.run(demo)
