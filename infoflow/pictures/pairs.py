@@ -6,7 +6,6 @@ from infoflow.analyses.pairs import Pairs
 from infoflow.analyses.sweeps import Direction
 from infoflow.charts import signed
 from infoflow.pictures.picture import Picture, short
-from infoflow.summaries.pairs import LESS, MORE
 from infoflow.tables import pairs as tables
 from infoflow.tables.patching import FORMS
 
@@ -34,7 +33,7 @@ def _read(found: Pairs, shown: str) -> str:
     """What the cells off the diagonal are, and what their signs mean of heads that go one way."""
     if shown == tables.TOGETHER:
         return TOGETHER
-    less, more = LESS[found.direction], MORE[found.direction]
+    less, more = tables.LESS[found.direction], tables.MORE[found.direction]
     if found.direction == Direction.DENOISING:
         return f"{BEYOND} Of heads that bring the answer back, negative: {less}; positive: {more}."
     return f"{BEYOND} Of heads without which the answer breaks, positive: {less}; negative: {more}."

@@ -3,21 +3,12 @@
 import numpy as np
 
 from infoflow.analyses.pairs import Pairs
-from infoflow.analyses.sweeps import Direction
 from infoflow.summaries.patching import HARDLY
 from infoflow.summaries.sentence import Sentence
 from infoflow.tables import pairs as tables
 
 SLIGHT = 0.02
 """of the way between the two runs, below which two heads are said to act side by side"""
-
-LESS: dict[str, str] = {
-    Direction.DENOISING: "one acts through the other, or either is enough",
-    Direction.NOISING: "one acts through the other, or each needs the other",
-}  # fmt: skip
-"""why two heads that go one way do less than the sum: brought back, either may be enough; of two that need each other the first
-that is taken away has broken what both did"""
-MORE: dict[str, str] = {Direction.DENOISING: "each needs the other", Direction.NOISING: "either is enough"}
 
 
 def sentences(found: Pairs) -> tuple[Sentence, ...]:
@@ -39,5 +30,5 @@ def _why(values: list[float], beyond: float, direction: str) -> str:
     if values[0] * values[1] <= 0:
         return f", {'more' if beyond > 0 else 'less'} than the sum"
     if values[0] * beyond < 0:
-        return f", less than the sum: {LESS[direction]}"
-    return f", more than the sum: {MORE[direction]}"
+        return f", less than the sum: {tables.LESS[direction]}"
+    return f", more than the sum: {tables.MORE[direction]}"

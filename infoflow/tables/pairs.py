@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 
 from infoflow.analyses.pairs import Pairs
+from infoflow.analyses.sweeps import Direction
 
 TOGETHER, BEYOND = "both together", "beyond their sum"
+LESS: dict[str, str] = {
+    Direction.DENOISING: "one acts through the other, or either is enough",
+    Direction.NOISING: "one acts through the other, or each needs the other",
+}  # fmt: skip
+"""why two heads that go one way do less than the sum: brought back, either may be enough; of two that need each other the first
+that is taken away has broken what both did"""
+MORE: dict[str, str] = {Direction.DENOISING: "each needs the other", Direction.NOISING: "either is enough"}
 
 
 def cells(found: Pairs, metric: str, shown: str) -> pd.DataFrame:
