@@ -19,7 +19,7 @@ asked, _ = asking.question()
 result = None
 with blocks.reporting_errors():
     request, view = ui.asked_of(asked.model, asked.prompt, asked.interventions)
-    result = results.last_good(NAME, ui.estimate_of(request), asked.key)
+    result = ui.first_look(NAME, request, asked.key)
 
 
 def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
@@ -82,10 +82,11 @@ def pairs(found: Patching) -> None:
 
 def sweep(shown_of: PatchRequest, first: Patching) -> None:
     """The exact sweep and its pairs, or what may be run in its place."""
-    wanted = ui.in_full(first, request, shown_of)
+    wanted = ui.in_full(first, shown_of)
     offers = results.refused(wanted, asked.key, "patch")
     if offers is not None:
-        ui.offer(offers)
+        if ui.is_asked(request):
+            ui.offer(offers)
         if first.provenance.request.method == "gradient":
             shown(first, first, False)
         return

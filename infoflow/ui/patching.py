@@ -9,12 +9,13 @@ from typing import Any
 import streamlit as st
 
 from infoflow.analyses.causal import correlation
-from infoflow.analyses.cost import Estimate
 from infoflow.analyses.pairs import Pairs, PairsRequest
 from infoflow.analyses.patching import Method, Patching, PatchRequest, Units
-from infoflow.analyses.request import Prompt
+from infoflow.analyses.perform import Performed
+from infoflow.analyses.request import Prompt, Request
 from infoflow.analyses.sweeps import Direction, SweepRequest
 from infoflow.charts import signed
+from infoflow.errors import Cancelled, InfoflowError
 from infoflow.interventions import AnyIntervention, Mean, Noise
 from infoflow.metrics.effects import METRICS
 from infoflow.models.spec import ModelSpec
@@ -25,7 +26,7 @@ from infoflow.tables import patching as tables
 from infoflow.text.alignment import Align
 from infoflow.text.contrasts import difference
 from infoflow.text.ranges import numbers, typed
-from infoflow.ui import blocks, controls
+from infoflow.ui import blocks, controls, results
 from infoflow.ui.places import Places
 
 INTRO = """Which parts of a run make the difference between two prompts? Each head, or each position of a layer, is taken from
@@ -57,7 +58,7 @@ RECEIVER = """**logits**, or a later head's queries, keys or values as 9.6.q: he
 DRAWS = """Noise is drawn so many times, and the outcomes averaged."""
 NOISE, MEAN = "noise on embeddings", "mean embedding"
 PAIRS, TARGETS, RIVALS = Places("corrupted"), Places("patch_target"), Places("patch_against")
-_PROPOSED = "patch_proposed"
+_PROPOSED, _WHOLE = "patch_proposed", "patch_whole"
 MOST_PAIRED = 20
 """heads of which the page runs all pairs"""
 PAIRS_TITLE = "Pairs of the strongest heads: do they do the same, or need each other?"
@@ -139,6 +140,32 @@ def estimate_of(request: PatchRequest) -> PatchRequest:
     return replace(request, layers=first) if exact else replace(request, method=Method.GRADIENT)
 
 
+def first_look(name: str, request: PatchRequest, key: str) -> tuple[Request[Any], Performed[Patching]] | None:
+    """What the page shows first, or the last good one. Where that is a part of the exact sweep, and the whole is too much, it is
+    refused as a whole, with what may be run in its place."""
+    look = estimate_of(request)
+    with st.container():  # messages that come and go must not move what follows
+        if look.method == Method.EXACT and _refused(request, key):
+            return results.before(look.analysis, key)
+    found = results.last_good(name, look, key)
+    if found is not None and found[0] == look:
+        st.session_state[_WHOLE] = request
+    return found
+
+
+def _refused(request: PatchRequest, key: str) -> bool:
+    try:
+        offers = results.refused(request, key, "patch_whole")
+    except Cancelled:
+        st.info("The run was stopped.", icon=":material/cancel:")
+        return True
+    except InfoflowError:
+        return False  # the run itself tells it
+    if offers is not None:
+        offer(offers, "whole")
+    return offers is not None
+
+
 def note(request: PatchRequest, found: Patching) -> None:
     """What the controls offer for this prompt from now on: they are drawn before the run."""
     noted, of = st.session_state.setdefault(_PROPOSED, {}), (request.model, request.prompt)
@@ -190,20 +217,29 @@ def heads_can_be_seen(found: Patching) -> bool:
     return bool(found.heads) and found.site not in ("k", "v")
 
 
-def in_full(found: Patching, asked: PatchRequest, shown: PatchRequest) -> PatchRequest:
-    """The exact sweep of all layers that are asked for, of what the first run has settled."""
-    request = found.provenance.request
+def in_full(found: Patching, shown: Request[Any]) -> PatchRequest:
+    """The exact sweep of all layers that were asked for with what is shown, of what the first run has settled."""
+    request, whole = found.provenance.request, st.session_state.get(_WHOLE)
     assert isinstance(request, PatchRequest)
-    layers = asked.layers if estimate_of(asked) == shown else None
-    return replace(request, method=Method.EXACT, layers=request.layers if request.method == Method.GRADIENT else layers)
+    layers = whole.layers if whole is not None and estimate_of(whole) == shown else request.layers
+    return replace(request, method=Method.EXACT, layers=layers)
 
 
-def offer(offers: Sequence[tuple[str, PatchRequest, Estimate]]) -> None:
+def is_asked(request: PatchRequest) -> bool:
+    """Whether what is shown is what is asked, and not the last good run."""
+    return bool(st.session_state.get(_WHOLE) == request)
+
+
+def offer(offers: Sequence[results.Offer], of: str = "sweep") -> None:
     """Buttons that set the controls for a smaller sweep."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for number, (what, request, cost) in enumerate(offers):
             st.button(
-                what[0].upper() + what[1:], key=f"patch_offer_{number}", on_click=_take, args=(request,), help=f"Takes {cost}."
+                what[0].upper() + what[1:],
+                key=f"patch_offer_{of}_{number}",
+                on_click=_take,
+                args=(request,),
+                help=f"Takes {cost}.",
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
@@ -98,6 +99,19 @@ def last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Per
         return _last_good(name, request, key)
 
 
+def before(page: str, key: str, on_cancel: Callable[[], Any] = lambda: None) -> tuple[Request[Any], Performed[Any]] | None:
+    """The last good run of a page's analysis, said to be that; None where there is none."""
+    last: Request[Any] | None = st.session_state.get(f"{page}_shown")
+    if last is None:
+        return None
+    st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
+    with blocks.reporting_errors():
+        kept = _performed(last, key, "last", on_cancel)
+        _tell_beside(kept)
+        return last, kept
+    return None
+
+
 def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Performed[R]] | None:
     page = request.analysis
     shown, cancelled, failed = f"{page}_shown", f"{page}_cancelled", f"{page}_failed"
@@ -105,7 +119,6 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
     def cancel() -> None:
         st.session_state[cancelled] = request
 
-    last: Request[R] | None = st.session_state.get(shown)
     failure: Failed | None = st.session_state.get(failed)
     if st.session_state.get(cancelled) == request:
         _tell_cancelled(page)
@@ -126,14 +139,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
             if isinstance(error, TooLarge):
                 st.session_state[failed] = _failed(request, error, _offers(request, key))
             _tell(st.session_state[failed], page)
-    if last is None:
-        return None
-    st.caption(f"Below is the last good run: {blocks.plain(last.title)}")
-    with blocks.reporting_errors():
-        kept = _performed(last, key, "last", cancel)
-        _tell_beside(kept)
-        return last, kept
-    return None
+    return before(page, key, cancel)
 
 
 def _tell_beside(found: Performed[Any]) -> None:
@@ -144,8 +150,8 @@ def _tell_beside(found: Performed[Any]) -> None:
 
 
 def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:
-    """What fits, each with what it costs; None where nothing smaller can be made of it."""
-    if type(request).smaller is Request.smaller:
+    """What fits, each with what it costs; None where there is no such choice: of a flow's sources there is."""
+    if not isinstance(request, FlowRequest):
         return None
     with suppress(InfoflowError):  # too long for the model itself, whatever its sources are
         found = jobs.run(lambda job: cache.smaller(request, key, job.say), on_cancel=lambda: None, name="offers")

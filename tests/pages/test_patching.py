@@ -8,6 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
+from infoflow.analyses.patching import PatchRequest
+from infoflow.errors import TooLarge
 from infoflow.metrics.effects import Outcomes
 from infoflow.tables import patching as tables
 from infoflow.ui import controls
@@ -159,3 +161,64 @@ def test_where_one_run_is_all_there_is_there_are_no_pairs_and_no_correlation(dem
     app.run()
     assert not errors(app) and len(rows_of(app, "Patching what each head has gathered")) > 1
     assert "correlates" not in captions(app)  # with itself: nothing was estimated
+
+
+def allow(demo: infoflow.Model, passes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the work of so many whole runs of 15 tokens ten minutes are allowed."""
+    sizes = demo.sizes()
+    once = 15 * (sizes.parameters - sizes.vocabulary * sizes.d_model)
+    monkeypatch.setattr(infoflow.Model, "speed", lambda _: passes * once / 600)
+
+
+def test_a_sweep_that_has_no_estimate_is_refused_as_a_whole(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 heads at 5 of 15 places of a layer do the work of 13 runs; at the last place in all 6 layers of 9, and 11 are allowed."""
+    allow(demo, 11, monkeypatch)
+    app = opened(PAGE)
+    before = changes(rows_of(app, "Patching what each head"))
+    app.session_state["patch_units"], app.session_state["patch_frozen"] = "heads and positions", "13"
+    app.run()
+    assert len(errors(app)) == 1 and "240 patched runs" in errors(app)[0] and "Below is the last good run" in captions(app)
+    assert not [b.label for b in app.button if b.label.startswith("Run by")]
+    np.testing.assert_array_equal(changes(rows_of(app, "Patching what each head")), before)
+    offered = [b.label for b in app.button if b.label.endswith("runs)")]
+    assert offered == ["The position that is read alone (48 runs)"]  # heads at all places would patch the one that is held
+    button(app, offered[0]).click().run()
+    assert not errors(app)
+    found = infoflow.patch(demo, CLEAN, CORRUPTED, units="heads and positions", frozen=13, positions=[14])
+    np.testing.assert_allclose(changes(rows_of(app, "Patching what each head")), found.change("recovery").ravel(), atol=1e-4)
+
+
+def test_offers_are_those_of_what_is_asked(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last good run is an estimate whose sweep is too much; what is asked then is too much, too."""
+    allow(demo, 11, monkeypatch)
+    app = opened(PAGE)
+    app.session_state["patch_units"] = "heads and positions"
+    app.run()
+    assert [b.label for b in app.button if b.label.startswith("The estimate from one")]
+    app.session_state["patch_frozen"] = "13"
+    app.run()
+    assert "Estimated from one backward pass" in captions(app) and "Below is the last good run" in captions(app)
+    assert [b.label for b in app.button if b.label.endswith("runs)")] == ["The position that is read alone (48 runs)"]
+
+
+def test_a_run_that_does_not_fit_has_no_buttons_of_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        raise TooLarge("It takes all there is.")
+
+    monkeypatch.setattr(PatchRequest, "run", run)
+    app = opened(PAGE)
+    assert errors(app) == ["It takes all there is."] and button(app, "Try again")
+    assert not [b.label for b in app.button if b.label.startswith("Run by")]
+
+
+def test_the_last_good_run_keeps_its_layers(demo: infoflow.Model) -> None:
+    app = opened(PAGE)
+    app.session_state["patch_frozen"], app.session_state["patch_positions"] = "14", "13"
+    app.session_state["patch_layers"] = "2-3"
+    app.run()
+    wanted = infoflow.patch(demo, CLEAN, CORRUPTED, frozen=14, positions=[13], layers=[2, 3]).change("recovery").ravel()
+    np.testing.assert_allclose(changes(rows_of(app, "Patching what each head")), wanted, atol=1e-4)
+    app.session_state["patch_positions"] = "99"
+    app.run()
+    assert "no position 99" in errors(app)[0] and "Below is the last good run" in captions(app)
+    np.testing.assert_allclose(changes(rows_of(app, "Patching what each head")), wanted, atol=1e-4)
