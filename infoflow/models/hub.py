@@ -202,6 +202,8 @@ def fetch_part(
         raise _in_words(name, revision, error) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise UnsupportedModel(f"There is no {kind} '{name}' on the hub. Check the spelling.") from error
+    except ValueError as error:  # no name of a file
+        raise UnsupportedModel(f"'{name}' can have no such file on the hub ({error}). Check the path.") from error
     except (OSError, httpx2.HTTPError) as error:
         raise _in_words(name, revision, error) from error
 

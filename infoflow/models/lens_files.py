@@ -20,6 +20,8 @@ import numpy as np
 from infoflow.errors import BadLens
 
 FORMAT = "infoflow lens 1"
+ENDINGS = (".safetensors", ".pt", ".pth")
+"""of the files that are read"""
 _HEADER_BYTES = 10_000_000
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
@@ -52,7 +54,7 @@ def stored(file: Path, beside: Callable[[str], Path | None]) -> Stored:
         raise BadLens(f"There is no file '{file}'. Check the path.")
     if file.suffix == ".safetensors":
         return _own(file)
-    if file.suffix not in (".pt", ".pth"):
+    if file.suffix not in ENDINGS:
         raise BadLens(f"'{file.name}' is no lens: its name ends in neither .safetensors nor .pt. Choose such a file.")
     held = _unpacked(file)
     return _tuned(file, held, beside) or _jacobian(file, held)

@@ -24,7 +24,8 @@ from infoflow.errors import BadLens, UnsupportedModel
 from infoflow.models import hub, memory
 from infoflow.models.catalog import DEMO
 from infoflow.models.fingerprint import of_file
-from infoflow.models.lens_files import FORMAT, Stored, header_of, stored
+from infoflow.models.lens_files import ENDINGS, FORMAT, Stored, header_of, stored
+from infoflow.text.characters import shortened
 from infoflow.text.rows import rows_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ DEMO_LENS = DEMO / "lenses" / "jacobian.safetensors"
 KINDS = ("jacobian", "tuned")
 _FILES = ("lens.safetensors", "params.pt", "lens.pt")
 """what is looked for in a folder"""
-_ON_HUB = re.compile(r"(?:(spaces|datasets)/)?([\w.-]+/[\w.-]+)/([^@]+\.(?:pt|pth|safetensors))(?:@(.+))?")
+HUB = "hub:"
+"""before a source that is looked for on the hub and nowhere else"""
+_ON_HUB = re.compile(
+    r"(?:(spaces|datasets)/)?([\w.-]+/[\w.-]+)/([^@\\\x00-\x1f]+\.(?:pt|pth|safetensors))(?:@([\w.-]+(?:/[\w.-]+)*))?"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,7 +90,7 @@ def load_lens(
     on_progress: Callable[[str, float], None] | None = None,
 ) -> FittedLens:
     """The fitted lens of a model from "bundled", a local file or folder, or the hub ("owner/name/path/in/repo.pt", with
-    "@revision" after it; before it "spaces/" or "datasets/" where it lies in one).
+    "@revision" after it; before it "spaces/" or "datasets/" where it lies in one, and "hub:" where no file here is meant).
 
     Read are infoflow's own .safetensors, the .pt of a Jacobian lens and the params.pt of a tuned lens. One that says it was
     fitted for another model of the same shape is taken with `any_model`. `folders=False` reads no local file.
@@ -96,18 +101,26 @@ def load_lens(
             that are not finite.
         TooLarge: more than the memory that a run may take.
     """
-    file, beside = _located(model, source, folders, on_progress)
+    file, beside = _located(model, source if folders else hub_only(source), on_progress)
     return _checked(stored(file, beside), model, source, file, any_model)
+
+
+def hub_only(source: str) -> str:
+    """The source for one who may name no file of this machine: "bundled" as it is, all else on the hub alone."""
+    source = source.strip()
+    return source if source == BUNDLED or source.startswith(HUB) else HUB + source
 
 
 def digest_of(model: "infoflow.models.model.Model", source: str) -> str:
     """The digest of a lens's file as it is now; "" of one on a hub, which is not fetched for that, and where there is none."""
-    file = DEMO_LENS if source == BUNDLED and bundled_lens(model) else Path(source.strip()).expanduser()
     try:
+        file = _here(model, source.strip())
+        if file is None or file.suffix not in ENDINGS or not file.is_file():
+            return ""
         now = file.stat()
+        return _digest(file, now.st_mtime_ns, now.st_size)
     except OSError:
         return ""
-    return _digest(file, now.st_mtime_ns, now.st_size) if file.is_file() else ""
 
 
 @lru_cache(maxsize=32)
@@ -172,27 +185,42 @@ def atomically(place: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _located(
-    model: "infoflow.models.model.Model", source: str, folders: bool, on_progress: Callable[[str, float], None] | None
+    model: "infoflow.models.model.Model", source: str, on_progress: Callable[[str, float], None] | None
 ) -> tuple[Path, Callable[[str], Path | None]]:
     """A lens's file, and what gives the files beside it."""
     source = source.strip()
+    local = _here(model, source)
     if source == BUNDLED:
-        if bundled_lens(model) is None:
+        if local is None:
             raise BadLens(f"No lens ships for '{model.name}'. Fit one with infoflow.fit_lens, or give a file or one on the hub.")
-        return DEMO_LENS, lambda name: None
-    local = Path(source).expanduser() if source else None
-    if folders and local is not None and local.is_dir():
-        within = next((local / name for name in _FILES if (local / name).is_file()), None)
-        if within is None:
-            raise BadLens(f"The folder '{source}' holds none of {', '.join(_FILES)}. Name the lens's file.")
-        local = within
-    if folders and local is not None and local.is_file():
+        return local, lambda name: None
+    if local is not None and local.is_dir():
+        raise BadLens(f"The folder '{source}' holds none of {', '.join(_FILES)}. Name the lens's file.")
+    if local is not None:
         return local, lambda name: (local.parent / name) if (local.parent / name).is_file() else None
-    there = _ON_HUB.fullmatch(source)
-    if there is None or source[0] in "/.~" or ".." in there[3].split("/"):
-        what = f"There is no file '{source}'. Check the path, or give" if folders and source else "Give"
+    named = source.removeprefix(HUB)
+    there = _ON_HUB.fullmatch(named)
+    if there is None or named[0] in "/.~" or ".." in (there[3] + "/" + (there[4] or "")).split("/"):
+        shown = shortened("".join(c if c.isprintable() else "\ufffd" for c in source), 80)
+        what = f"There is no file '{shown}'. Check the path, or give" if source and named == source else "Give"
         raise BadLens(f"{what} a lens on the hub as owner/name/path/in/repo.pt, or 'bundled'.")
     return _fetched(there, on_progress)
+
+
+def _here(model: "infoflow.models.model.Model", source: str) -> Path | None:
+    """The local file that a source names, of a folder the one in it; the folder itself where none is. None where it names none,
+    and without a look where it is one of the hub."""
+    if source == BUNDLED:
+        return DEMO_LENS if bundled_lens(model) else None
+    if not source or source.startswith(HUB):
+        return None
+    try:
+        local = Path(source).expanduser()
+        if local.is_dir():
+            return next((local / name for name in _FILES if (local / name).is_file()), local)
+        return local if local.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long or not to be looked at; no name at all; nobody's home
+        return None
 
 
 def _fetched(

@@ -348,6 +348,17 @@ def test_another_file_of_the_same_name_is_another_request(tmp_path: Path) -> Non
     assert LensRequest(model=model.spec, prompt=PROMPT).exactly(model).digest == ""
 
 
+def test_another_file_of_a_folder_is_another_request(tmp_path: Path) -> None:
+    model = tiny.model("llama")
+    request = LensRequest(model=model.spec, prompt=PROMPT, kind="jacobian", lens=str(tmp_path))
+    keys = []
+    for seed in (1, 2):
+        infoflow.save_lens(fitted(model, seed), tmp_path / "lens.safetensors")
+        keys.append(request.exactly(model).key)
+    assert len(set(keys)) == 2
+    assert replace(request, lens=f"hub:{tmp_path}/lens.safetensors").exactly(model).digest == ""
+
+
 def test_the_lens_that_ships_is_read_where_none_is_named(demo: "infoflow.Model") -> None:
     lens = infoflow.logit_lens(demo, "The capital of France is", kind="jacobian", positions=[-1])
     assert lens.lens == "bundled" and lens.names[int(lens.token_ids[-1, -1, 0])] == " Paris" and len(lens.rows) == 7

@@ -243,9 +243,70 @@ def test_other_files(model: infoflow.Model, folders: dict[str, Path], tmp_path: 
             infoflow.load_lens(model, source)
 
 
-def test_no_local_file_where_that_is_forbidden(model: infoflow.Model, tmp_path: Path) -> None:
-    with pytest.raises(BadLens, match="Give a lens on the hub"):
-        infoflow.load_lens(model, published(tmp_path / "lens.pt"), folders=False)
+def test_no_local_file_where_that_is_forbidden(model: infoflow.Model, demo: infoflow.Model, tmp_path: Path) -> None:
+    file = published(tmp_path / "lens.pt")
+    with pytest.raises(BadLens, match="^Give a lens on the hub"):
+        infoflow.load_lens(model, file, folders=False)
+    for source in (file, str(tmp_path), f" {file}", f"hub:{file}", f"hub:hub:{file}", "hub:", ""):
+        only = lenses.hub_only(source)
+        assert only == lenses.hub_only(only) and lenses.digest_of(model, only) == ""
+        with pytest.raises(BadLens, match="^Give a lens on the hub"):
+            infoflow.load_lens(model, only)
+    assert infoflow.load_lens(demo, lenses.hub_only(" bundled ")).model == "demo"
+
+
+def test_a_source_of_the_hub_is_not_even_looked_for_here(
+    server: hub_server.Hub, model: infoflow.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file here of the same name is another one."""
+    published(server.folders["tiny/llama"] / "lens.pt")
+    monkeypatch.chdir(tmp_path)
+    Path("tiny/llama").mkdir(parents=True)
+    saved({0: random(D, D, seed=5)}, Path("tiny/llama/lens.pt"))
+    source = "tiny/llama/lens.pt"
+    assert infoflow.load_lens(model, source).rows == ("L0.post",) and lenses.digest_of(model, source)
+    looked: list[str] = []
+    stat = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path, **how: looked.append(str(path)) or stat(path, **how))
+    for source in ("tiny/llama/lens.pt", str(tmp_path / "tiny" / "llama" / "lens.pt"), "~/lens.pt", "bundled"):
+        assert lenses.digest_of(model, lenses.hub_only(source)) == ""
+    assert infoflow.load_lens(model, lenses.hub_only("tiny/llama/lens.pt")).rows == ("L0.post", "L1.post")
+    assert looked and not [path for path in looked if path in ("bundled", source) or path.endswith("tiny/llama/lens.pt")]
+
+
+NO_FILES = ("a\0b.pt", "owner/name/a\0b.pt", "~nobody-of-that-name/x.pt", "x" * 300 + ".pt", "\ud800.pt", "/proc/self/mem")
+NO_REVISIONS = ("owner/name/x.pt@../../x", "owner/name/x.pt@/etc/x")
+
+
+@pytest.mark.parametrize("source", NO_FILES + NO_REVISIONS)
+def test_what_can_be_no_file(source: str, model: infoflow.Model) -> None:
+    """A sentence, no failure of the system's, and none where the digest is asked for before."""
+    assert lenses.digest_of(model, source) == ""
+    with pytest.raises(BadLens, match="There is no file|ends in neither"):
+        infoflow.load_lens(model, source)
+
+
+def test_the_digest_of_a_file_that_can_t_be_read(model: infoflow.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(file: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(lenses, "of_file", denied)
+    assert lenses.digest_of(model, published(tmp_path / "lens.pt")) == ""
+
+
+def test_the_digest_of_a_folder_is_its_file_s(model: infoflow.Model, tmp_path: Path) -> None:
+    """So that another file in it is another lens; that of what is read first of several."""
+    digests = [lenses.digest_of(model, str(tmp_path))]
+    for file in ("lens.pt", "params.pt"):
+        infoflow.save_lens(ours(model, n_prompts=len(file)), tmp_path / "made.safetensors")
+        (tmp_path / file).write_bytes((tmp_path / "made.safetensors").read_bytes())
+        digests.append(lenses.digest_of(model, str(tmp_path)))
+        assert digests[-1] == lenses.digest_of(model, str(tmp_path / file))
+    for n in (1, 22):
+        lens = infoflow.save_lens(ours(model, n_prompts=n), tmp_path / "lens.safetensors")
+        digests.append(lenses.digest_of(model, f" {tmp_path} "))
+        assert digests[-1] == lens.digest
+    assert digests[0] == "" and len(set(digests)) == 5
 
 
 def test_more_than_memory_allows(model: infoflow.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
