@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from infoflow.errors import BadLens
+from infoflow.text.characters import shortened
 
 FORMAT = "infoflow lens 1"
 ENDINGS = (".safetensors", ".pt", ".pth")
 """of the files that are read"""
 _HEADER_BYTES = 10_000_000
+_MOST = 10**9
+"""layers and prompts are fewer"""
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
@@ -57,7 +60,10 @@ def stored(file: Path, beside: Callable[[str], Path | None]) -> Stored:
     if file.suffix not in ENDINGS:
         raise BadLens(f"'{file.name}' is no lens: its name ends in neither .safetensors nor .pt. Choose such a file.")
     held = _unpacked(file)
-    return _tuned(file, held, beside) or _jacobian(file, held)
+    try:
+        return _tuned(file, held, beside) or _jacobian(file, held)
+    except RecursionError as error:  # keys can be nested as well
+        raise _not_whole(file, error) from error
 
 
 # --- our own
@@ -99,8 +105,15 @@ def _own(file: Path) -> Stored:
         n_prompts=_number(header.get("n_prompts")),
         model=_said(header, "model"),
         revision=_said(header, "revision"),
-        halves={row: float(value) for row, value in (header.get("halves") or {}).items()},
+        halves=_halves(file, header.get("halves") or {}),
     )
+
+
+def _halves(file: Path, said: Any) -> dict[str, float]:
+    values = list(said.values()) if isinstance(said, dict) else [None]
+    if not all(isinstance(value, float | int) and abs(value) <= 1.01 for value in values):
+        raise BadLens(f"'{file.name}' does not say of each row how alike two halves gave it. Fit or fetch it again.")
+    return {row: float(value) for row, value in said.items()}
 
 
 def header_of(file: Path) -> dict[str, Any]:
@@ -116,13 +129,13 @@ def header_of(file: Path) -> dict[str, Any]:
             if size > _HEADER_BYTES:
                 raise ValueError("its header is too long")
             said = json.loads(json.loads(opened.read(size)).get("__metadata__", {}).get("infoflow", "{}"))
-    except (struct.error, ValueError, AttributeError, TypeError, OSError) as error:
+    except (struct.error, ValueError, AttributeError, TypeError, OSError, RecursionError) as error:
         raise _not_whole(file, error) from error
     return said if isinstance(said, dict) else {}
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST else None
 
 
 def _not_whole(file: Path, error: Exception) -> BadLens:
@@ -141,7 +154,12 @@ def _unpacked(file: Path) -> Any:
     import torch
 
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        packed = zipfile.is_zipfile(file)
+        if packed:
+            _as_torch_packs(file)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=packed)
+    except BadLens:
+        raise
     except Exception as error:  # noqa: BLE001  a file can be wrong in any way, and is then read wrong in any way
         if "Weights only load failed" not in str(error) or "GLOBAL" not in str(error):
             raise _not_whole(file, error) from error
@@ -149,6 +167,18 @@ def _unpacked(file: Path) -> Any:
         f"'{file.name}' holds Python objects, not tensors alone. Such a file can run code when it is read, so it is not. Save "
         "the lens again as a dict of tensors."
     )
+
+
+def _as_torch_packs(file: Path) -> None:
+    """Refuse a zip file that can grow as it is read: torch.save compresses nothing, and a lens's structure is short."""
+    with zipfile.ZipFile(file) as opened:
+        for one in opened.infolist():
+            if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size:
+                raise BadLens(
+                    f"'{file.name}' is compressed, which torch.save does not do. Save the lens again as a dict of tensors."
+                )
+            if one.filename.endswith(".pkl") and one.file_size > _HEADER_BYTES:
+                raise BadLens(f"'{file.name}' holds {one.file_size:,} bytes beside its tensors. Save the lens's tensors alone.")
 
 
 def _jacobian(file: Path, held: Any) -> Stored:
@@ -175,7 +205,11 @@ def _said(held: Any, *keys: str) -> str:
 def _by_layer(file: Path, found: Any, held: Any) -> dict[int, Any]:
     candidates = _mappings(found, held)
     if len(candidates) != 1:
-        keys = ", ".join(sorted(map(str, held))[:8]) if isinstance(held, Mapping) else type(held).__name__
+        keys = (
+            ", ".join(shortened(key, 40) for key in sorted(map(str, held))[:8])
+            if isinstance(held, Mapping)
+            else type(held).__name__
+        )
         raise BadLens(
             f"'{file.name}' is no lens: it holds {'no' if not candidates else 'more than one'} mapping from layers to matrices "
             f"(it has: {keys}). Give the file of a Jacobian lens, not a checkpoint of its fit."
@@ -184,24 +218,45 @@ def _by_layer(file: Path, found: Any, held: Any) -> dict[int, Any]:
 
 
 def _mappings(found: Any, top: Any, deep: int = 3) -> list[dict[int, Any]]:
-    """Every mapping from layers to matrices in what was read."""
-    if _is_tensor(found, 3):
-        layers = top.get("source_layers") if isinstance(top, Mapping) else None
-        if isinstance(layers, list | tuple) and len(layers) == len(found):
-            return [{int(layer): found[at] for at, layer in enumerate(layers)}]
-        return []
-    if not isinstance(found, Mapping) or deep == 0:
-        return []
+    """Every mapping from layers to matrices in what was read, level by level; what stands in several places is looked at once."""
+    level, seen, made = [found], {id(found)}, []
+    for left in range(deep, -1, -1):
+        below: list[Any] = []
+        for one in level:
+            mapping = _stack(one, top) or (_layered(one) if left else None)
+            if mapping:
+                made.append(mapping)
+            elif isinstance(one, Mapping):
+                new = {id(value): value for value in one.values() if id(value) not in seen}
+                seen |= new.keys()
+                below += new.values()
+        level = below
+    return made
+
+
+def _stack(found: Any, top: Any) -> dict[int, Any] | None:
+    """[layer, d, d] with the list of its layers."""
+    said = top.get("source_layers") if isinstance(top, Mapping) else None
+    if not isinstance(said, list | tuple) or not _is_tensor(found, 3) or len(said) != len(found):
+        return None
+    layers = [_layer(one) for one in said]
+    return {n: found[at] for at, n in enumerate(layers) if n is not None} if len({*layers} - {None}) == len(said) else None
+
+
+def _layered(found: Any) -> dict[int, Any] | None:
+    """A matrix a layer, in the layers' order."""
+    if not isinstance(found, Mapping) or not all(_is_tensor(value, 2) for value in found.values()):
+        return None
     layers = {_layer(key): value for key, value in found.items()}
-    if found and None not in layers and all(_is_tensor(value, 2) for value in found.values()):
-        return [dict(sorted((layer, value) for layer, value in layers.items() if layer is not None))]
-    return [one for value in found.values() for one in _mappings(value, top, deep - 1)]
+    if None in layers or len(layers) != len(found):
+        return None
+    return dict(sorted((layer, value) for layer, value in layers.items() if layer is not None))
 
 
 def _layer(key: Any) -> int | None:
     """0, "0", "layer_0", "L0.post", "layers.0": a layer's number."""
     if isinstance(key, int) and not isinstance(key, bool):
-        return key if key >= 0 else None
+        return key if 0 <= key < _MOST else None
     said = re.fullmatch(r"(?:(?:layers?|L|J)[._-]?)?(\d{1,5})(?:\.post)?", key) if isinstance(key, str) else None
     return int(said[1]) if said else None
 
@@ -210,7 +265,7 @@ def _is_tensor(value: Any, ndim: int) -> bool:
     import torch
 
     plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
-    return bool(plain and value.is_floating_point() and value.ndim == ndim)
+    return bool(plain and value.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16) and value.ndim == ndim)
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -225,7 +280,7 @@ def _tuned(file: Path, held: Any, beside: Callable[[str], Path | None]) -> Store
     """`{i}.weight` and `{i}.bias`: h + W h + b of the input of layer i; None where the file holds something else."""
     if not isinstance(held, Mapping):
         return None
-    parts = {re.fullmatch(r"(?:layer_translators\.)?(\d+)\.(weight|bias)", str(key)): key for key in held}
+    parts = {re.fullmatch(r"(?:layer_translators\.)?(\d{1,5})\.(weight|bias)", str(key)): key for key in held}
     named = {(int(m[1]), m[2]): held[key] for m, key in parts.items() if m is not None}
     weights = {i: tensor for (i, what), tensor in named.items() if what == "weight"}
     if not weights:
@@ -233,6 +288,9 @@ def _tuned(file: Path, held: Any, beside: Callable[[str], Path | None]) -> Store
     wrong = [(i, what) for (i, what), tensor in named.items() if not _is_tensor(tensor, 2 if what == "weight" else 1)]
     if wrong:
         raise BadLens(f"'{file.name}' is no tuned lens: {wrong[0][0]}.{wrong[0][1]} is no plain tensor of floats of its shape.")
+    apart = [i for (i, what), tensor in named.items() if what == "bias" and (i not in weights or len(tensor) != len(weights[i]))]
+    if apart:
+        raise BadLens(f"'{file.name}' is no tuned lens: {apart[0]}.bias is not as long as its matrix is wide.")
     config = _config(beside("config.json"))
     d_model, layers = config.get("d_model"), config.get("num_hidden_layers")
     widths = {tuple(tensor.shape) for tensor in weights.values()}
@@ -270,7 +328,9 @@ def _config(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
+        if file.stat().st_size > _HEADER_BYTES:
+            raise ValueError("it is too long")
         said = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadLens(f"The config.json beside the lens can't be read ({str(error)[:200]}). Fetch it again.") from error
     return said if isinstance(said, dict) else {}

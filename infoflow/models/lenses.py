@@ -136,7 +136,7 @@ def read_lens(file: str | Path) -> FittedLens:
     """
     path = Path(file).expanduser()
     found = stored(path, lambda name: None)
-    if found.n_layers is None or not found.shapes:
+    if found.n_layers is None or not all(found.shapes.values()) or not found.shapes:
         raise BadLens(f"'{path.name}' does not say how many layers its model has. Load it with load_lens and the model.")
     return _lens(found, path, next(iter(found.shapes.values()))[-1], found.n_layers)
 

@@ -1,6 +1,8 @@
 """Fitted lenses in files: ours, the Jacobian lens's and the tuned lens's, and what is refused of them."""
 
 import json
+import struct
+import zipfile
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 import infoflow
 from infoflow.errors import BadLens, TooLarge
-from infoflow.models import lenses
+from infoflow.models import lens_files, lenses
 from infoflow.models.lenses import read_lens
 from tests.helpers import hub_server, tiny
 
@@ -199,6 +201,14 @@ class Object:
         ({"J": {0: torch.eye(D).to_sparse()}}, "no mapping"),
         ({"J": torch.stack(list(maps().values())), "source_layers": [0]}, "no mapping"),
         ({"J": {}, "n_prompts": 1}, "no mapping"),
+        ({"J": torch.zeros(2, D, D), "source_layers": ["a", "b"]}, "no mapping"),
+        ({"J": torch.zeros(2, D, D), "source_layers": [None, 1]}, "no mapping"),
+        ({"J": torch.zeros(2, D, D), "source_layers": [-1, 1.5]}, "no mapping"),
+        ({"J": torch.zeros(2, D, D), "source_layers": [1, 1]}, "no mapping"),
+        ({"J": {0: torch.eye(D), "0": torch.eye(D)}}, "no mapping"),
+        ({"J": {0: torch.eye(D).to(torch.float8_e4m3fn)}}, "no mapping"),
+        ({"9" * 5000 + ".weight": torch.eye(D)}, "no mapping"),
+        ({"0.weight": torch.eye(D), "0.bias": torch.zeros(1).expand(10**13)}, "0.bias is not as long"),
         (torch.zeros(3), "no mapping"),
         ({"0.weight": torch.zeros(D)}, "0.weight is no plain tensor"),
         ({0: torch.full((D, D), float("nan"))}, "not finite, in L0.post"),
@@ -225,6 +235,86 @@ def test_files_that_are_not_whole(model: infoflow.Model, tmp_path: Path) -> None
             whole.write_bytes(part)
             with pytest.raises(BadLens, match="not whole|is no lens"):
                 infoflow.load_lens(model, str(whole))
+
+
+def own(file: Path, said: Any, shape: tuple[int, ...] = (D, D)) -> str:
+    """A file of ours whose header says whatever it shall."""
+    from safetensors.numpy import save_file
+
+    text = (
+        said
+        if isinstance(said, str)
+        else json.dumps({"format": lens_files.FORMAT, "kind": "jacobian", "n_layers": LAYERS, **said})
+    )
+    save_file({"matrix.embed": np.ones(shape, np.float32)}, str(file), metadata={"infoflow": text})
+    return str(file)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("halves", [[1, 2], "x", 3, {"embed": "x"}, {"embed": None}, {"embed": [1]}, {"embed": float("nan")}])
+def test_halves_that_are_no_numbers(halves: Any, model: infoflow.Model, tmp_path: Path) -> None:
+    with pytest.raises(BadLens, match="two halves"):
+        infoflow.load_lens(model, own(tmp_path / "lens.safetensors", {"halves": halves}))
+
+
+def test_headers_of_any_depth(model: infoflow.Model, tmp_path: Path) -> None:
+    file = tmp_path / "lens.safetensors"
+    with pytest.raises(BadLens, match="not whole"):
+        infoflow.load_lens(model, own(file, DEEP))
+    file.write_bytes(struct.pack("<Q", len(DEEP)) + DEEP.encode())
+    with pytest.raises(BadLens, match="not whole"):
+        infoflow.load_lens(model, str(file))
+    folder = Path(tuned(tmp_path / "tuned")).parent
+    for text in (DEEP, " " * 10_000_001):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(BadLens, match=r"config.json beside the lens can't be read"):
+            infoflow.load_lens(model, str(folder))
+
+
+def test_headers_with_odd_numbers(model: infoflow.Model, tmp_path: Path) -> None:
+    for said in ({"n_layers": True}, {"n_layers": "3"}, {"n_layers": 3.5}, {"n_prompts": True}):
+        lens = infoflow.load_lens(model, own(tmp_path / "lens.safetensors", said))
+        assert lens.n_layers == LAYERS and lens.n_prompts is None
+    with pytest.raises(BadLens, match="does not say"):
+        read_lens(own(tmp_path / "lens.safetensors", {}, shape=()))
+
+
+def test_a_packed_file_that_grows_as_it_is_read(model: infoflow.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch.save does not write is refused before it is unpacked."""
+    whole, other = Path(published(tmp_path / "whole.pt")), tmp_path / "other.pt"
+
+    def packed(method: int, more: int = 0) -> str:
+        with zipfile.ZipFile(whole) as old, zipfile.ZipFile(other, "w", method) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name) + (b"\0" * more if name.endswith("data.pkl") else b""))
+        return str(other)
+
+    assert infoflow.load_lens(model, packed(zipfile.ZIP_STORED)).rows == ("L0.post", "L1.post")
+    monkeypatch.setattr("torch.load", lambda *args, **more: pytest.fail("it was read"))
+    with pytest.raises(BadLens, match="is compressed"):
+        infoflow.load_lens(model, packed(zipfile.ZIP_DEFLATED))
+    with pytest.raises(BadLens, match="bytes beside its tensors"):
+        infoflow.load_lens(model, packed(zipfile.ZIP_STORED, 10_000_001))
+
+
+def test_what_stands_in_many_places_is_looked_at_once(
+    model: infoflow.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """150 ** 3 paths lead to 150 numbers; and a mapping that stands twice is one."""
+    looked: list[Any] = []
+    is_tensor = lens_files._is_tensor
+    monkeypatch.setattr(lens_files, "_is_tensor", lambda value, ndim: looked.append(value) or is_tensor(value, ndim))
+    inner: Any = dict.fromkeys(range(1000, 1150))
+    for _ in range(2):
+        inner = dict.fromkeys(range(150), inner)
+    with pytest.raises(BadLens, match="no mapping"):
+        infoflow.load_lens(model, saved({"J": inner}, tmp_path / "lens.pt"))
+    assert len(looked) < 2000
+    once = maps()
+    lens = infoflow.load_lens(model, saved({"a": {"b": once}, "c": once, "d": {"e": {"f": once}}}, tmp_path / "lens.pt"))
+    assert lens.rows == ("L0.post", "L1.post")
 
 
 def test_other_files(model: infoflow.Model, folders: dict[str, Path], tmp_path: Path) -> None:
