@@ -195,7 +195,7 @@ class LensRequest(Request[Lens]):
 
     def run(self, model: "infoflow.models.model.Model", on_progress: Report | None = None) -> Lens:
         """The lens."""
-        return _read(self, model, by_layer(on_progress))
+        return _read(self, model, by_layer(on_progress), on_progress)
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
@@ -317,7 +317,10 @@ def logit_lens(
 
 
 def _read(
-    request: LensRequest, model: "infoflow.models.model.Model", on_progress: Callable[[int, int], None] | None = None
+    request: LensRequest,
+    model: "infoflow.models.model.Model",
+    on_progress: Callable[[int, int], None] | None = None,
+    say: Report | None = None,
 ) -> Lens:
     from infoflow.traced.logit_lens import read_off
 
@@ -327,7 +330,7 @@ def _read(
     what = f"Reading {len(read)} of {n} tokens at {len(ask['read'])} rows needs"
     instead = "Shorten the prompt, or read fewer positions" if len(read) > 1 else "Shorten the prompt"
     refuse_here(model, _bytes_of(request, model, n), what, instead + (" or rows" if len(ask["read"]) > 2 else ""))
-    fitted = _fitted(request, model, ask)
+    fitted = _fitted(request, model, ask, say)
     if request.contrast is not None:
         ask["other"] = _others(request, model, tokens, ask)
     plan = changed_plan(model, request.interventions, tokens)
@@ -400,7 +403,9 @@ def _source(request: LensRequest, model: "infoflow.models.model.Model") -> str |
     return request.lens or (lenses.bundled_lens(model) if request.kind == "jacobian" else None)
 
 
-def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dict[str, Any]) -> str | None:
+def _fitted(
+    request: LensRequest, model: "infoflow.models.model.Model", ask: dict[str, Any], say: Report | None = None
+) -> str | None:
     """Put a fitted lens into what is asked, and say where it comes from."""
     if request.kind not in FITTED:
         return None
@@ -416,7 +421,7 @@ def _fitted(request: LensRequest, model: "infoflow.models.model.Model", ask: dic
     if source is None:
         fit = f", or fit one: infoflow fit-lens --model {model.name}" if request.kind == "jacobian" else ""
         raise BadPrompt(f"No {request.kind} lens ships for {model.name}. Name a file, or one on a hub as owner/name/file{fit}.")
-    found = lenses.load_lens(model, source)
+    found = lenses.load_lens(model, source, on_progress=say)
     if found.kind != request.kind:
         raise BadPrompt(f"'{source}' is a {found.kind} lens, not a {request.kind} one.")
     if request.digest and found.digest != request.digest:

@@ -184,14 +184,23 @@ def fetch_part(
     revision: str | None = None,
     kind: str = "model",
     on_progress: Callable[[str, float], None] | None = None,
+    most: int | None = None,
 ) -> Path:
-    """One file of a repository of any kind ("model", "space", "dataset"): the one already here, else from the hub.
+    """One file of a repository of any kind ("model", "space", "dataset"): the one already here, else from the hub if it is no
+    larger than `most` bytes. `on_progress` may stop it by raising.
 
     Raises:
-        UnsupportedModel: no such repository, revision or file, gated, no connection.
+        UnsupportedModel: no such repository, revision or file, gated, larger, no room on the disk, no connection.
     """
-    bar = _reporter(on_progress, f"Downloading {file.rpartition('/')[2]}", 0, 0)
     try:
+        there = huggingface_hub.hf_hub_download(name, file, revision=revision, repo_type=kind, dry_run=True)
+        size = int(there.file_size or 0) if there.will_download else 0
+        if most is not None and size > most:
+            raise UnsupportedModel(
+                f"'{name}/{file}' is {in_words(size)} to download; what is looked for takes {in_words(most)} at most. Check it."
+            )
+        _check_disk(size, name)
+        bar = _reporter(on_progress, f"Downloading {file.rpartition('/')[2]}", 0, size)
         with plain_downloads():
             return Path(huggingface_hub.hf_hub_download(name, file, revision=revision, repo_type=kind, tqdm_class=bar))
     except errors.LocalEntryNotFoundError as error:

@@ -40,6 +40,8 @@ _FILES = ("lens.safetensors", "params.pt", "lens.pt")
 """what is looked for in a folder"""
 HUB = "hub:"
 """before a source that is looked for on the hub and nowhere else"""
+_SMALL = 1_000_000
+"""bytes of what is in a file beside the maps"""
 _ON_HUB = re.compile(
     r"(?:(spaces|datasets)/)?([\w.-]+/[\w.-]+)/([^@\\\x00-\x1f]+\.(?:pt|pth|safetensors))(?:@([\w.-]+(?:/[\w.-]+)*))?"
 )
@@ -204,7 +206,7 @@ def _located(
         shown = shortened("".join(c if c.isprintable() else "\ufffd" for c in source), 80)
         what = f"There is no file '{shown}'. Check the path, or give" if source and named == source else "Give"
         raise BadLens(f"{what} a lens on the hub as owner/name/path/in/repo.pt, or 'bundled'.")
-    return _fetched(there, on_progress)
+    return _fetched(there, model, on_progress)
 
 
 def _here(model: "infoflow.models.model.Model", source: str) -> Path | None:
@@ -224,12 +226,13 @@ def _here(model: "infoflow.models.model.Model", source: str) -> Path | None:
 
 
 def _fetched(
-    there: "re.Match[str]", on_progress: Callable[[str, float], None] | None
+    there: "re.Match[str]", model: "infoflow.models.model.Model", on_progress: Callable[[str, float], None] | None
 ) -> tuple[Path, Callable[[str], Path | None]]:
     kind, repository, file, revision = there.groups()
+    most = _SMALL + 6 * model.sizes().d_model ** 2 * (model.n_layers + 1)  # half as much again as float32 for every row
 
     def get(name: str) -> Path:
-        return hub.fetch_part(repository, name, revision, (kind or "models")[:-1], on_progress)
+        return hub.fetch_part(repository, name, revision, (kind or "models")[:-1], on_progress, most)
 
     def beside(name: str) -> Path | None:
         try:

@@ -6,6 +6,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 import infoflow
+from infoflow.analyses.logit_lens import LensRequest
 from infoflow.errors import BadLens, TooLarge
 from infoflow.models import lens_files, lenses
 from infoflow.models.lenses import read_lens
@@ -174,7 +176,11 @@ def test_what_the_hub_is_asked_for(model: infoflow.Model, tmp_path: Path, monkey
     """A tuned lens lies in a space, with its config beside it."""
     folder, asked = Path(tuned(tmp_path / "tuned")).parent, []
 
-    def download(name: str, file: str, revision: str | None, repo_type: str, tqdm_class: Any) -> str:
+    def download(
+        name: str, file: str, revision: str | None, repo_type: str, tqdm_class: Any = None, dry_run: bool = False
+    ) -> Any:
+        if dry_run:
+            return SimpleNamespace(will_download=True, file_size=10)
         asked.append((name, file, revision, repo_type))
         return str(folder / Path(file).name)
 
@@ -183,6 +189,38 @@ def test_what_the_hub_is_asked_for(model: infoflow.Model, tmp_path: Path, monkey
     assert lens.kind == "tuned" and lens.model == "tiny-llama"
     of = ("some/lenses", "refs/pr/1", "space")
     assert asked == [(of[0], f"lens/tiny-llama/{name}", *of[1:]) for name in ("params.pt", "config.json")]
+
+
+def test_a_file_that_is_too_large_for_a_lens_is_not_fetched(server: hub_server.Hub, model: infoflow.Model) -> None:
+    """Up to half as much again as its maps in float32, and a megabyte."""
+    most = 1_000_000 + 6 * D * D * (LAYERS + 1)
+    file = server.folders["tiny/llama"] / "lens.pt"
+    file.write_bytes(bytes(most + 1))
+    with pytest.raises(BadLens, match=r"'tiny/llama/lens.pt' is 1 MB to download; .* takes 1 MB at most"):
+        infoflow.load_lens(model, "tiny/llama/lens.pt")
+    assert server.sent == 0
+    file.write_bytes(bytes(most))
+    with pytest.raises(BadLens, match="not whole"):
+        infoflow.load_lens(model, "tiny/llama/lens.pt")
+    assert server.sent == most
+
+
+def test_a_download_says_how_far_it_is_and_stops(server: hub_server.Hub, model: infoflow.Model) -> None:
+    published(server.folders["tiny/llama"] / "lens.pt")
+    said: list[tuple[str, float]] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(doing: str, fraction: float) -> None:
+        raise Stop
+
+    request = LensRequest(model=model.spec, prompt="a b", kind="jacobian", lens="tiny/llama/lens.pt")
+    with pytest.raises(Stop):
+        request.run(model, stop)
+    request.run(model, lambda doing, fraction: said.append((doing, fraction)))
+    ends = [(doing, fraction) for doing, fraction in said if doing.startswith("Downloading lens.pt")]
+    assert ends[0][1] == 0 and ends[-1][1] == 1 and " of " in ends[-1][0]
 
 
 # --- what is refused
