@@ -14,7 +14,7 @@ from infoflow.tables import logit_lens as tables
 from infoflow.tables import promotions as moved_tables
 from infoflow.text.contrasts import BANK, difference, proposals
 from infoflow.text.rows import row_title
-from infoflow.ui import asking, blocks, controls, results
+from infoflow.ui import asking, blocks, cache, controls, results
 from infoflow.ui.asking import MAX_CHARACTERS
 from infoflow.ui.controls import choice
 from infoflow.ui.frame import dark
@@ -89,11 +89,17 @@ class View:
 
 
 def request(asked: asking.Asked, view: View) -> LensRequest:
-    """What is asked of the model. Rows after attention are always read here, and the toggle only hides them."""
+    """What is asked of the model. Rows after attention are always read here, and the toggle only hides them. A visitor who may
+    load no folder names no file of this machine either."""
+    lens = view.lens
+    if lens is not None and not cache.folders_allowed():
+        from infoflow.models import lenses
+
+        lens = lenses.hub_only(lens)
     return LensRequest(
         model=asked.model, prompt=asked.prompt, interventions=asked.interventions, targets=view.follow, positions=view.read,
         mids=view.mids or not asked.model.hosted, kind=view.kind, read=view.where, rows=view.rows, contrast=view.contrast,
-        lens=view.lens,
+        lens=lens,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +221,13 @@ def test_a_link_that_is_read_at_the_last_position_runs_few_rows_from_the_beginni
 def test_numbers_that_python_reads_otherwise_are_words(prompt: str) -> None:
     app = ask(opened(LENS), prompt)
     assert len(prompt) > 100 or errors(app) == []
+
+
+def test_where_no_folder_may_be_loaded_no_file_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "0")
+    (tmp_path / "lens.pt").write_bytes(b"secret")
+    for there in (str(tmp_path / "lens.pt"), str(tmp_path / "nothing.pt"), "/etc/shadow"):
+        app = lens(ask(opened(LENS), "The sky is"), "jacobian")
+        app.text_input(key="lens_file").set_value(there).run()
+        (said,) = errors(app)
+        assert "lens on the hub as owner/name/path" in said and "no lens" not in said and "no file" not in said
