@@ -10,6 +10,8 @@ from infoflow.tables import pairs as tables
 from infoflow.tables.patching import FORMS
 
 BEYOND = "Off the diagonal: what both change, less what each changes alone; 0 where they act side by side."
+FALLING = ("rank", "kl")
+"""metrics that fall as the answer comes back, of which signs mean the opposite and sums of two mean little"""
 TOGETHER = "Off the diagonal: what both change, patched together."
 
 
@@ -25,14 +27,17 @@ def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: s
         chart=signed.grid(table, "second", "first", "change", FORMS[metric], largest or None, dark),
         frame=found.to_frame(),
         title=f"Pairs of {heads} ({found.site}) in “{short(made.prompt)}”, {made.whose}",
-        note=f"{_read(found, shown)} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
+        note=f"{_read(found, shown, metric)} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
     )
 
 
-def _read(found: Pairs, shown: str) -> str:
-    """What the cells off the diagonal are, and what their signs mean of heads that go one way."""
+def _read(found: Pairs, shown: str, metric: str) -> str:
+    """What the cells off the diagonal are, and what their signs mean of heads that go one way, of a metric that rises with the
+    answer."""
     if shown == tables.TOGETHER:
         return TOGETHER
+    if metric in FALLING:
+        return BEYOND
     less, more = tables.LESS[found.direction], tables.MORE[found.direction]
     if found.direction == Direction.DENOISING:
         return f"{BEYOND} Of heads that bring the answer back, negative: {less}; positive: {more}."
