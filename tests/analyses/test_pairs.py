@@ -47,7 +47,7 @@ def test_the_strongest_are_those_of_the_sweep_and_alone_do_what_they_did_there()
     chosen = infoflow.patch_pairs(model, CLEAN, CORRUPTED, positions=[7, -1], heads=[np.array((0, 0)), (1, 0)], **more)
     assert picture(chosen).title.startswith("Pairs of 2 heads (z)")
     assert "negative:" in picture(chosen).note
-    assert not any("negative:" in picture(chosen, metric=metric).note for metric in ("rank", "kl"))  # they fall as it comes back
+    assert not any("negative:" in picture(chosen, metric=name).note for name in ("rank", "kl"))  # they fall as it comes back
     for k, (layer, head) in enumerate(found.heads):
         assert found.change()[k, k] == pytest.approx(swept.change()[layer, head, 0], abs=1e-5)
     frame = found.to_frame()
