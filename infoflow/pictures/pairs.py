@@ -23,11 +23,12 @@ def picture(found: Pairs, dark: bool = False, metric: str = "recovery", shown: s
     over = table.loc[table["first"] == table["second"], "change"].abs().max() > largest
     heads = f"the {len(found.heads)} strongest heads" if found.swept else f"{len(found.heads)} heads"
     full = " Its colours end where the scale does." if over and largest else ""
+    of = metric.replace("_", " ")
     return Picture(
         chart=signed.grid(table, "second", "first", "change", FORMS[metric], largest or None, dark),
         frame=found.to_frame(),
         title=f"Pairs of {heads} ({found.site}) in “{short(made.prompt)}”, {made.whose}",
-        note=f"{_read(found, shown, metric)} On the diagonal: what one changes alone.{full} Change of {metric.replace('_', ' ')}.",
+        note=f"{_read(found, shown, metric)} On the diagonal: what one changes alone.{full} Change of {of}.",
     )
 
 
