@@ -197,6 +197,14 @@ class LensRequest(Request[Lens]):
         """The lens."""
         return _read(self, model, by_layer(on_progress), on_progress)
 
+    def prepare(self, model: "infoflow.models.model.Model", say: Report) -> None:
+        """A fitted lens that is on a hub is fetched."""
+        source = _source(self, model)
+        if source is not None:
+            from infoflow.models import lenses
+
+            lenses.fetch(model, source, say)
+
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory."""
         n = len(model.encode(self.prompt))

@@ -48,6 +48,7 @@ def run_now(request: Request[R], model: "infoflow.models.model.Model", say: Repo
     if model.hosted:
         say("Sending …", 0.0)
         return request.run(model, say), cost
+    request.prepare(model, say)
     device = str(model.device)
     with model.turn(say), ACCOUNT.reserved(cost.bytes, device, say, memory.limit), memory.told_when_out(device):
         return request.run(model, say), cost

@@ -58,6 +58,13 @@ class Request(ABC, Generic[R]):
             InfoflowError: what the reader can mend, in words.
         """
 
+    def prepare(self, model: "infoflow.models.model.Model", say: Report) -> None:
+        """Bring here what the run needs beside the model, before it has the model for itself; nothing, mostly.
+
+        Raises:
+            InfoflowError: it can't be had.
+        """
+
     @abstractmethod
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """What it will take, before it runs.

@@ -107,6 +107,15 @@ def load_lens(
     return _checked(stored(file, beside), model, source, file, any_model)
 
 
+def fetch(model: "infoflow.models.model.Model", source: str, on_progress: Callable[[str, float], None]) -> None:
+    """Bring a lens's file here, where it is on a hub, so that loading it takes no time.
+
+    Raises:
+        BadLens: there is none.
+    """
+    _located(model, source, on_progress)
+
+
 def hub_only(source: str) -> str:
     """The source for one who may name no file of this machine: "bundled" as it is, all else on the hub alone."""
     source = source.strip()

@@ -30,8 +30,8 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.readers import ReadersRequest
 from infoflow.analyses.request import Request, known
-from infoflow.errors import Cancelled, RemoteRunError, TooLarge, UnsupportedModel
-from infoflow.models import memory
+from infoflow.errors import BadLens, Cancelled, RemoteRunError, TooLarge, UnsupportedModel
+from infoflow.models import lenses, memory
 from infoflow.models.account import ACCOUNT
 from infoflow.studies.corrections import CorrectionRequest
 from infoflow.studies.roles import RolesRequest
@@ -220,3 +220,20 @@ def test_another_error_stays_what_it_is() -> None:
     model = tiny.model("llama")
     with failing(model, RuntimeError("shapes do not fit")), pytest.raises(RuntimeError, match="shapes do not fit"):
         infoflow.attention(model, "ab")
+
+
+def test_a_lens_is_fetched_before_its_run_has_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download may take long, and nobody else shall wait for it."""
+    model, said = tiny.model("llama"), []
+
+    def fetch(which: infoflow.Model, source: str, say: Any) -> None:
+        assert which.lock.acquire(blocking=False)
+        which.lock.release()
+        said.append(source)
+        raise BadLens("It is not there.")
+
+    monkeypatch.setattr(lenses, "fetch", fetch)
+    with pytest.raises(BadLens, match="It is not there"):
+        perform.run_now(LensRequest(prompt="ab", kind="jacobian", lens="a/b/c.pt"), model, quiet)
+    assert said == ["a/b/c.pt"]
+    perform.run_now(LensRequest(prompt="ab", kind="frozen"), model, quiet)  # needs none
