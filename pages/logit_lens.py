@@ -58,7 +58,8 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
             st.caption(ui.TRUST)
     with blocks.fold("Every lens, and which to believe", "lenses") as is_open:
         if is_open:
-            side_by_side.every_lens(request, asked.key, lens, (lens.rows[row], position))
+            at = row if ui.cell_of(lens, ui.CELLS.chosen(scope)) else ui.middle(lens)
+            side_by_side.every_lens(request, asked.key, lens, (lens.rows[at], position))
     blocks.downloads(drawn, lambda: formats.as_json(lens), dark, lens.provenance)
     address.write(ui.CELLS.name)
 

@@ -198,6 +198,11 @@ def cell_of(lens: Lens, place: str) -> Cell | None:
     return lens.rows.index(row), int(position)
 
 
+def middle(lens: Lens) -> int:
+    """The row that lenses are compared at where no cell was chosen: at the output all of them say the same."""
+    return len(lens.rows) // 2
+
+
 def pick(chart: str, lens: Lens, scope: str) -> None:
     """A cell of the table was clicked."""
     cell = next(iter(st.session_state[chart].selection.get("cell") or []), None)

@@ -192,6 +192,8 @@ def test_every_lens_beside_the_others() -> None:
     assert at["frozen", "L2 MLP"] > 0.3 > 0.05 > at["logit", "L2 MLP"] and at["frozen", "L5 MLP"] == pytest.approx(
         at["logit", "L5 MLP"]
     )
+    (cell,) = [d.value for d in app.dataframe if "contrast reads" in d.value]
+    assert cell["reads"].nunique() > 1 and any("Layer 2, after MLP" in m.value for m in app.markdown)  # a row where they differ
     app.button_group(key="lens_measure").set_value("changes").run()
     assert errors(app) == [] and "total variation" in captions(app)
 
