@@ -62,7 +62,7 @@ def _alone(positions, times, plan, device):
     position = torch.tensor(positions, device=device).repeat(times)
     return {
         "position": position, "src": torch.zeros_like(position), "biased": plan.biased,
-        "is_bias": torch.zeros_like(position) > 0, "n_sources": 1,
+        "is_bias": torch.zeros_like(position) > 0,
     }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 import infoflow
 from infoflow.analyses import frozen_lens
 from infoflow.errors import BadPrompt, TooLarge
-from infoflow.interventions import Block, Mean, Scale, Zero
+from infoflow.interventions import Block, Mean, Scale, Steer, Zero
 from infoflow.traced.frozen_lens import sources_to_last
 from tests.helpers import tiny
 from tests.helpers.frozen_network import FrozenNetwork
@@ -118,20 +119,28 @@ def test_a_case_worked_out_by_hand() -> None:
     np.testing.assert_allclose(last.target_logits[1:, 0], 0, atol=1e-7)  # above attention nothing of the first gets there
 
 
-def test_changed_runs_sum_too() -> None:
-    """What interventions put in above a row is in the rest; below it, in the states."""
-    for name in ("gpt2", "llama", "gemma2"):
-        model = tiny.model(name)
-        n = len(model.encode(PROMPT))
-        stack = [Scale("mlp", 0.3, layers=0), Block(2, (4,)), Mean("attn", layers=0), Zero("z", layers=1, head=1)]
-        lens = infoflow.logit_lens(model, PROMPT, targets=[65], kind="frozen", read="last", interventions=stack)
-        own = infoflow.logit_lens(model, PROMPT, targets=[65], kind="frozen", interventions=stack)
-        plain = infoflow.logit_lens(model, PROMPT, targets=[65], interventions=stack)
-        assert lens.max_error < 1e-5 and own.max_error < 1e-5 and lens.added is not None
-        whole = lens.target_logits.sum(1) + lens.added
-        np.testing.assert_allclose(whole, np.broadcast_to(whole[-1], whole.shape), atol=1e-4)
-        np.testing.assert_allclose(own.target_logits[-1], plain.target_logits[-1], atol=1e-4)
-        assert lens.target_logits.shape[1] == n
+STACKS = [
+    [Scale("mlp", 0.3, layers=0), Block(2, (4,)), Mean("attn", layers=0), Zero("z", layers=1, head=1)],
+    [Scale("resid_pre", 0.5, layers=1), Steer("resid_pre", ("It", "a"), 0.5, layers=2), Scale("resid_post", 0.7, layers=0)],
+]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "gpt_neox"])
+def test_changed_runs_sum_too(name: str, stack: list[Any]) -> None:
+    """What interventions put in above a row is in the rest; below it, in the states. The last row is the changed run's own, and
+    of the last position both ways of reading have the same states along the same paths."""
+    model = tiny.model(name)
+    lens = infoflow.logit_lens(model, PROMPT, targets=[65, 70], kind="frozen", read="last", interventions=stack)
+    own = infoflow.logit_lens(model, PROMPT, targets=[65, 70], kind="frozen", interventions=stack)
+    plain = infoflow.logit_lens(model, PROMPT, targets=[65, 70], interventions=stack, mids="L0.mid" in own.rows)
+    assert lens.max_error < 1e-5 and own.max_error < 1e-5 and lens.added is not None
+    whole = lens.target_logits.sum(1) + lens.added
+    np.testing.assert_allclose(whole, np.broadcast_to(whole[-1], whole.shape), atol=1e-4)
+    np.testing.assert_allclose(own.target_logits[-1], plain.target_logits[-1], atol=1e-4)
+    if name != "gemma2":  # whose cap bends what is read at a state's own position
+        lead = (own.target_logits - lens.target_logits)[:, -1] @ [1, -1]
+        np.testing.assert_allclose(lead, np.full(len(lead), lead[-1]), atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "read"), [("logit", "own"), ("frozen", "own"), ("frozen", "last")])
