@@ -70,4 +70,4 @@ if result is not None:
     picture(result[0], found, view, ui.CELLS.chosen(identity(found.provenance, found.prompt_ids)))
     ui.note_tokens(result[0], result[1].result)
     ui.contrast(result[0], asked.key, result[1].result, view.mids)
-    blocks.how(ui.HOW, "infoflow.traced.logit_lens.read_off")
+    blocks.how(ui.HOW, *ui.CODE[result[1].result.kind])

@@ -33,9 +33,9 @@ from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_position
 from infoflow.analyses.result import OfPrompt, of_tokens
-from infoflow.errors import BadPrompt, chosen
+from infoflow.errors import chosen
 from infoflow.text.amounts import before_cap
 from infoflow.text.tokens import BIAS, PUT_IN
 
@@ -230,8 +230,7 @@ def _attributed(
 
     tokens = model.encode(request.prompt)
     n, position = len(tokens), request.position
-    if not -n <= position < n:
-        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+    check_position(position, n)
     ids = [model.token_id(t) for t in (request.target, request.against) if t is not None]
     refuse_here(model, needed_bytes(model, n), f"Attribution over {n} tokens needs", "Shorten the prompt")
     target, other = contrasts.Target(position % n, ids, request.centred), None

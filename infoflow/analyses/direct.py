@@ -19,11 +19,11 @@ from jaxtyping import Float
 
 from infoflow.analyses import logit_lens
 from infoflow.analyses.attribution import AttributionRequest, Direct, direct_table
-from infoflow.analyses.cost import Estimate, refuse_here
+from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_position
 from infoflow.analyses.result import OfPrompt, of_tokens
-from infoflow.errors import BadPrompt, chosen
+from infoflow.errors import chosen
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -83,9 +83,10 @@ class DirectRequest(Request[DirectAttribution]):
         return _direct(self, model, by_layer(on_progress))
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
-        """Memory: what a plain run takes whose one position is read."""
-        n = len(model.encode(self.prompt))
-        return Estimate(n_tokens=n, n_sources=1, bytes=logit_lens.needed_bytes(model, n, False, 1))
+        """Memory: what a plain run takes whose one position is read; in half precision each layer's output map in float32 too."""
+        n, s = len(model.encode(self.prompt)), model.sizes()
+        maps = FLOAT * s.layers * s.heads * s.d_head * s.d_model if s.half else 0
+        return Estimate(n_tokens=n, n_sources=1, bytes=logit_lens.needed_bytes(model, n, False, 1) + maps)
 
     def exactly(self, model: "infoflow.models.model.Model") -> "DirectRequest":
         """Typed targets may leave out their leading space."""
@@ -128,8 +129,7 @@ def _direct(
 
     tokens = model.encode(request.prompt)
     n, position = len(tokens), request.position
-    if not -n <= position < n:
-        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+    check_position(position, n)
     ids = [model.token_id(t) for t in (request.target, request.against) if t is not None]
     found: dict[str, Any]
     if request.interventions:  # what is put in is a source of its own, which the whole split knows

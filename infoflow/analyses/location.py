@@ -32,9 +32,8 @@ from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_position
 from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
-from infoflow.errors import BadPrompt
 from infoflow.text.amounts import before_cap
 from infoflow.text.rows import rows_of
 
@@ -288,8 +287,7 @@ def _located(
 
     tokens = model.encode(request.prompt)
     n, position = len(tokens), request.position
-    if not -n <= position < n:
-        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+    check_position(position, n)
     ids = [-1 if request.target is None else model.token_id(request.target)]
     ids += [] if request.against is None else [model.token_id(request.against)]
     needed = needed_bytes(model, n, request.contrast is not None)

@@ -21,13 +21,11 @@ import pandas as pd
 
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.patching import PatchRequest
-from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, as_interventions, as_prompt
 from infoflow.analyses.reruns import OF_HEADS, Run
-from infoflow.analyses.result import OfPrompt
-from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, corruption, known_metric, swept
+from infoflow.analyses.sweeps import Direction, OfSweep, Sweep, SweepRequest, as_places, corruption, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
-from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
+from infoflow.metrics.effects import METRICS, Outcomes
 from infoflow.text.alignment import Align
 
 if TYPE_CHECKING:
@@ -40,54 +38,18 @@ MOST = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(OfPrompt):
-    """What each pair of some heads says when both are patched."""
+class Pairs(OfSweep):
+    """What each pair of some heads says when both are patched: `runs` [head, head]; on the diagonal one alone."""
 
-    site: str
-    direction: str
-    target: int
-    target_label: str
-    against: int | None
-    against_label: str
-    position: int
-    """that was read"""
-    n_layers: int
     heads: tuple[Head, ...]
     """the strongest first, where they are those of a sweep"""
     swept: bool
     """whether they are: the heads of a sweep that change the lead most"""
-    runs: Outcomes
-    """[head, head]; on the diagonal one alone"""
-    clean: Outcomes
-    corrupted: Outcomes
-    provenance: Provenance
-
-    @property
-    def unpatched(self) -> Outcomes:
-        """The run that was run again, with nothing patched."""
-        return self.corrupted if self.direction == Direction.DENOISING else self.clean
 
     @property
     def names(self) -> tuple[str, ...]:
         """How the heads are called: layer.head."""
         return tuple(f"{layer}.{head}" for layer, head in self.heads)
-
-    @property
-    def hardly(self) -> bool:
-        """Whether the two runs are so alike that a share of the way between them means little."""
-        return abs(float(self.clean.lead) - float(self.corrupted.lead)) < HARDLY
-
-    def effect(self, metric: str = "logit_diff") -> np.ndarray:
-        """One of `METRICS` with both patched, [head, head]; on the diagonal with one.
-
-        Raises:
-            BadPrompt: an unknown metric.
-        """
-        return measured(self.runs, known_metric(metric), self.clean, self.corrupted)
-
-    def change(self, metric: str = "logit_diff") -> np.ndarray:
-        """The same, less what it is in the run that nothing is patched in."""
-        return self.effect(metric) - float(measured(self.unpatched, metric, self.clean, self.corrupted))
 
     def interaction(self, metric: str = "logit_diff") -> np.ndarray:
         """change(pair) - change(a) - change(b), [head, head]; NaN on the diagonal."""

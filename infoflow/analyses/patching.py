@@ -34,14 +34,13 @@ import numpy as np
 import pandas as pd
 
 from infoflow.analyses.cost import Estimate
-from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
-from infoflow.analyses.result import OfPrompt, of_tokens
-from infoflow.analyses.sweeps import Direction, Sweep, SweepRequest, as_places, corruption, known_metric, swept
+from infoflow.analyses.result import of_tokens
+from infoflow.analyses.sweeps import Direction, OfSweep, Sweep, SweepRequest, as_places, corruption, known_metric, swept
 from infoflow.errors import BadPrompt, chosen
 from infoflow.interventions import Noise
-from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, measured
+from infoflow.metrics.effects import METRICS, Outcomes
 from infoflow.settings import settings
 from infoflow.text.alignment import Align
 
@@ -67,23 +66,13 @@ class Units(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patching(OfPrompt):
-    """What each patched run says. Its tokens are those of the prompt that was run again."""
+class Patching(OfSweep):
+    """What each patched run says: `runs` [layer, head, position], an axis of one where several are patched together."""
 
     other_labels: tuple[str, ...]
     """how the tokens of the run are called that parts were taken from"""
     differs: tuple[bool, ...]
     """of each position: another token stands there in the other run, or what stands there is corrupted"""
-    site: str
-    direction: str
-    target: int
-    target_label: str
-    against: int | None
-    against_label: str
-    position: int
-    """that was read"""
-    n_layers: int
-    """of the model"""
     layers: tuple[int, ...]
     heads: tuple[int, ...]
     """() where a run patches all of them together"""
@@ -91,38 +80,10 @@ class Patching(OfPrompt):
     """() where a run patches several together"""
     together: tuple[int, ...]
     """the positions that one run patches, where it patches several together"""
-    runs: Outcomes
-    """[layer, head, position]; an axis of one where heads or positions are patched together"""
-    clean: Outcomes
-    corrupted: Outcomes
     live: np.ndarray
     """[position] of `positions`: whether anything patched there can reach what is read; where it can't, nothing was run"""
     proposals: tuple[str, ...]
     """other prompts to corrupt this one with, each different in one word"""
-    provenance: Provenance
-
-    def effect(self, metric: str = "logit_diff") -> np.ndarray:
-        """One of `METRICS` for each patched run, [layer, head, position].
-
-        Raises:
-            BadPrompt: an unknown metric.
-        """
-        known_metric(metric)
-        return measured(self.runs, metric, self.clean, self.corrupted)
-
-    def change(self, metric: str = "logit_diff") -> np.ndarray:
-        """The same, less what it is in the run that nothing is patched in."""
-        return self.effect(metric) - float(measured(self.unpatched, metric, self.clean, self.corrupted))
-
-    @property
-    def unpatched(self) -> Outcomes:
-        """The run that was run again, with nothing patched."""
-        return self.corrupted if self.direction == Direction.DENOISING else self.clean
-
-    @property
-    def hardly(self) -> bool:
-        """Whether the two runs are so alike that a share of the way between them means little."""
-        return abs(float(self.clean.lead) - float(self.corrupted.lead)) < HARDLY
 
     def strongest(self, n: int = 5, metric: str = "logit_diff") -> list[tuple[int, int, int]]:
         """Layer, head and position (numbers in `heads` and `positions` count; 0 where together) of the largest changes."""

@@ -38,7 +38,7 @@ from infoflow.analyses.circuits import MLP, named
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_position
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt
 
@@ -189,8 +189,7 @@ def _read(
 
     tokens = model.encode(request.prompt)
     n, position, layer, head = len(tokens), request.position, request.layer, request.head
-    if not -n <= position < n:
-        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+    check_position(position, n)
     plan = changed_plan(model, request.interventions, tokens)
     if not 0 <= layer < plan.n_layers:
         raise BadPrompt(f"There is no layer {layer}; the model has {plan.n_layers} (0 to {plan.n_layers - 1}).")

@@ -162,6 +162,16 @@ def as_prompt(prompt: Any) -> str | tuple[int, ...]:
     return tuple(as_id(token, f" at place {place}") for place, token in enumerate(prompt))
 
 
+def check_position(position: int, n: int) -> None:
+    """That a prompt of n tokens has a position; negative ones count from its end.
+
+    Raises:
+        BadPrompt: it has not.
+    """
+    if not -n <= position < n:
+        raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
+
+
 def as_interventions(given: Sequence[Any]) -> tuple[Any, ...]:
     """Interventions as a request keeps them.
 

@@ -18,10 +18,10 @@ from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, SOURCE, Part, Reruns, Run
-from infoflow.analyses.result import of_tokens
+from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
-from infoflow.metrics.effects import METRICS, Outcomes, filled, mean_of
+from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, filled, mean_of, measured
 from infoflow.settings import settings
 from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
@@ -73,6 +73,48 @@ class SweepRequest(Request[R]):
         """Typed targets may leave out their leading space."""
         ids = [None if token is None else model.token_id_near(token) for token in (self.target, self.against)]
         return replace(self, model=model.spec, target=ids[0], against=ids[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfSweep(OfPrompt):
+    """What the runs of a sweep say. Its tokens are those of the prompt that was run again."""
+
+    site: str
+    direction: str
+    target: int
+    target_label: str
+    against: int | None
+    against_label: str
+    position: int
+    """that was read"""
+    n_layers: int
+    """of the model"""
+    runs: Outcomes
+    clean: Outcomes
+    corrupted: Outcomes
+    provenance: Provenance
+
+    def effect(self, metric: str = "logit_diff") -> np.ndarray:
+        """One of `METRICS` for each patched run, of the shape of `runs`.
+
+        Raises:
+            BadPrompt: an unknown metric.
+        """
+        return measured(self.runs, known_metric(metric), self.clean, self.corrupted)
+
+    def change(self, metric: str = "logit_diff") -> np.ndarray:
+        """The same, less what it is in the run that nothing is patched in."""
+        return self.effect(metric) - float(measured(self.unpatched, metric, self.clean, self.corrupted))
+
+    @property
+    def unpatched(self) -> Outcomes:
+        """The run that was run again, with nothing patched."""
+        return self.corrupted if self.direction == Direction.DENOISING else self.clean
+
+    @property
+    def hardly(self) -> bool:
+        """Whether the two runs are so alike that a share of the way between them means little."""
+        return abs(float(self.clean.lead) - float(self.corrupted.lead)) < HARDLY
 
 
 def known_metric(metric: str) -> str:

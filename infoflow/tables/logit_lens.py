@@ -163,7 +163,7 @@ def hint(lens: Lens) -> str:
     early = [row for row, share in zip(lens.rows, lens.agrees, strict=True) if share < LATE]
     if not early:
         return "Every row names the final token at half of the positions or more."
+    why = ", they are not made to be unembedded" if lens.kind == "logit" else ""
     return (
-        f"Up to “{row_title(early[-1])}”, fewer than half of the positions name the final token: read those rows with "
-        "care, they are not made to be unembedded."
+        f"Up to “{row_title(early[-1])}”, fewer than half of the positions name the final token: read those rows with care{why}."
     )

@@ -41,7 +41,7 @@ def _read(request: LensRequest, key: str) -> tuple[dict[str, Lens], dict[str, st
         if kind != request.kind:
             asked = replace(asked, lens=None)
         try:
-            found[kind] = results.of(asked, key, f"lens_{kind}", _stop, again=False)
+            found[kind] = results.of(asked, key, f"lens_{kind}", _stop)
         except Cancelled:
             raise
         except InfoflowError as error:

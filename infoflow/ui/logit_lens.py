@@ -43,6 +43,11 @@ FILE = """Of a Jacobian or a tuned lens: a file, or one on the Hugging Face hub 
 ships for the model. Fit one by `infoflow fit-lens`."""
 AGAINST = """Whose states are read in the place of these. What both read is no news of this prompt: those cells are pale. Neutral
 texts, this prompt with one word swapped, or another of as many tokens: type it and press Enter."""
+CODE = {
+    kind: ("infoflow.traced.logit_lens.read_off", *(["infoflow.traced.frozen_lens.pushed_on"] if kind == "frozen" else []))
+    for kind in KINDS
+}
+"""what made the numbers, by kind of lens"""
 OFF = {"own": "The top row is not what the model says", "last": "The readings do not sum to what the model says"}
 NONE, NEUTRAL = "nothing", "neutral texts"
 SOME_ROWS = 8

@@ -33,9 +33,9 @@ class Failed:
     """what may be run instead; None where nothing was looked for"""
 
 
-def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, again: bool = True) -> R:
-    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report. Without
-    `again` a failure is only told.
+def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None) -> R:
+    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A
+    failure that another try may end otherwise has a button for it.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -49,7 +49,7 @@ def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = 
             raise
         except InfoflowError as error:
             before = st.session_state[kept] = _failed(request, error)
-    if again:
+    if not isinstance(before.error, BadPrompt):
         st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
 

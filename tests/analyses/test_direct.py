@@ -1,9 +1,14 @@
 """What each part writes itself, in one forward pass: the direct contributions that `attribute` has from its own road."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import infoflow
+from infoflow.analyses import logit_lens
+from infoflow.analyses.direct import DirectRequest
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import Scale, Zero
 from tests.helpers import tiny
@@ -42,6 +47,17 @@ def test_a_case_worked_out_by_hand() -> None:
     found = infoflow.direct(tiny.on_paper(), [1, 2], 1, against=2)
     assert found.embedding == pytest.approx(2 / t, abs=1e-5) and found.by_head[0, 0] == pytest.approx(1 / t, abs=1e-5)
     assert found.by_mlp[0] == pytest.approx(written / t, abs=1e-5) and found.direct_bias == 0
+
+
+def test_what_it_needs_by_hand(demo: "infoflow.Model") -> None:
+    """One position's reading; with weights in half precision each of six output maps, 256 by 256, in float32 beside it."""
+    plain = DirectRequest(prompt="a b", target=5).estimate(demo)
+    assert plain.bytes == logit_lens.needed_bytes(demo, plain.n_tokens, False, 1)
+    half = SimpleNamespace(
+        encode=demo.encode, sizes=lambda: replace(demo.sizes(), half=True), memory_limit=demo.memory_limit, n_layers=6
+    )
+    more = DirectRequest(prompt="a b", target=5).estimate(half).bytes  # type: ignore[arg-type]
+    assert more - plain.bytes == 4 * 6 * 256 * 256
 
 
 def test_bad_input_gets_a_sentence(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:

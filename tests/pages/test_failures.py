@@ -102,7 +102,7 @@ def test_offers_of_smaller_runs_stay_and_cost_no_run(failing) -> None:  # type: 
 
 def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) -> None:  # type: ignore[no-untyped-def]
     app = opened()
-    runs = failing(AttributionRequest)
+    runs = failing(AttributionRequest, TooLarge)
     app.toggle(key="flow_writers").set_value(True).run()
     assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
     app.run()
@@ -111,3 +111,13 @@ def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) 
     assert runs[0]() is None
     button(app, "Try again").click().run()
     assert len(runs) == 2
+
+
+def test_a_part_that_can_only_fail_again_has_no_such_button(failing) -> None:  # type: ignore[no-untyped-def]
+    """What was asked is wrong: another question is what helps, or Run."""
+    app = opened()
+    runs = failing(AttributionRequest)
+    app.toggle(key="flow_writers").set_value(True).run()
+    app.run()
+    assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
+    assert not [b for b in app.button if b.label == "Try again"]

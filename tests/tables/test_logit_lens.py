@@ -117,4 +117,6 @@ def test_how_far_rows_can_be_trusted() -> None:
     assert tables.hint(lens).startswith("Up to “Layer 0, after MLP”, fewer than half")
     half = made.lens([[1, 5], [5, 1], [1, 1]])
     assert tables.hint(half) == "Every row names the final token at half of the positions or more."
+    assert tables.hint(lens).endswith("with care, they are not made to be unembedded.")
+    assert tables.hint(replace(lens, kind="frozen")).endswith("read those rows with care.")
     assert "“Layer 0, after attention”" in tables.hint(made.lens([[1, 1], [5, 5], [1, 1]]))
