@@ -23,6 +23,7 @@ from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.generation import THINKS, Generation, GenerationRequest, text_of
 from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
 from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
@@ -137,6 +138,19 @@ class Correction(Result):
     answers: tuple[Answer, ...]
     changes: tuple[Change, ...]
     """between one answer and the next"""
+    request: "CorrectionRequest | None" = None
+    """what was asked"""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of the last answer's run, with what was asked of the whole; where that is not known, as far as the answers tell."""
+        made, last = self.answers[-1].generation.provenance, self.answers[-1]
+        said = tuple(text for role, text in last.turns if role == USER)
+        system = next((text for role, text in last.turns if role == SYSTEM), "")
+        asked = self.request or CorrectionRequest(
+            model=made.request.model, prompt=said, form=last.form, system=system, interventions=made.request.interventions
+        )
+        return replace(made, request=asked)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -200,7 +214,7 @@ class CorrectionRequest(Study[Correction]):
             asking.change(a, b, f"Change {n + 1} of {len(self.prompt) - 1}")
             for n, (a, b) in enumerate(zip(answers, answers[1:], strict=False))
         )
-        return Correction(answers=tuple(answers), changes=changes)
+        return Correction(answers=tuple(answers), changes=changes, request=asking.request)
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""
