@@ -78,8 +78,9 @@ def standard_input() -> str:
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
-def perform(request: Request[Any], quiet: bool) -> Any:
-    """The result of a request, with progress and the self-test's verdict told.
+def perform(request: Request[Any], quiet: bool, held: dict[Any, Any] | None = None) -> Any:
+    """The result of a request, with progress and the self-test's verdict told. `held`: models that stay in memory for the next
+    request, by what they were asked for as.
 
     Raises:
         InfoflowError: what loading and running raise.
@@ -95,8 +96,15 @@ def perform(request: Request[Any], quiet: bool) -> Any:
             say(f"{again}{doing}", quiet, "\n" if fraction in (0.0, 1.0) else "")
         told[0], at[0] = doing, fraction
 
-    tell(f"Loading {request.model.name} …")
-    found = performed(request, lambda spec, report: nullcontext(load(spec, on_progress=report)), tell)
+    models = {} if held is None else held
+
+    def loaded(spec: Any, report: Any) -> Any:
+        if spec not in models:
+            tell(f"Loading {spec.name} …")
+            models[spec] = load(spec, on_progress=report)
+        return nullcontext(models[spec])
+
+    found = performed(request, loaded, tell)
     say("\n" if at[0] not in (0.0, 1.0) else "", quiet, "")
     say(f"Self-test: {found.verdict.verdict}. {found.verdict.reason}", quiet)
     return found.result

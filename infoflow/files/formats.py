@@ -98,13 +98,13 @@ def check_ending(path: str | Path) -> str:
     return kind
 
 
-def check_place(path: str | Path) -> None:
-    """That a file can be written there, before there is anything to write.
+def check_place(path: str | Path) -> str:
+    """That a file can be written there, before there is anything to write; the format that its ending names.
 
     Raises:
         InfoflowError: an ending that can't be written, no such folder, or one that can't be written to.
     """
-    check_ending(path)
+    kind = check_ending(path)
     folder = Path(path).expanduser().parent
     if not folder.is_dir():
         raise InfoflowError(
@@ -114,6 +114,7 @@ def check_place(path: str | Path) -> None:
         raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
     if not os.access(folder, os.W_OK):
         raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")
+    return kind
 
 
 def drawn(picture: Callable[[], Picture], kind: str, paper: str) -> bytes:

@@ -66,9 +66,19 @@ def embedded(svg: str) -> str:
     used = "".join(_said(text) for _, family, _, text, _ in _TEXT.findall(svg) if family == FAMILY)
     if not used:
         return svg
-    data = base64.b64encode(_cut(used)).decode()
-    style = f"<style>@font-face{{font-family:{FAMILY};src:url(data:font/ttf;base64,{data})}}</style>"
-    return re.sub(r"(<svg [^>]*>)", lambda found: found[1] + style, svg, count=1)
+    return re.sub(r"(<svg [^>]*>)", lambda found: f"{found[1]}<style>{font_face(used)}</style>", svg, count=1)
+
+
+def unusual(texts: Iterable[str]) -> str:
+    """The characters of some texts that a usual font may lack, each once, in order."""
+    seen = dict.fromkeys(char for text in texts if not text.isascii() for char in text)
+    return "".join(char for char in seen if not _USUAL.fullmatch(char))
+
+
+def font_face(text: str) -> str:
+    """The font, with the glyphs of a text, as a rule of CSS."""
+    data = base64.b64encode(_cut(text)).decode()
+    return f"@font-face{{font-family:{FAMILY};src:url(data:font/ttf;base64,{data})}}"
 
 
 def _cut(text: str) -> bytes:

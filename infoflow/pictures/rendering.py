@@ -75,6 +75,14 @@ def library() -> bytes:
     return _run(b"", 'sys.stdout.buffer.write(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode())')
 
 
+def embedded(chart: alt.TopLevelMixin) -> tuple[dict[str, Any], int]:
+    """The chart for a page that has a place for it: Vega-Lite that is as wide as the place, and how many pixels it needs."""
+    spec: dict[str, Any] = inlined(chart).to_dict()
+    wide = _needs(spec) if spec.get("width") == "container" else 0
+    plain: dict[str, Any] = json.loads(_as_text(spec))
+    return plain, wide
+
+
 _SVG = "vl_convert.vegalite_to_svg(spec)"
 _STAND_IN = "\ue0f0"
 
@@ -129,11 +137,17 @@ def _sized(chart: alt.TopLevelMixin, background: str, width: int | None = None) 
         fit = spec.get("config", {}).get("autosize", {}).get("type") == "fit"
         spec["autosize"] = {"type": "fit" if fit else "fit-x", "contains": "padding"}
     if spec.get("width") == "container":
-        x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
-        low, high = (x.get("scale") or {}).get("domain") or (0, 20)
-        spec["width"] = max(560, int(46 * (high - low)))
+        spec["width"] = _needs(spec)
     spec.setdefault("config", {})["background"] = background
     return spec
+
+
+def _needs(spec: dict[str, Any]) -> int:
+    """Pixels that the columns of a chart need."""
+    x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
+    domain = (x.get("scale") or {}).get("domain") or (0, 20)
+    ends = len(domain) == 2 and not any(isinstance(end, str) for end in domain)  # of numbers; else there is one a column
+    return max(560, int(46 * (domain[1] - domain[0] if ends else len(domain))))
 
 
 def inlined(chart: Any) -> Any:
