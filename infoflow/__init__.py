@@ -20,6 +20,9 @@
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     why   = infoflow.query_key(model, "The capital of France is", layer=5, head=0, query=-1, key=4)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
+    acts  = infoflow.activations(model, "The capital of France is")
+    turns = infoflow.stability(model, "The capital of France is", position=-1)
+    infoflow.save_session("france.zip", [flow, attn, acts])   # infoflow.open_session("france.zip") needs no model
     infoflow.report([flow, attr, where], "report.html")   results as one HTML file that opens offline
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -43,6 +46,8 @@ _HOME = {
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
+    "activations": "analyses.activations", "Activations": "analyses.activations",
+    "stability": "analyses.stability", "Stability": "analyses.stability",
     "query_key": "analyses.query_key", "QueryKey": "analyses.query_key",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
@@ -52,7 +57,8 @@ _HOME = {
     "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
     "check": "analyses.selftest", "Check": "analyses.selftest",
     "save": "files.flows", "load": "files.flows", "report": "files.reports",
-    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors",
+    "save_session": "files.sessions", "open_session": "files.sessions", "Session": "files.sessions",
+    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors", "BadFile": "errors",
     "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     if formats.check_place(options.out) != "html":
         raise BadPrompt(f"A report is .html, and '{options.out}' is called otherwise. Rename it.")
-    asked = _requests(options)
+    asked = requests(options)
     parts: list[Part] = []
     title, note = options.title, options.note
     held: dict[Any, Any] = {}
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     return max((code_of(one) for one in made), default=0)
 
 
-def _requests(options: argparse.Namespace) -> list[Request[Any]]:
+def requests(options: argparse.Namespace) -> list[Request[Any]]:
     """What is asked of each prompt.
 
     Raises:

@@ -13,7 +13,7 @@ import pandas as pd
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.provenance import Provenance
 from infoflow.errors import InfoflowError
-from infoflow.files import flows, strict
+from infoflow.files import atomic, flows, strict
 from infoflow.pictures.picture import Picture, background
 from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg, chart_vegalite
 
@@ -144,7 +144,4 @@ def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: 
         **{kind: partial(drawn, picture, kind, paper) for kind in DRAWN},
     }
     data = makers[check_ending(path)]()
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place with --out.") from error
+    atomic.write(Path(path).expanduser(), data)

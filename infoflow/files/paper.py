@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infoflow.errors import InfoflowError
+from infoflow.files import atomic
 from infoflow.pictures.picture import Picture
 from infoflow.pictures.rendering import chart_fitted, svg_converted
 from infoflow.summaries.sentence import sentences_of, spoken
@@ -111,8 +112,4 @@ def write(picture: Picture, path: str | Path, paper: Paper) -> None:
     Raises:
         InfoflowError: another ending, or a place that can't be written to.
     """
-    data = figure(picture, check(path), paper)
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place with --out.") from error
+    atomic.write(Path(path).expanduser(), figure(picture, check(path), paper))

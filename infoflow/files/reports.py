@@ -21,7 +21,7 @@ from markupsafe import Markup
 from infoflow import __version__
 from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.errors import BadPrompt, InfoflowError
-from infoflow.files import formats, scripts
+from infoflow.files import atomic, formats, scripts
 from infoflow.interventions import described
 from infoflow.pictures import glyphs, rendering
 from infoflow.pictures.picture import Picture, picture_of
@@ -61,10 +61,7 @@ def report(results: Any, path: str | Path | None = None, title: str = "", note: 
         raise BadPrompt("A report is of one result or more, and there is none.")
     data = _page(parts, title, note)
     if path is not None:
-        try:
-            Path(path).expanduser().write_bytes(data)
-        except OSError as error:
-            raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place.") from error
+        atomic.write(Path(path).expanduser(), data)
     return data
 
 

@@ -138,19 +138,7 @@ class Correction(Result):
     answers: tuple[Answer, ...]
     changes: tuple[Change, ...]
     """between one answer and the next"""
-    request: "CorrectionRequest | None" = None
-    """what was asked"""
-
-    @property
-    def provenance(self) -> Provenance:
-        """Of the last answer's run, with what was asked of the whole; where that is not known, as far as the answers tell."""
-        made, last = self.answers[-1].generation.provenance, self.answers[-1]
-        said = tuple(text for role, text in last.turns if role == USER)
-        system = next((text for role, text in last.turns if role == SYSTEM), "")
-        asked = self.request or CorrectionRequest(
-            model=made.request.model, prompt=said, form=last.form, system=system, interventions=made.request.interventions
-        )
-        return replace(made, request=asked)
+    provenance: Provenance
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -201,6 +189,8 @@ class CorrectionRequest(Study[Correction]):
     ) -> Correction:
         """The conversation. `run_part` runs its parts, or has them already."""
         answers: list[Answer] = []
+        if not self.prompt:
+            raise BadPrompt("Nothing was asked. A conversation begins with a question.")
         contrast = self.contrast
         if isinstance(contrast, tuple) and len(contrast) != len(self.prompt):
             raise BadPrompt(
@@ -214,7 +204,9 @@ class CorrectionRequest(Study[Correction]):
             asking.change(a, b, f"Change {n + 1} of {len(self.prompt) - 1}")
             for n, (a, b) in enumerate(zip(answers, answers[1:], strict=False))
         )
-        return Correction(answers=tuple(answers), changes=changes, request=asking.request)
+        dtype = answers[-1].generation.provenance.dtype
+        made = Provenance.of(model, asking.request, dtype)
+        return Correction(answers=tuple(answers), changes=changes, provenance=made)
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""

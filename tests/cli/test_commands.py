@@ -41,11 +41,25 @@ def on_demo(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr("infoflow.models.loading.load", load)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text(TEXTS)
+    infoflow.save_session(tmp_path / "session.zip", [infoflow.decompose(demo, PROMPT)])
     return tmp_path
 
 
 def test_every_command_is_found() -> None:
-    wanted = {"flow", "attribute", "locate", "attention", "lens", "generate", "correct", "patch", "models", "check", "app"}
+    wanted = {
+        "flow",
+        "attribute",
+        "locate",
+        "attention",
+        "lens",
+        "generate",
+        "correct",
+        "patch",
+        "report",
+        "models",
+        "check",
+        "app",
+    }
     assert wanted <= set(COMMANDS)
 
 

@@ -196,7 +196,7 @@ def test_every_kind_of_result_has_a_report() -> None:
         made.generation([[0.5, 0.3, 0.2]], 3), made.query_key([[0.5, 0.0], [0.0, 1.0]]), made.readers(1.0, [0.5], 2.0),
         made.promotions(5), made.direct(), made.carriers(),
         made.location([[1, 4, 1], [1, 4, 1], [0, 0, 6]]), made.graph([(0, 0, 0, 1.0), (1, 0, 0, 1.0)], [1.0]),
-        Correction(answers=(change.before, change.after), changes=(change,)),
+        Correction(answers=(change.before, change.after), changes=(change,), provenance=made.talked()),
     ]  # fmt: skip
     page = Read(report(several))
     assert (
