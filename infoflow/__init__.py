@@ -20,6 +20,7 @@
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     why   = infoflow.query_key(model, "The capital of France is", layer=5, head=0, query=-1, key=4)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
+    many  = infoflow.batch(model, "prompts.csv", "results/")             rows of many prompts; infoflow.open_batch("results/")
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
 """
@@ -49,6 +50,7 @@ _HOME = {
     "correct": "studies.corrections", "Correction": "studies.corrections",
     "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
     "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
+    "batch": "files.batch", "open_batch": "studies.batch", "Batch": "studies.batch",
     "check": "analyses.selftest", "Check": "analyses.selftest",
     "save": "files.flows", "load": "files.flows",
     "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors",

@@ -13,6 +13,7 @@ FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("informat
 PLACES = (
     "/", "/start", "/answer", "/attention", "/logit_lens", "/generation", "/interventions", "/circuits", "/patching",
     "/corrections",
+    "/batch",
     "/models",
 )  # fmt: skip
 """addresses of all pages"""
