@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     spec = ModelSpec(name=options.model, revision=options.revision or "", dtype=options.dtype, host=host_of(options))
     from_input = options.prompts == "-"
     total = None if from_input else prompts.count(options.prompts, options.format, options.limit, shard)
-    given: Any = prompts.read(sys.stdin.buffer if from_input else options.prompts, options.format, options.limit)
+    source: Any = sys.stdin.buffer if from_input else options.prompts
+    given = prompts.read(source, options.format, options.limit)
     say(f"Loading {spec.name} …", options.quiet)
     model = load(spec)
     try:

@@ -254,9 +254,10 @@ class Run:
 
 
 def _of_result(analysis: str, result: Any, named: ModelSpec) -> dict[str, Any]:
-    """What a result adds to its prompt's record: its error, and its address with the very tokens that were asked for."""
-    address = links.link(links.named(result.provenance.request, named))
-    return {f"max_error_{analysis}": tables.max_error(result), f"link_{analysis}": address}
+    """What a result adds to its prompt's record: its error, and its address with the very tokens that were asked for; the lens's
+    page follows texts."""
+    exact = {} if analysis == "lens" else {f"link_{analysis}": links.link(links.named(result.provenance.request, named))}
+    return {f"max_error_{analysis}": tables.max_error(result), **exact}
 
 
 def _token(token: int | str | None) -> str | None:

@@ -3,6 +3,7 @@
 Columns: `prompt`, and where they are there `target`, `against`, `group`, `id`; others are passed over. What stands in a cell is
 text, whatever it looks like. A target that is a whole number in JSON or Parquet is a token's id."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from infoflow.errors import BadPrompt
 from infoflow.text.characters import printable
@@ -75,7 +76,7 @@ def kind_of(path: str | Path) -> str:
     return _ENDINGS.get(Path(path).suffix.lower(), "lines")
 
 
-def read(source: str | Path | BinaryIO, kind: str = "", limit: int | None = None) -> Iterator[Row]:
+def read(source: str | Path | io.BufferedIOBase, kind: str = "", limit: int | None = None) -> Iterator[Row]:
     """The prompts of a file, or of what comes through an open one (of which `kind` is one a line if it isn't said).
 
     Raises:
@@ -114,7 +115,7 @@ def as_rows(given: Iterable[Any]) -> Iterator[Row]:
         yield one if isinstance(one, Row) else _row(number, one, f"Prompt {number}")
 
 
-def _told(source: Any, name: str, maker: Callable[[BinaryIO, str], Iterator[Row]]) -> Iterator[Row]:
+def _told(source: Any, name: str, maker: Callable[[io.BufferedIOBase, str], Iterator[Row]]) -> Iterator[Row]:
     try:
         if not isinstance(source, str | Path):
             yield from maker(source, name)
@@ -131,7 +132,7 @@ def _called(name: str) -> str:
     return name[0].upper() + name[1:] if name == "the input" else f"'{name}'"
 
 
-def _lines(file: BinaryIO, name: str, newline: str | None = None) -> Iterator[str]:
+def _lines(file: Any, name: str, newline: str | None = None) -> Iterator[str]:
     """Lines with their ends; one without an end is not read for ever."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
     number = 0
@@ -142,10 +143,11 @@ def _lines(file: BinaryIO, name: str, newline: str | None = None) -> Iterator[st
                 raise BadPrompt(f"Line {number} of {name} has more than {LONGEST:,} characters. Is it a file of prompts?")
             yield line
     finally:
-        text.detach()
+        with contextlib.suppress(ValueError):  # closed already
+            text.detach()
 
 
-def _of_lines(file: BinaryIO, name: str) -> Iterator[Row]:
+def _of_lines(file: io.BufferedIOBase, name: str) -> Iterator[Row]:
     number = 0
     for line in _lines(file, name):
         if line.strip():
@@ -153,7 +155,7 @@ def _of_lines(file: BinaryIO, name: str) -> Iterator[Row]:
             number += 1
 
 
-def _of_csv(file: BinaryIO, name: str) -> Iterator[Row]:
+def _of_csv(file: io.BufferedIOBase, name: str) -> Iterator[Row]:
     lines = _lines(file, name, newline="")
     first = next(lines, "")
     reader = csv.reader(_begun(first, lines), delimiter="\t" if "\t" in first and "," not in first else ",", strict=True)
@@ -192,7 +194,7 @@ def _header(columns: list[str], name: str) -> list[str]:
     return columns
 
 
-def _of_jsonl(file: BinaryIO, name: str) -> Iterator[Row]:
+def _of_jsonl(file: io.BufferedIOBase, name: str) -> Iterator[Row]:
     number = 0
     for at, line in enumerate(_lines(file, name), 1):
         if not line.strip():
@@ -206,7 +208,7 @@ def _of_jsonl(file: BinaryIO, name: str) -> Iterator[Row]:
         number += 1
 
 
-def _of_parquet(file: BinaryIO, name: str) -> Iterator[Row]:
+def _of_parquet(file: io.BufferedIOBase, name: str) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

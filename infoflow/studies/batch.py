@@ -158,6 +158,7 @@ class Batch(Result):
         with _readable(self.folder):
             for batch in self.table(name).to_batches(columns=list(dict.fromkeys(["number", *columns])), filter=where):
                 frame = batch.to_pandas()
+                frame = frame.astype({name: "str" for name in frame.select_dtypes("category")})
                 if wanted is not None:
                     frame = frame[frame["number"].isin(wanted)]
                 if len(frame):
@@ -323,7 +324,7 @@ class Batch(Result):
             .reset_index().rename(columns={"looks_token": "token"})
             .sort_values(["logit", "token"], ascending=[False, True], ignore_index=True).head(most)
         )  # fmt: skip
-        kinds = found["kind"].astype(object).value_counts().rename_axis("kind").reset_index(name="prompts")
+        kinds = found["kind"].value_counts().rename_axis("kind").reset_index(name="prompts")
         top = found.head(most)
         about = self._about([*top["number"], *tokens["best"]], layer, head)
         names = ["number", "id", "group", "prompt", "target"]

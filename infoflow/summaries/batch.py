@@ -39,9 +39,11 @@ def _heads(found: Batch) -> Sentence | None:
         return None
     best = table.iloc[0]
     layer, head = int(best["layer"]), int(best["head"])
+    article = "an" if best["kind"][0] in "aeiou" else "a"
     also = f", as are {len(table) - 1} others on most" if len(table) > 1 else ""
     return Sentence(
-        f"Head {layer}.{head} is a {best['kind']} head on {best['share']:.0%} of them{also}.", {"layer": layer, "head": head}
+        f"Head {layer}.{head} is {article} {best['kind']} head on {best['share']:.0%} of them{also}.",
+        {"layer": layer, "head": head},
     )
 
 
