@@ -20,6 +20,7 @@
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     why   = infoflow.query_key(model, "The capital of France is", layer=5, head=0, query=-1, key=4)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
+    apart = infoflow.compare(flow, other)                 two results of one function, value by value
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
 """
@@ -47,6 +48,7 @@ _HOME = {
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
     "generate": "analyses.generation", "Generation": "analyses.generation",
     "correct": "studies.corrections", "Correction": "studies.corrections",
+    "compare": "studies.compare", "Comparison": "studies.compare", "swap_ratio": "studies.swap", "SwapRatio": "studies.swap",
     "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
     "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
     "check": "analyses.selftest", "Check": "analyses.selftest",
