@@ -19,6 +19,7 @@ PAGES = {
         st.Page("pages/patching.py", title="Patching"),
         st.Page("pages/corrections.py", title="Corrections"),
     ],
+    "Keep": [st.Page("pages/compare.py", title="Compare")],
     "Models": [st.Page("pages/models.py", title="Models")],
 }
 st.navigation(PAGES, position="top").run()

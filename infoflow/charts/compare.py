@@ -21,6 +21,8 @@ _WIDE = 1.1
 """the same of a column with numbers in it"""
 _UNIT = 7.0
 """units of a full bar"""
+_TOLD = 3.0
+"""units beside the difference, for its largest part in words"""
 _GAP = 0.9
 """units between panels"""
 
@@ -123,7 +125,7 @@ def stacks(table: pd.DataFrame, titles: Sequence[str], colours: Sequence[str], d
         values=[layer + 0.5 for layer in rows["layer"]],
         labelExpr=by_value([layer + 0.5 for layer in rows["layer"]], rows["row"].tolist()),
     )  # fmt: skip
-    x_of = alt.X("x:Q", scale=alt.Scale(domain=[0, end], nice=False, zero=False), axis=None)
+    x_of = alt.X("x:Q", scale=alt.Scale(domain=[0, end + _TOLD], nice=False, zero=False), axis=None)
     y_of = alt.Y("y:Q", scale=alt.Scale(domain=[0, high + 1], nice=False, zero=False), axis=y_axis)
     numbers = sorted(drawn["source"].unique().tolist())
     called = drawn.drop_duplicates("source").set_index("source")["source_label"]
@@ -143,10 +145,17 @@ def stacks(table: pd.DataFrame, titles: Sequence[str], colours: Sequence[str], d
             ],
         )
     )  # fmt: skip
+    most = table.loc[table.groupby("layer")["difference"].agg(lambda of: of.abs().idxmax())]
+    told = pd.DataFrame({
+        "x": end, "y": most["layer"] + 0.5,
+        "text": [f"{d.difference:+.0%} {d.source_label}" if abs(d.difference) >= 0.005 else "" for d in most.itertuples()],
+    })  # fmt: skip
+    words = alt.Chart(told, name="largest").mark_text(align="left", fontSize=10, color=page.muted, limit=150)
     zero = alt.Chart(pd.DataFrame({"x": [zeros[2]], "y": [0.0], "y2": [float(high)]}), name="zero").mark_rule(color=page.muted)
     heads = pd.DataFrame({"x": [zeros[0], zeros[1], zeros[2] - max(less, 1.2)], "y": high + 0.45, "text": list(titles)})
     title = alt.Chart(heads, name="titles").mark_text(align="left", fontSize=12, fontWeight="bold", color=page.text)
     layers = [bars, zero.encode(x=x_of, y=y_of, y2=alt.Y2("y2:Q")), title.encode(x=x_of, y=y_of, text=alt.Text("text:N"))]
+    layers.append(words.encode(x=x_of, y=y_of, text=alt.Text("text:N")))
     line = min(34.0, max(14.0, HIGHEST / (high + 1)))
     return layered(*layers, height=int(line * (high + 1)) + 20 + 20 * -(-len(numbers) // 9), width="container")
 
