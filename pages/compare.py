@@ -4,6 +4,7 @@ import streamlit as st
 
 from infoflow.files import formats
 from infoflow.summaries.compare import sentences
+from infoflow.tables.compare import left_out
 from infoflow.ui import address, asking, blocks, controls, frame
 from infoflow.ui import compare as ui
 
@@ -25,7 +26,9 @@ def differing() -> None:
     ui.prompts(found)
     if at.view == ui.View.FLOW:
         ui.group(found, at, int(st.session_state.get("cmp_place", -1)))
-    if drawn is not None:
+    if drawn is None:
+        st.caption(blocks.plain(left_out(found)))
+    else:
         blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), frame.dark(), found.provenance)
     address.write(ui.HEADS.name)
 

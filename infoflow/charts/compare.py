@@ -19,6 +19,8 @@ _CELL = 0.5
 """units of a column, of which an exported picture has 46 pixels each"""
 _WIDE = 1.1
 """the same of a column with numbers in it"""
+_LETTERS = 34
+"""pixels that a number in a cell needs; where cells are narrower it is in the tooltip alone"""
 _UNIT = 7.0
 """units of a full bar"""
 _TOLD = 3.0
@@ -45,7 +47,7 @@ def maps(
     n, wide = len(columns), len(columns) <= 8
     step = _WIDE if wide else _CELL
     high = len(rows)
-    line = 24.0 if wide else max(11.0, min(30.0, HIGHEST / (high + 1)))
+    line = max(13.0 if wide else 11.0, min(24.0 if wide else 30.0, HIGHEST / (high + 1)))
     largest = float(np.nan_to_num(cells[list(PANELS)].to_numpy()).__abs__().max()) or 1.0
     starts = [number * (n * step + _GAP) for number in range(3)]
     parts: list[pd.DataFrame] = []
@@ -94,7 +96,9 @@ def maps(
     layers = [ground, title.encode(x=x_of, y=y_of, text=alt.Text("text:N"))]
     if wide:
         middle = drawn.assign(x=(drawn["x"] + drawn["x2"]) / 2, y=drawn["y"] + 0.5)
-        text = alt.Chart(middle, name="numbers").mark_text(fontSize=10, color=page.text)
+        text = alt.Chart(middle, name="numbers").mark_text(
+            fontSize=10, color=page.text, opacity=alt.ExprRef(expr=f"width < {3 * n * _LETTERS} ? 0 : 1")
+        )
         layers.append(text.encode(x=x_of, y=y_of, text=alt.Text("value:Q", format=form), tooltip=tips))
     return layered(*layers, height=int(line * (high + 1)) + 110, width="container")
 
@@ -181,7 +185,7 @@ def bars(table: pd.DataFrame, titles: Sequence[str], form: str = ".1%", dark: bo
     page, (up, down) = ink(dark), signs(dark)
     high = len(table)
     largest = float(table[["a", "b"]].abs().to_numpy().max()) or 1.0
-    unit, room = _UNIT / largest, 1.5
+    unit, room = _UNIT / largest, 2.4
     less, more = (float((sign * table["difference"]).clip(lower=0).max()) * unit for sign in (-1, 1))
     zeros = [0.0, _UNIT + room + _GAP, 2 * (_UNIT + room + _GAP) + less + room]
     parts = []

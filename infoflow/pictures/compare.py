@@ -12,6 +12,8 @@ from infoflow.tables import compare as tables
 from infoflow.tables.compare import PLAIN, Names
 from infoflow.text.rows import ROW_NAMES
 
+MOST_ROWS = 40
+"""rows of a lens that are all drawn at first"""
 ONE_SCALE = "One scale for all three."
 FORMS = {"probability": ".0%", "logit": "+.1f", "entropy": ".2f", "kl": ".2f"}
 WORDS = {"kl": "KL to output, in nats", "entropy": "entropy, in nats"}
@@ -70,16 +72,18 @@ def moved_most(found: Comparison) -> tuple[int, int]:
     return int(best["layer"]), int(best["head"])
 
 
-def lens(found: Comparison, place: int = -1, mids: bool = True, names: Names = PLAIN, dark: bool = False) -> Picture:
-    """Tokens that both follow, by row of the stream, at one position."""
+def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
+    """Tokens that both follow, by row of the stream, at one position; of many rows those after the MLP alone, unless `mids`."""
+    rows = found.axis("row").keys
+    mids = len(rows) <= MOST_ROWS if mids is None else mids
     cells = tables.lens(found, place, mids)
     across = cells.drop_duplicates("place").sort_values("place")["column"].tolist()
     columns = pd.DataFrame({"a": across, "b": across, "differs": False})
-    form = FORMS[found.quantity]
+    form, what = FORMS[found.quantity], WORDS.get(found.quantity, found.quantity).capitalize()
     return Picture(
         chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=found.to_frame(),
         title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance),
-        note=f"{WORDS.get(found.quantity, found.quantity).capitalize()}. {ONE_SCALE}{_rest(found)}",
+        note=f"{what}{'' if mids else ', rows after the MLP'}. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ PAIRS = (
         "“Paris” becomes “Rome”; the answer lies on the country's token until late layers bring it to the last position.",
     ),
     Pair(
-        "Known and made-up name", "The Eiffel Tower is in the city of", "The Eilden Tower is in the city of",
+        "Known and made-up name", "The Eiffel Tower is in the city of", "The Eland Tower is in the city of",
         "Of a trained model: how much of the last residual the known name is, and how much the one made up, by depth.",
     ),
 )  # fmt: skip

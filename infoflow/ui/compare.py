@@ -344,7 +344,7 @@ def flow(found: Comparison, look: Look, place: int = -1, stage: str = "post") ->
     named = table.assign(name=table["row"] + ", " + table["source_label"])
     says = f"Change of each source's share by layer. {blocks.largest(named, 'name', 'difference', '+.0%')}"
     blocks.chart(drawn.chart, key=f"{look.key}_flow", alt=says)
-    st.caption(f"**Share of each source in the residual of {blocks.plain(found.labels[place])}**. {blocks.plain(drawn.note)}")
+    st.caption(f"**Share of each source in the residual of “{blocks.plain(found.labels[place])}”**. {blocks.plain(drawn.note)}")
     return drawn
 
 
@@ -371,12 +371,10 @@ def prompts(found: Comparison) -> None:
         apart = {pair[number] for pair, differs in zip(found.places, found.differs, strict=True) if differs} | {
             *found.alone[number]
         }
-        texts = [name if name.startswith("⟨") else text for text, name in zip(run.tokens, run.labels, strict=True)]
+        n = getattr(run, "n_prompt", len(run.labels))
+        texts = [name if name.startswith("⟨") else text for text, name in zip(run.tokens[:n], run.labels[:n], strict=True)]
         lines.append("AB"[number] + _marked(texts, apart))
     st.html("".join(f'<div style="overflow-wrap: anywhere">{line}</div>' for line in lines))
-    out = tables.left_out(found)
-    if out:
-        st.caption(blocks.plain(out))
 
 
 def _marked(tokens: Sequence[str], apart: set[int]) -> str:
@@ -390,11 +388,7 @@ def _marked(tokens: Sequence[str], apart: set[int]) -> str:
 
 def group(found: Comparison, at: Asks, place: int) -> None:
     """How much of the residual the tokens that differ are, by thirds of the layers."""
-    groups = [
-        tuple(p for p, differs in pairs if differs)
-        for pairs in ([(pair[side], d) for pair, d in zip(found.places, found.differs, strict=True)] for side in (0, 1))
-    ]
-    ours, theirs = (tuple(sorted({*some, *found.alone[side]})) for side, some in enumerate(groups))
+    ours, theirs = (_apart(found, number) for number in (0, 1))
     if not ours or not theirs or at.metric == "projection":
         return
     try:
@@ -402,6 +396,14 @@ def group(found: Comparison, at: Asks, place: int) -> None:
     except BadPrompt:  # the first token is one of them
         return
     _swapped(swapped)
+
+
+def _apart(found: Comparison, number: int) -> tuple[int, ...]:
+    """Positions of the sources that hold a token which differs, or has no counterpart."""
+    run = (found.a, found.b)[number]
+    apart = [pair[number] for pair, differs in zip(found.places, found.differs, strict=True) if differs]
+    sources = {int(run.source_of[p]) for p in (*apart, *found.alone[number])}
+    return tuple(p for p in range(len(run.labels)) if int(run.source_of[p]) in sources)
 
 
 def _swapped(found: SwapRatio) -> None:
@@ -441,7 +443,8 @@ def told(head: DeltaGenerator, found: Comparison) -> None:
     with head:
         if made.verdict:
             st.badge(made.verdict, color=colour, help="The self-test's verdict on the two models: the worse one.")
-        st.caption(blocks.plain(f"{made.apart.capitalize()} differ: {pictures.sides(made).removeprefix('of ')}"))
+        where = made.a.whose if made.a.whose == made.b.whose else f"{made.a.whose} (A), {made.b.whose} (B)"
+        st.caption(blocks.plain(f"{made.apart.capitalize()} differ, on {where}"))
         if made.a.request.interventions or made.b.request.interventions:
             n = changes.count(max(len(one.request.interventions) for one in (made.a, made.b)))
             st.badge(n, icon=":material/science:", color="orange")

@@ -208,9 +208,7 @@ def test_what_can_not_be_compared_is_refused_with_what_differs(pairs: dict[str, 
     plain, frozen = infoflow.logit_lens(model, "ab"), infoflow.logit_lens(model, "ab", kind="frozen")
     refused(plain, frozen, "other lenses: logit, read at its own position; frozen")
     refused(plain, plain, "follow no token in common", quantity="probability")
-    refused(
-        infoflow.decompose(model, "ab"), replace(infoflow.decompose(model, "ab"), token_ids=(0, 66, 65)), "read other tokens"
-    )
+    refused(infoflow.decompose(model, "ab"), replace(infoflow.decompose(model, "ab"), token_ids=(0, 66, 65)), "read other tokens")
     words = infoflow.decompose(demo, FRANCE, sources=["a", "b", "b", "c", "d", "e"])
     refused(flow, words, "grouped otherwise")
 
