@@ -21,6 +21,7 @@ PAGES = {
         st.Page("pages/corrections.py", title="Corrections"),
     ],
     "Keep": [
+        st.Page("pages/compare.py", title="Compare"),
         st.Page("pages/sessions.py", title="Sessions"),
         st.Page("pages/batch.py", title="Many prompts"),
     ],
