@@ -1,7 +1,8 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from infoflow.errors import InfoflowError
@@ -16,17 +17,16 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         InfoflowError: it can't be written.
     """
-    held = ""
+    held = path.with_name(f".{path.stem[:60]}-{secrets.token_hex(4)}{ENDING}")
     try:
-        number, held = tempfile.mkstemp(ENDING, f".{path.stem[:60]}-", path.parent)
-        with os.fdopen(number, "wb") as out:
+        with open(held, "xb") as out:  # readable by whom this user's files are
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
         os.replace(held, path)
     except OSError as error:
-        if held:
-            Path(held).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            held.unlink()
         why = error.strerror or type(error).__name__
         raise InfoflowError(
             f"'{path}' can't be written: {why}. Nothing was changed. Make room, or choose another place."
