@@ -34,13 +34,20 @@ def of_flow(found: Flow) -> pd.DataFrame:
     kinds = [_kind(found, tokens) for tokens in of]
     last = max(1, len(found.tokens) - 1)
     source = np.tile(np.arange(n_sources), n_layers)
-    names = np.array(found.source_labels, dtype=object)
+    names = np.array([_name(found, source, tokens) for source, tokens in enumerate(of)], dtype=object)
     return pd.DataFrame({
         "layer": np.repeat(np.arange(n_layers), n_sources), "source": source, "position": first[source],
         "relative": np.where(first[source] < 0, np.nan, first[source] / last), "token": names[source],
         "kind": np.array(kinds, dtype=object)[source], "share": shares.shares(gram, "norm").ravel(),
         "projection": shares.shares(gram, "projection").ravel(),
     })  # fmt: skip
+
+
+def _name(found: Flow, source: int, tokens: np.ndarray) -> str:
+    """What a source is called, the same in every prompt: labels are numbered where one repeats."""
+    if not len(tokens):
+        return found.source_labels[source]
+    return found.labels[tokens[0]] if len(tokens) == 1 else visible("".join(found.tokens[i] for i in tokens).strip())
 
 
 def _kind(found: Flow, tokens: np.ndarray) -> str:
@@ -63,7 +70,7 @@ def of_location(found: Location) -> pd.DataFrame:
     most, every = logit.argmax(1), np.arange(n_layers)
     some = logit[every, most] > 0
     source = np.where(some, found.arrivals.other[every, at, most], -1)
-    held, names = found.by_cell[after], np.array([*found.position_labels, ""], dtype=object)
+    held, names = found.by_cell[after], np.array([*found.labels, ""], dtype=object)
     holds = held.argmax(1)
     return pd.DataFrame({
         "layer": every, "arrives": brought.sum(1), "head": np.where(some, found.arrivals.head[every, at, most], -1),
@@ -103,7 +110,7 @@ def of_attention(found: Attention) -> pd.DataFrame:
     if n > 1:
         beyond[:, 0] = -1.0
     looks = beyond.argmax(1)
-    names = np.array(found.position_labels, dtype=object)
+    names = np.array(found.labels, dtype=object)
     scores = {name.split()[0]: of.ravel() for name, of in zip(heads.KINDS, found.scores.counted, strict=True)}
     measures = {"entropy": heads.entropy, "concentration": heads.concentration, "sink_share": heads.sink_share}
     return pd.DataFrame({
@@ -122,7 +129,7 @@ def of_attribution(found: Attribution) -> pd.DataFrame:
     rest = by_source[by_source["position"] < 0]
     sources = pd.DataFrame({
         "part": "source", "layer": -1, "head": -1, "position": [*whole["position"], *[-1] * len(rest)],
-        "token": [*whole["token"], *rest["token"]], "logit": [*whole["logit"], *rest["logit"]],
+        "token": [*found.labels, *rest["token"]], "logit": [*whole["logit"], *rest["logit"]],
     })  # fmt: skip
     return pd.concat([direct.assign(position=-1, token=""), sources], ignore_index=True)
 

@@ -195,6 +195,7 @@ def view(found: Batch) -> tuple[str, Batch, tuple[int, int]]:
         name = choice("Show", names, names[0], "batch_show", SHOW)
         head = (-1, -1)
         if name == ONE_HEAD:
+            _begin_with(found)
             head = controls.layer_and_head(*found.heads, False, False)
         group = None
         if found.groups:
@@ -203,6 +204,15 @@ def view(found: Batch) -> tuple[str, Batch, tuple[int, int]]:
                 width=180,
             )  # fmt: skip
     return name, found.of_group(group), head
+
+
+def _begin_with(found: Batch) -> None:
+    """Look at the head that writes most in the mean, where no other was chosen."""
+    if all(key not in st.session_state and key not in st.query_params for key in ("layer", "head")):
+        table = found.head_writes()
+        if len(table):
+            best = table.loc[table["logit"].idxmax()]
+            st.session_state.update(layer=int(best["layer"]), head=int(best["head"]))
 
 
 def go(place: Mapping[str, Any]) -> None:
@@ -225,7 +235,7 @@ def drawn(name: str, found: Batch, dark: bool) -> Picture:
     picture = pictures.of(name, found, dark)
     key = f"batch_{name}"
     says = f"{picture.title}. {picture.note} {len(picture.frame)} rows."
-    if name == "heads":
+    if name in ("heads", "writes"):
         blocks.chart(picture.chart, key=key, on_select=partial(pick_head, key), selection_mode="head", alt=says)
     else:
         blocks.chart(picture.chart, key=key, alt=says)
@@ -235,11 +245,11 @@ def drawn(name: str, found: Batch, dark: bool) -> Picture:
 
 def one_head(found: HeadOver) -> None:
     """On which prompts it writes most, what it looks at, and of which kind it is."""
-    config = {**_links(found.prompts), "logit": blocks.LOGIT, "looks_weight": _WEIGHT, "looks_token": "looks at"}
+    config = {**_links(found.prompts), "logit": blocks.LOGIT, "looks_weight": _WEIGHT, "looks_token": "looks at", "prompt": _WIDE}
     left, right = st.columns([2, 1], gap="medium")
     with left:
-        shown = found.prompts.drop(columns=[c for c in ("id", "group") if found.prompts[c].isna().all()])
-        st.dataframe(_linked(shown), hide_index=True, column_config=config)
+        empty = [name for name in ("id", "group", "kind", "looks_token", "looks_weight") if found.prompts[name].isna().all()]
+        st.dataframe(_linked(found.prompts.drop(columns=["number", *empty])), hide_index=True, column_config=config)
         st.caption(
             f"**Head {found.layer}.{found.head}**: prompts on which it writes most of the target's logit itself, the most first."
         )
@@ -257,6 +267,7 @@ def one_head(found: HeadOver) -> None:
     controls.head_link(found.layer, found.head)
 
 
+_WIDE = st.column_config.TextColumn("prompt", width=260)
 _WEIGHT = st.column_config.NumberColumn("weight", format="percent")
 
 

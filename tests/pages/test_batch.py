@@ -80,7 +80,8 @@ def test_prompts_are_run_and_summarised(tmp_path: Path) -> None:
         "Paris",
     ]
     assert "The mean over 2 prompts." in captions(app)
-    for name, said in (("kinds of token", "mean over 2 prompts"), ("heads", "Letters: P"), ("moves", "On how many prompts"),
+    for name, said in (("kinds of token", "mean over 2 prompts"), ("heads", "Letters: P"), ("writes", "Columns are heads"),
+                       ("moves", "On how many prompts"),
                        ("errors", "Prompts by the largest error")):  # fmt: skip
         assert errors(choose(app, "Show", name)) == [] and said in captions(app), name
     choose(app, "Show", "one head")
