@@ -5,7 +5,7 @@
     python benchmarks/batch.py --equal                    # what prompts of one length would gain from sharing a pass
 
 The plain loop is transformers' own: tokenize, one forward pass without gradients, the likeliest next token. It runs now and then
-within the batch, so that other work on the machine slows both; compare them, and not seconds across machines. One thread.
+within the batch. Times are of the processor, in one thread, so that other work on the machine counts little.
 """
 
 import argparse
@@ -38,13 +38,13 @@ def prompts_of(n: int) -> list[str]:
 
 
 def plain(model: Any, prompts: list[str], together: int = 1) -> float:
-    """Seconds of a loop of forward passes, so many prompts of one length in each."""
-    hf, tokenizer, begun = model._hf, model.tokenizer, time.perf_counter()
+    """Seconds of the processor in a loop of forward passes, so many prompts of one length in each."""
+    hf, tokenizer, begun = model._hf, model.tokenizer, time.process_time()
     with torch.no_grad():
         for first in range(0, len(prompts), together):
             ids = torch.tensor([tokenizer(prompt)["input_ids"] for prompt in prompts[first : first + together]])
             hf(ids).logits[:, -1].softmax(-1).argmax(-1).tolist()
-    return time.perf_counter() - begun
+    return time.process_time() - begun
 
 
 def equal(model: Any, n: int) -> None:
@@ -95,9 +95,9 @@ def beside(model: Any, prompts: list[str], out: Path, analyses: tuple[str, ...])
             spent[0] += plain(model, prompts[done - 20 : done])
             passes[0] += 20
 
-    begun = time.perf_counter()
+    begun = time.process_time()
     infoflow.batch(model, prompts, out, analyses, on_progress=note)
-    row, once = (time.perf_counter() - begun - spent[0]) / len(prompts), spent[0] / passes[0]
+    row, once = (time.process_time() - begun - spent[0]) / len(prompts), spent[0] / passes[0]
     name = "all five" if len(analyses) > 1 else analyses[0]
     print(f"| {name} | {60 / row:,.0f} | {60 / once:,.0f} | {row / once:.1f} |", flush=True)
     return resident

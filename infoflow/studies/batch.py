@@ -418,7 +418,8 @@ def manifests(folder: str | Path) -> list[dict[str, Any]]:
         InfoflowError: one that can't be read, or is of another version.
     """
     found = []
-    for path in sorted(Path(folder).expanduser().glob("batch*.json")):
+    place = Path(folder).expanduser()
+    for path in sorted([*place.glob("batch.json"), *place.glob("batch-*-of-*.json")]):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             version = about["batch"]

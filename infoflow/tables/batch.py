@@ -17,6 +17,7 @@ from infoflow.analyses.location import Location
 from infoflow.analyses.logit_lens import Lens
 from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads, shares
+from infoflow.studies.batch import HeadOver
 from infoflow.text.kinds import KINDS, kind_of
 from infoflow.text.tokens import visible
 
@@ -165,11 +166,18 @@ def mapped_heads(labels: pd.DataFrame) -> pd.DataFrame:
     return labels.assign(value=value)[["layer", "head", "kind", "value"]]
 
 
+def written(found: HeadOver) -> pd.DataFrame:
+    """The prompts on which a head writes most, whose targets' white space shows."""
+    return found.prompts.assign(
+        target=[visible(t.removeprefix(" ")) if isinstance(t, str) else None for t in found.prompts["target"]]
+    )
+
+
 def listed(prompts: pd.DataFrame) -> pd.DataFrame:
     """Prompts as a page lists them: number, id and group where there are some, prompt, next, probability, error where there are
     some, and the addresses."""
     table = prompts.rename(columns={"top": "next", "top_probability": "probability"})
-    table["next"] = [visible(token) if isinstance(token, str) else None for token in table["next"]]
+    table["next"] = [visible(token.removeprefix(" ")) if isinstance(token, str) else None for token in table["next"]]
     some = [name for name in ("id", "group", "error") if table[name].notna().any()]
     links = [name for name in table if name.startswith("link_") and table[name].notna().any()]
     order = ["number", "id", "group", "prompt", "next", "probability", "error"]

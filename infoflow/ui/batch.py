@@ -38,7 +38,7 @@ same analyses as on the other pages; its row is a link to its picture there."""
 USE = """Type prompts, one a line, or bring a file with the columns prompt, target, against, group and id. A data set of any size
 is made by `infoflow batch prompts.csv --out results/`, and its folder is opened here."""
 PROMPTS = """One a line. They are run where Run is pressed; at most 50 here."""
-FILE = """CSV, JSON lines or Parquet with a column `prompt`, and where you have them `target`, `against`, `group` and `id`; or a
+FILE = """CSV or JSON lines with a column `prompt`, and where you have them `target`, `against`, `group` and `id`; or a
 text with one prompt a line. It comes before what is typed."""
 FOLDER = """What `infoflow batch --out` wrote, on this machine. Empty: the prompts above."""
 WHAT = """What is run of each prompt: where the last position's parts come from (flow), where the answer moves (locate), what each
@@ -51,7 +51,7 @@ LINKS = {
     "link": "picture",
 }  # fmt: skip
 """columns with addresses, by what they are called"""
-ENDINGS = ["csv", "tsv", "jsonl", "ndjson", "parquet", "txt"]
+ENDINGS = ["csv", "tsv", "jsonl", "ndjson", "txt"]
 _MADE, _CANCELLED, _FAILED, _FILE = "batch_made", "batch_cancelled", "batch_failed", "batch_uploaded"
 
 
@@ -142,6 +142,9 @@ def checked(given: Iterator[Row]) -> tuple[Row, ...]:
         raise BadPrompt("There are no prompts. Type some, one a line.")
     if len(found) > MOST:
         raise BadPrompt(f"More than {MOST} prompts are not run here. Use `infoflow batch`, and open its folder.")
+    long = next((row for row in found if len(row.prompt) > asking.MAX_CHARACTERS), None)
+    if long is not None:
+        raise BadPrompt(f"Prompt {long.number} has more than {asking.MAX_CHARACTERS:,} characters. Shorten it.")
     return found
 
 
@@ -249,7 +252,7 @@ def one_head(found: HeadOver) -> None:
     left, right = st.columns([2, 1], gap="medium")
     with left:
         empty = [name for name in ("id", "group", "kind", "looks_token", "looks_weight") if found.prompts[name].isna().all()]
-        st.dataframe(_linked(found.prompts.drop(columns=["number", *empty])), hide_index=True, column_config=config)
+        st.dataframe(_linked(tables.written(found).drop(columns=["number", *empty])), hide_index=True, column_config=config)
         st.caption(
             f"**Head {found.layer}.{found.head}**: prompts on which it writes most of the target's logit itself, the most first."
         )
