@@ -96,7 +96,10 @@ def asked() -> tuple[Wanted | None, str, str]:
                 max_chars=asking.MAX_CHARACTERS, persist_state="session",
             )  # fmt: skip
             name = asking.model_name()
-            analyses = st.multiselect("Analyses", ANALYSES, list(ANALYSES), key="batch_analyses", help=WHAT, bind="query-params")
+            analyses = st.pills(
+                "Analyses", ANALYSES, selection_mode="multi", default=list(ANALYSES), key="batch_analyses", help=WHAT,
+                bind="query-params",
+            )  # fmt: skip
             st.form_submit_button("Run", type="primary", width="stretch", on_click=asking.run_again)
         st.file_uploader("or a file of them", type=ENDINGS, key="batch_file", help=FILE, on_change=_brought)
         uploaded: Uploaded | None = st.session_state.get(_FILE)

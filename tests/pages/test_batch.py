@@ -116,7 +116,7 @@ def test_bad_prompts_are_rows_and_bad_input_is_a_sentence(monkeypatch: pytest.Mo
     assert errors(long)[0].startswith("Prompt 0 has more than 20,000 characters.")
     app = many("a" * 15_000 + "\nThe sky is")
     assert errors(app) == [] and "1 with an error" in says(app)
-    app.multiselect(key="batch_analyses").set_value([])
+    app.button_group(key="batch_analyses").set_value([])
     button(app, "Run").click().run()
     assert errors(app)[0].startswith("No analysis is chosen.")
 
