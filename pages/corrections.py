@@ -47,7 +47,7 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
         st.caption(f"{ui.LINES} Now correct the answer, in the sidebar: then both are compared here.")
         ui.side("Answer", found.answers[0], view, dark)
         ui.layers(found.answers[0])
-        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
+        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark, found.provenance)
         return
     change, quantity = ui.held_against(asked, talk.asked.key, found, view, scope)
     said = spoken(sentences(change))
@@ -89,7 +89,7 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
     whole = replace(drawn, frame=found.to_frame())
-    blocks.downloads(whole, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
+    blocks.downloads(whole, lambda: formats.frame_json(found.to_frame(), made), dark, found.provenance)
 
 
 if result is not None:

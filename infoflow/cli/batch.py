@@ -5,11 +5,14 @@ import argparse
 import sys
 from typing import Any
 
-from infoflow.cli.shared import EXIT_UNSUPPORTED, add_remote, host_of, say
+from infoflow.cli.options import add_model, spec_of
+from infoflow.cli.shared import EXIT_SOME_FAILED, EXIT_STOPPED, EXIT_UNSUPPORTED, failed, say
 
 HELP = "analyse a file of prompts, into a data set"
-EXIT_SOME_FAILED = 4
-EXIT_STOPPED = 130
+EXAMPLES = (
+    "infoflow batch texts.txt --analysis flow,lens --out results",
+    "infoflow batch texts.txt --out results --shard 1/2 --limit 1",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--analysis", default="flow,locate,lens,heads,attribute",
         help="some of flow, locate, lens, heads, attribute (default: all of them)",
     )  # fmt: skip
-    parser.add_argument("--model", default="demo", help="demo, a local folder, or a name on the hub (default: demo)")
-    parser.add_argument("--revision", help="branch, tag or commit of a model on the hub")
-    parser.add_argument("--dtype", default="auto", help="how weights are held here: auto, float32, bfloat16 or float16")
-    add_remote(parser)
+    add_model(parser)
     parser.add_argument("--parallel", type=int, default=1, help="requests under way at once, with --remote (default: 1)")
     parser.add_argument(
         "--sources", default="words", help="what a source of flow is: words, tokens, sentences, or e.g. '32 spans'"
@@ -48,14 +48,13 @@ def run(options: argparse.Namespace) -> int:
     from infoflow.errors import BadPrompt
     from infoflow.files import batch, prompts
     from infoflow.models.loading import load
-    from infoflow.models.spec import ModelSpec
     from infoflow.studies.batch import PROMPTS, check_analyses
 
     analyses = check_analyses([name.strip() for name in options.analysis.split(",") if name.strip()])
     if options.parallel < 1 or options.at_once < 1 or (options.limit is not None and options.limit < 1):
         raise BadPrompt("--parallel, --at-once and --limit are whole numbers of 1 or more.")
     shard = prompts.Shard.named(options.shard)
-    spec = ModelSpec(name=options.model, revision=options.revision or "", dtype=options.dtype, host=host_of(options))
+    spec = spec_of(options)
     from_input = options.prompts == "-"
     total = None if from_input else prompts.count(options.prompts, options.format, options.limit, shard)
     source: Any = sys.stdin.buffer if from_input else options.prompts
@@ -69,19 +68,15 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     except KeyboardInterrupt:
         say("", options.quiet)
-        print(f"infoflow: stopped. What is done is in {options.out}; run the same again to go on.", file=sys.stderr)
-        return EXIT_STOPPED
-    rows, failed = found.counts
+        return failed("Stopped", f"stopped. What is done is in {options.out}; run the same again to go on.", EXIT_STOPPED)
+    rows, wrong = found.counts
     say(f"\n{rows:,} prompts are in {options.out}", options.quiet)
     if any((frame["verdict"] == UNSUPPORTED).any() for frame in found.rows(PROMPTS, ["verdict"])):
-        print(f"infoflow: do not rely on what was written: the self-test refused {spec.name}.", file=sys.stderr)
-        return EXIT_UNSUPPORTED
-    if failed:
+        return failed("SelfTest", f"do not rely on what was written: the self-test refused {spec.name}.", EXIT_UNSUPPORTED)
+    if wrong:
         first = found.failures().iloc[0]
-        print(
-            f"infoflow: {failed:,} of {rows:,} prompts have an error. Prompt {first['number']}: {first['error']}", file=sys.stderr
-        )
-        return EXIT_SOME_FAILED
+        said = f"{wrong:,} of {rows:,} prompts have an error. Prompt {first['number']}: {first['error']}"
+        return failed("SomeFailed", said, EXIT_SOME_FAILED)
     return 0
 
 

@@ -21,7 +21,9 @@ from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_fr
 from infoflow.files import formats, scripts
 from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
+from infoflow.studies.compare import Both
 from infoflow.summaries.sentence import Sentence
+from infoflow.ui import seen
 
 WARN_ERROR = 1e-3
 CHECKED = False
@@ -136,10 +138,11 @@ def ticked(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map({True: "✓", False: ""}) for name in table.select_dtypes("bool")})
 
 
-def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, made: Provenance, key: str = "") -> None:
+def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, made: Provenance | Both, key: str = "") -> None:
     """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again.
     `key` tells those of one page apart."""
     frame, paper = picture.frame, background(dark)
+    seen.look()  # here, where pages end that are drawn again alone
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("**Download**", width="content")
         for kind in formats.DRAWN:

@@ -19,7 +19,8 @@ WIDGETS = {
 }  # fmt: skip
 NO_CHOICES = {
     "'preset'", "'talk'",  # say which example the prompt is
-    "'talk_text'", "'talk_file'", "'flow_merge'", "'flow_merge_name'", "'batch_file'",  # empty again once they are used
+    "'session_file'", "'batch_file'",  # a file is asked for again
+    "'talk_text'", "'talk_file'", "'flow_merge'", "'flow_merge_name'",  # empty again once they are used
     "f'flow_groups_table_{version}'",  # shows what the session keeps
 }  # fmt: skip
 
