@@ -102,8 +102,7 @@ class Writer:
         self._since, self._bytes = time.monotonic(), 0
         self._lock: IO[str] | None = None
         with _in_words(self.folder):
-            for name in self.tables:
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.folder / f".{self._prefix}.lock")
             try:
                 self._begin()
@@ -127,6 +126,8 @@ class Writer:
                 raise InfoflowError(
                     f"'{self.folder}' holds a data set of something else: {why}. Choose another folder for this one."
                 )
+        for name in self.tables:
+            (self.folder / name).mkdir(exist_ok=True)
         of = f"-{self.shard.part}-of-{self.shard.of}" if self.shard.of > 1 else ""
         place = self.folder / f"batch{of}.json"
         if not place.exists():

@@ -1,11 +1,14 @@
 """The address of the page that shows what is asked: path and query, as the pages bind them.
 
 A page knows a model by its name, on which device and in which type weights are held is the reader's own; and it may read more
-than was asked, such as the lens, whose page has the last positions where one was asked for."""
+than was asked, such as the lens, whose page has the last positions where one was asked for. It offers some groupings of
+sources by name; of another one it shows tokens.
+"""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -74,14 +77,15 @@ def model(spec: ModelSpec) -> Query:
     return [*([("model", name)] if name != "demo" else []), *([("where", "on NDIF")] if spec.hosted else [])]
 
 
+@cache
+def changes() -> Any:
+    """What writes an intervention into an address, and reads it."""
+    return TypeAdapter(AnyIntervention)
+
+
 def spelled(one: Any) -> str:
     """An intervention as an address has it."""
-    return str(TypeAdapter(AnyIntervention).dump_json(one, exclude_none=True).decode())
-
-
-def of_head(of_attention: str, layer: int, head: int) -> str:
-    """The address of a head's map, from that of the prompt's attention."""
-    return f"{of_attention}&layer={layer}&head={head}" if of_attention else ""
+    return str(changes().dump_json(one, exclude_none=True).decode())
 
 
 def named(request: Request[Any], spec: ModelSpec) -> Request[Any]:

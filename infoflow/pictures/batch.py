@@ -1,9 +1,11 @@
 """Many prompts as pictures, one a summary."""
 
+import math
 from collections.abc import Callable
 
 from infoflow.charts import attention as heads_chart
 from infoflow.charts import batch as charts
+from infoflow.charts import signed
 from infoflow.pictures.picture import Picture
 from infoflow.studies.batch import Batch
 from infoflow.tables import batch as tables
@@ -17,8 +19,10 @@ def picture(found: Batch, dark: bool = False) -> Picture:
 
 
 def shown(found: Batch) -> tuple[str, ...]:
-    """The summaries that its analyses give, by name."""
-    return tuple(name for name, (analysis, _) in _PICTURES.items() if analysis is None or analysis in found.analyses)
+    """The summaries that its analyses give, by name; of prompts that all failed there is one."""
+    rows, failed = found.counts
+    have = () if rows == failed else found.analyses
+    return tuple(name for name, (analysis, _) in _PICTURES.items() if analysis is None or analysis in have)
 
 
 def of(name: str, found: Batch, dark: bool = False) -> Picture:
@@ -58,6 +62,18 @@ def heads(found: Batch, dark: bool = False, chosen: tuple[int, int] = (-1, -1)) 
     )  # fmt: skip
 
 
+def writes(found: Batch, dark: bool = False) -> Picture:
+    """What each head writes of the answer, in the mean over prompts."""
+    table = found.head_writes()
+    named = table.assign(row="layer " + table["layer"].astype(str), column=table["head"].astype(str))
+    return Picture(
+        chart=signed.grid(named, "column", "row", "logit", "+.2f", None, dark), frame=table,
+        title=f"What each head writes of the answer, {_whose(found)}",
+        note="The mean over prompts of what each head writes of the target's logit itself; of the likeliest next token's where "
+        "no target was given. Columns are heads.",
+    )  # fmt: skip
+
+
 def moves(found: Batch, dark: bool = False) -> Picture:
     """The layer that brings most of the answer to the last position."""
     table = found.moves()
@@ -70,7 +86,7 @@ def moves(found: Batch, dark: bool = False) -> Picture:
 
 def errors(found: Batch, dark: bool = False) -> Picture:
     """How exact the analyses were."""
-    table = found.errors().assign(error=lambda t: [f"1e{round(_power(x))}" for x in t["at_most"]])
+    table = found.errors().assign(error=lambda t: ["0" if x == 0 else f"1e{math.log10(x):.0f}" for x in t["at_most"]])
     order = sorted(set(table["at_most"]))
     table = table.sort_values(["at_most"], ignore_index=True)
     return Picture(
@@ -81,14 +97,9 @@ def errors(found: Batch, dark: bool = False) -> Picture:
     )  # fmt: skip
 
 
-def _power(value: float) -> float:
-    import math
-
-    return math.log10(value)
-
-
 _PICTURES: dict[str, tuple[str | None, Callable[..., Picture]]] = {
-    "places": ("flow", places), "kinds of token": ("flow", kinds), "heads": ("heads", heads), "moves": ("locate", moves),
+    "places": ("flow", places), "kinds of token": ("flow", kinds), "heads": ("heads", heads), "writes": ("attribute", writes),
+    "moves": ("locate", moves),
     "errors": (None, errors),
 }  # fmt: skip
 """name -> the analysis that it is made of, and how it is drawn"""

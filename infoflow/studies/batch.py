@@ -41,6 +41,8 @@ SCHEMA = 1
 """raised whenever what a column holds changes"""
 BINS = 10
 """of places in a prompt"""
+_NO_ERROR = -20
+"""stands for the power of ten of an error of 0"""
 BEYOND = "interventions and biases"
 """sources that are no tokens"""
 
@@ -112,7 +114,7 @@ class HeadOver:
     layer: int
     head: int
     prompts: pd.DataFrame
-    """number, id, group, prompt, target, logit, kind, looks_token, looks_weight, link"""
+    """number, id, group, prompt, link, target, logit, kind, looks_token, looks_weight"""
     tokens: pd.DataFrame
     """token, prompts (how many), weight and logit (means over them), link (of the one on which it writes most)"""
     kinds: pd.DataFrame
@@ -283,17 +285,39 @@ class Batch(Result):
         })  # fmt: skip
 
     def errors(self) -> pd.DataFrame:
-        """How exact it was: analysis, at_most (a power of ten that the error does not exceed), prompts."""
+        """How exact it was: analysis, at_most (a power of ten that the error does not exceed; 0 of none), prompts."""
         counts: dict[tuple[str, int], int] = {}
         names = {f"max_error_{name}": name for name in self.analyses}
         for frame in self.rows(PROMPTS, list(names)):
             for column, name in names.items():
                 known = frame[column].dropna().to_numpy()
-                power = np.ceil(np.log10(np.maximum(known, 1e-12)) - 1e-9).astype(int)
+                with np.errstate(divide="ignore"):
+                    power = np.maximum(np.ceil(np.log10(known) - 1e-9), _NO_ERROR).astype(int)
                 for one, n in zip(*np.unique(power, return_counts=True), strict=True):
                     counts[name, int(one)] = counts.get((name, int(one)), 0) + int(n)
-        rows = [(name, 10.0**power, n) for (name, power), n in sorted(counts.items())]
+        rows = [(name, 0.0 if power == _NO_ERROR else 10.0**power, n) for (name, power), n in sorted(counts.items())]
         return pd.DataFrame(rows, columns=["analysis", "at_most", "prompts"])
+
+    def head_writes(self) -> pd.DataFrame:
+        """What each head writes of the target's logit (of the likeliest next token's, where nothing was attributed): layer, head,
+        logit (mean over prompts), prompts.
+
+        Raises:
+            BadPrompt: a data set with neither `heads` nor `attribute`.
+        """
+        import pyarrow.dataset as ds
+
+        attributed = "attribute" in self.analyses
+        name, value, where = ("attribute", "logit", ds.field("part") == "head") if attributed else ("heads", "writes", None)
+        sums: list[pd.DataFrame] = []
+        counts: list[pd.DataFrame] = []
+        for frame in self.rows(name, ["layer", "head", value], where):
+            of = frame.astype({value: float}).groupby(["layer", "head"])[value]
+            sums, counts = [_added(sums, of.sum())], [_added(counts, of.count())]
+        if not sums:
+            return pd.DataFrame(columns=["layer", "head", "logit", "prompts"])
+        prompts = counts[0][value].to_numpy()
+        return sums[0].rename(columns={value: "logit"}).assign(logit=sums[0][value] / prompts, prompts=prompts)
 
     def head(self, layer: int, head: int, most: int = 20) -> HeadOver:
         """One head over all prompts: on which it writes most of the target's logit (of the likeliest next token's, where nothing
@@ -331,7 +355,7 @@ class Batch(Result):
         top = top.merge(about[[*names, "link"]], on="number", how="left")
         links = about.set_index("number")["link"]
         return HeadOver(
-            layer, head, top[[*names, "logit", "kind", "looks_token", "looks_weight", "link"]],
+            layer, head, top[[*names[:-1], "link", "target", "logit", "kind", "looks_token", "looks_weight"]],
             tokens.assign(link=tokens["best"].map(links)).drop(columns="best"),
             kinds.assign(share=kinds["prompts"] / max(1, int(kinds["prompts"].sum()))),
         )  # fmt: skip
@@ -394,7 +418,8 @@ def manifests(folder: str | Path) -> list[dict[str, Any]]:
         InfoflowError: one that can't be read, or is of another version.
     """
     found = []
-    for path in sorted(Path(folder).expanduser().glob("batch*.json")):
+    place = Path(folder).expanduser()
+    for path in sorted([*place.glob("batch.json"), *place.glob("batch-*-of-*.json")]):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             version = about["batch"]

@@ -27,7 +27,7 @@ def _moves(found: Batch) -> Sentence | None:
         return None
     best = table.loc[table["prompts"].idxmax()]
     share, layer = float(best["share"]), int(best["layer"])
-    return Sentence(f"On {share:.0%} of them most of the answer comes to the last position in layer {layer}.", {"layer": layer})
+    return Sentence(f"Most of the answer comes to the last position in layer {layer} on {share:.0%} of them.", {"layer": layer})
 
 
 def _heads(found: Batch) -> Sentence | None:

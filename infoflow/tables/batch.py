@@ -17,6 +17,7 @@ from infoflow.analyses.location import Location
 from infoflow.analyses.logit_lens import Lens
 from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads, shares
+from infoflow.studies.batch import HeadOver
 from infoflow.text.kinds import KINDS, kind_of
 from infoflow.text.tokens import visible
 
@@ -34,13 +35,20 @@ def of_flow(found: Flow) -> pd.DataFrame:
     kinds = [_kind(found, tokens) for tokens in of]
     last = max(1, len(found.tokens) - 1)
     source = np.tile(np.arange(n_sources), n_layers)
-    names = np.array(found.source_labels, dtype=object)
+    names = np.array([_name(found, source, tokens) for source, tokens in enumerate(of)], dtype=object)
     return pd.DataFrame({
         "layer": np.repeat(np.arange(n_layers), n_sources), "source": source, "position": first[source],
         "relative": np.where(first[source] < 0, np.nan, first[source] / last), "token": names[source],
         "kind": np.array(kinds, dtype=object)[source], "share": shares.shares(gram, "norm").ravel(),
         "projection": shares.shares(gram, "projection").ravel(),
     })  # fmt: skip
+
+
+def _name(found: Flow, source: int, tokens: np.ndarray) -> str:
+    """What a source is called, the same in every prompt: labels are numbered where one repeats."""
+    if not len(tokens):
+        return found.source_labels[source]
+    return found.labels[tokens[0]] if len(tokens) == 1 else visible("".join(found.tokens[i] for i in tokens).strip())
 
 
 def _kind(found: Flow, tokens: np.ndarray) -> str:
@@ -63,7 +71,7 @@ def of_location(found: Location) -> pd.DataFrame:
     most, every = logit.argmax(1), np.arange(n_layers)
     some = logit[every, most] > 0
     source = np.where(some, found.arrivals.other[every, at, most], -1)
-    held, names = found.by_cell[after], np.array([*found.position_labels, ""], dtype=object)
+    held, names = found.by_cell[after], np.array([*found.labels, ""], dtype=object)
     holds = held.argmax(1)
     return pd.DataFrame({
         "layer": every, "arrives": brought.sum(1), "head": np.where(some, found.arrivals.head[every, at, most], -1),
@@ -103,7 +111,7 @@ def of_attention(found: Attention) -> pd.DataFrame:
     if n > 1:
         beyond[:, 0] = -1.0
     looks = beyond.argmax(1)
-    names = np.array(found.position_labels, dtype=object)
+    names = np.array(found.labels, dtype=object)
     scores = {name.split()[0]: of.ravel() for name, of in zip(heads.KINDS, found.scores.counted, strict=True)}
     measures = {"entropy": heads.entropy, "concentration": heads.concentration, "sink_share": heads.sink_share}
     return pd.DataFrame({
@@ -122,7 +130,7 @@ def of_attribution(found: Attribution) -> pd.DataFrame:
     rest = by_source[by_source["position"] < 0]
     sources = pd.DataFrame({
         "part": "source", "layer": -1, "head": -1, "position": [*whole["position"], *[-1] * len(rest)],
-        "token": [*whole["token"], *rest["token"]], "logit": [*whole["logit"], *rest["logit"]],
+        "token": [*found.labels, *rest["token"]], "logit": [*whole["logit"], *rest["logit"]],
     })  # fmt: skip
     return pd.concat([direct.assign(position=-1, token=""), sources], ignore_index=True)
 
@@ -158,11 +166,18 @@ def mapped_heads(labels: pd.DataFrame) -> pd.DataFrame:
     return labels.assign(value=value)[["layer", "head", "kind", "value"]]
 
 
+def written(found: HeadOver) -> pd.DataFrame:
+    """The prompts on which a head writes most, whose targets' white space shows."""
+    return found.prompts.assign(
+        target=[visible(t.removeprefix(" ")) if isinstance(t, str) else None for t in found.prompts["target"]]
+    )
+
+
 def listed(prompts: pd.DataFrame) -> pd.DataFrame:
     """Prompts as a page lists them: number, id and group where there are some, prompt, next, probability, error where there are
     some, and the addresses."""
     table = prompts.rename(columns={"top": "next", "top_probability": "probability"})
-    table["next"] = [visible(token) if isinstance(token, str) else None for token in table["next"]]
+    table["next"] = [visible(token.removeprefix(" ")) if isinstance(token, str) else None for token in table["next"]]
     some = [name for name in ("id", "group", "error") if table[name].notna().any()]
     links = [name for name in table if name.startswith("link_") and table[name].notna().any()]
     order = ["number", "id", "group", "prompt", "next", "probability", "error"]

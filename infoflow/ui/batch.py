@@ -38,7 +38,7 @@ same analyses as on the other pages; its row is a link to its picture there."""
 USE = """Type prompts, one a line, or bring a file with the columns prompt, target, against, group and id. A data set of any size
 is made by `infoflow batch prompts.csv --out results/`, and its folder is opened here."""
 PROMPTS = """One a line. They are run where Run is pressed; at most 50 here."""
-FILE = """CSV, JSON lines or Parquet with a column `prompt`, and where you have them `target`, `against`, `group` and `id`; or a
+FILE = """CSV or JSON lines with a column `prompt`, and where you have them `target`, `against`, `group` and `id`; or a
 text with one prompt a line. It comes before what is typed."""
 FOLDER = """What `infoflow batch --out` wrote, on this machine. Empty: the prompts above."""
 WHAT = """What is run of each prompt: where the last position's parts come from (flow), where the answer moves (locate), what each
@@ -51,7 +51,7 @@ LINKS = {
     "link": "picture",
 }  # fmt: skip
 """columns with addresses, by what they are called"""
-ENDINGS = ["csv", "tsv", "jsonl", "ndjson", "parquet", "txt"]
+ENDINGS = ["csv", "tsv", "jsonl", "ndjson", "txt"]
 _MADE, _CANCELLED, _FAILED, _FILE = "batch_made", "batch_cancelled", "batch_failed", "batch_uploaded"
 
 
@@ -96,7 +96,10 @@ def asked() -> tuple[Wanted | None, str, str]:
                 max_chars=asking.MAX_CHARACTERS, persist_state="session",
             )  # fmt: skip
             name = asking.model_name()
-            analyses = st.multiselect("Analyses", ANALYSES, list(ANALYSES), key="batch_analyses", help=WHAT, bind="query-params")
+            analyses = st.pills(
+                "Analyses", ANALYSES, selection_mode="multi", default=list(ANALYSES), key="batch_analyses", help=WHAT,
+                bind="query-params",
+            )  # fmt: skip
             st.form_submit_button("Run", type="primary", width="stretch", on_click=asking.run_again)
         st.file_uploader("or a file of them", type=ENDINGS, key="batch_file", help=FILE, on_change=_brought)
         uploaded: Uploaded | None = st.session_state.get(_FILE)
@@ -142,6 +145,9 @@ def checked(given: Iterator[Row]) -> tuple[Row, ...]:
         raise BadPrompt("There are no prompts. Type some, one a line.")
     if len(found) > MOST:
         raise BadPrompt(f"More than {MOST} prompts are not run here. Use `infoflow batch`, and open its folder.")
+    long = next((row for row in found if len(row.prompt) > asking.MAX_CHARACTERS), None)
+    if long is not None:
+        raise BadPrompt(f"Prompt {long.number} has more than {asking.MAX_CHARACTERS:,} characters. Shorten it.")
     return found
 
 
@@ -195,6 +201,7 @@ def view(found: Batch) -> tuple[str, Batch, tuple[int, int]]:
         name = choice("Show", names, names[0], "batch_show", SHOW)
         head = (-1, -1)
         if name == ONE_HEAD:
+            _begin_with(found)
             head = controls.layer_and_head(*found.heads, False, False)
         group = None
         if found.groups:
@@ -203,6 +210,15 @@ def view(found: Batch) -> tuple[str, Batch, tuple[int, int]]:
                 width=180,
             )  # fmt: skip
     return name, found.of_group(group), head
+
+
+def _begin_with(found: Batch) -> None:
+    """Look at the head that writes most in the mean, where no other was chosen."""
+    if all(key not in st.session_state and key not in st.query_params for key in ("layer", "head")):
+        table = found.head_writes()
+        if len(table):
+            best = table.loc[table["logit"].idxmax()]
+            st.session_state.update(layer=int(best["layer"]), head=int(best["head"]))
 
 
 def go(place: Mapping[str, Any]) -> None:
@@ -225,7 +241,7 @@ def drawn(name: str, found: Batch, dark: bool) -> Picture:
     picture = pictures.of(name, found, dark)
     key = f"batch_{name}"
     says = f"{picture.title}. {picture.note} {len(picture.frame)} rows."
-    if name == "heads":
+    if name in ("heads", "writes"):
         blocks.chart(picture.chart, key=key, on_select=partial(pick_head, key), selection_mode="head", alt=says)
     else:
         blocks.chart(picture.chart, key=key, alt=says)
@@ -235,11 +251,11 @@ def drawn(name: str, found: Batch, dark: bool) -> Picture:
 
 def one_head(found: HeadOver) -> None:
     """On which prompts it writes most, what it looks at, and of which kind it is."""
-    config = {**_links(found.prompts), "logit": blocks.LOGIT, "looks_weight": _WEIGHT, "looks_token": "looks at"}
+    config = {**_links(found.prompts), "logit": blocks.LOGIT, "looks_weight": _WEIGHT, "looks_token": "looks at", "prompt": _WIDE}
     left, right = st.columns([2, 1], gap="medium")
     with left:
-        shown = found.prompts.drop(columns=[c for c in ("id", "group") if found.prompts[c].isna().all()])
-        st.dataframe(_linked(shown), hide_index=True, column_config=config)
+        empty = [name for name in ("id", "group", "kind", "looks_token", "looks_weight") if found.prompts[name].isna().all()]
+        st.dataframe(_linked(tables.written(found).drop(columns=["number", *empty])), hide_index=True, column_config=config)
         st.caption(
             f"**Head {found.layer}.{found.head}**: prompts on which it writes most of the target's logit itself, the most first."
         )
@@ -257,6 +273,7 @@ def one_head(found: HeadOver) -> None:
     controls.head_link(found.layer, found.head)
 
 
+_WIDE = st.column_config.TextColumn("prompt", width=260)
 _WEIGHT = st.column_config.NumberColumn("weight", format="percent")
 
 

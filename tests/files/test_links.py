@@ -62,7 +62,3 @@ def test_a_model_is_named_so_that_its_weights_are_found_again(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner/model").mkdir(parents=True)
     assert links.model(ModelSpec(name="owner/model", revision="ab12")) == [("model", "owner/model")]
-
-
-def test_a_heads_map_is_of_its_prompt() -> None:
-    assert links.of_head("/attention?prompt=a", 5, 0) == "/attention?prompt=a&layer=5&head=0" and links.of_head("", 5, 0) == ""

@@ -80,7 +80,8 @@ def test_prompts_are_run_and_summarised(tmp_path: Path) -> None:
         "Paris",
     ]
     assert "The mean over 2 prompts." in captions(app)
-    for name, said in (("kinds of token", "mean over 2 prompts"), ("heads", "Letters: P"), ("moves", "On how many prompts"),
+    for name, said in (("kinds of token", "mean over 2 prompts"), ("heads", "Letters: P"), ("writes", "Columns are heads"),
+                       ("moves", "On how many prompts"),
                        ("errors", "Prompts by the largest error")):  # fmt: skip
         assert errors(choose(app, "Show", name)) == [] and said in captions(app), name
     choose(app, "Show", "one head")
@@ -110,9 +111,12 @@ def test_bad_prompts_are_rows_and_bad_input_is_a_sentence(monkeypatch: pytest.Mo
     monkeypatch.setattr(ui, "MOST", 3)
     assert errors(many(" \n"))[0].startswith("There are no prompts.")
     assert errors(many("a\nb\nc\nd"))[0].startswith("More than 3 prompts are not run here.")
+    long = many("The sky is")
+    long.file_uploader(key="batch_file").upload("long.txt", b"a" * 20_001, "text/plain").run()
+    assert errors(long)[0].startswith("Prompt 0 has more than 20,000 characters.")
     app = many("a" * 15_000 + "\nThe sky is")
     assert errors(app) == [] and "1 with an error" in says(app)
-    app.multiselect(key="batch_analyses").set_value([])
+    app.button_group(key="batch_analyses").set_value([])
     button(app, "Run").click().run()
     assert errors(app)[0].startswith("No analysis is chosen.")
 

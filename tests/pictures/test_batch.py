@@ -16,14 +16,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Batch:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("name", ["places", "kinds of token", "heads", "moves", "errors"])
+@pytest.mark.parametrize("name", ["places", "kinds of token", "heads", "writes", "moves", "errors"])
 def test_each_is_valid_and_holds_its_numbers(name: str, dark: bool, found: Batch) -> None:
     drawn = pictures.of(name, found, dark)
     spec = drawn.chart.to_dict(validate=True)
     assert spec["mark"] if "mark" in spec else spec["layer"]
     frames = {
         "places": found.shares("relative"), "kinds of token": found.shares("kind"), "heads": found.head_kinds(),
-        "moves": found.moves(), "errors": found.errors(),
+        "moves": found.moves(), "writes": found.head_writes(), "errors": found.errors(),
     }  # fmt: skip
     assert sorted(drawn.frame.columns) == sorted(frames[name].columns) and len(drawn.frame) == len(frames[name])
     assert "2 prompts on by-hand" in drawn.title and drawn.note

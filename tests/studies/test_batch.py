@@ -101,6 +101,14 @@ def test_what_a_head_writes_is_of_its_analysis_where_nothing_was_attributed(tmp_
         neither.shares()
 
 
+def test_what_heads_write_in_the_mean(found: Batch, tmp_path: Path) -> None:
+    assert cells(found.head_writes(), "layer", "head", "logit", "prompts") == [
+        (0, 0, 2.0, 2), (0, 1, -0.5, 2), (1, 0, 0.0, 2), (1, 1, 1.5, 2),
+    ]  # fmt: skip
+    assert made(tmp_path, ("heads",)).head_writes()["logit"].tolist() == [20.0, -5.0, 0.0, 15.0]
+    assert found.of_group("z").head_writes().empty
+
+
 def test_a_group_is_looked_at_alone(found: Batch) -> None:
     one = found.of_group("x")
     assert one.counts == (2, 1) and one.groups == ("x", "y") and one.first(9)["number"].tolist() == [0, 2]

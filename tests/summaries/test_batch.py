@@ -10,7 +10,7 @@ def test_sentences_name_what_is_usual(tmp_path: Path) -> None:
     whole = made(tmp_path / "whole")
     first, moves, heads = sentences(whole)
     assert first.text == "3 prompts on by-hand, 1 with an error."
-    assert moves.text == "On 50% of them most of the answer comes to the last position in layer 0." and moves.place == {
+    assert moves.text == "Most of the answer comes to the last position in layer 0 on 50% of them." and moves.place == {
         "layer": 0
     }
     assert heads.text == "Head 0.0 is an induction head on 100% of them." and heads.place == {"layer": 0, "head": 0}
