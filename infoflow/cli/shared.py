@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.request import Request
 from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError
+from infoflow.studies.compare import Both
 
 if TYPE_CHECKING:
     from infoflow.pictures.picture import Picture  # heavy: only for what is drawn
@@ -60,11 +61,12 @@ def host_of(options: argparse.Namespace) -> str:
     return connection(options.host).host
 
 
-def code_of(made: Provenance) -> int:
+def code_of(made: Provenance | Both) -> int:
     """3, with a sentence on standard error, where the self-test refused the model: what was written is not to be relied on."""
     if made.verdict != UNSUPPORTED:
         return 0
-    return failed("SelfTest", f"do not rely on what was written: the self-test refused {made.model}.", EXIT_UNSUPPORTED)
+    whose = made.model if isinstance(made, Provenance) else f"{made.a.model} or {made.b.model}"
+    return failed("SelfTest", f"do not rely on what was written: the self-test refused {whose}.", EXIT_UNSUPPORTED)
 
 
 def standard_input() -> str:
