@@ -47,7 +47,8 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     if followed:
         st.caption(blocks.plain(f"Followed: {tables.followed(*both(lens(run, followed), run))}."))
     if not run.interventions or view == ui.View.NEXT:
-        drawn = picture(before, after, dark)
+        draw = partial(picture, before, after)
+        drawn = draw(dark=dark)
         says = f"Next tokens before and after. {blocks.largest(drawn.frame, 'name', 'change', '+.1%')}"
         blocks.chart(drawn.chart, key="change_next", alt=says)
         if not run.interventions:
@@ -56,7 +57,9 @@ def compared(run: GenerationRequest, after: Generation) -> None:
             ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
             return
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
-        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark, after.provenance)
+        blocks.downloads(
+            drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark, after.provenance, "", after, draw
+        )
         return
     if view == ui.View.LENS:
         ui.lens(*both(lens(run, (first, second, *followed)), run), tables.said(before, after), dark)

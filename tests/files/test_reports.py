@@ -114,7 +114,7 @@ def test_a_view_is_reported_as_it_is_shown() -> None:
     light = replace(picture_of(flow), title="As I see it", note="By hand.")
     page = Read(report(Part(flow, light=light)))
     specs = json.loads(page.scripts("application/json")[0])
-    assert page.of("h2") == ["As I see it"] and "By hand." in page.of("p") and list(specs) == ["light"]
+    assert page.of("h1") == ["As I see it"] and not page.of("h2") and "By hand." in page.of("p") and list(specs) == ["light"]
     both = Read(report(Part(flow, light=light, dark=picture_of(flow, True))))
     assert set(json.loads(both.scripts("application/json")[0])) == {"light", "dark"}
 
