@@ -11,6 +11,7 @@ PAGES = {
         st.Page("pages/answer.py", title="Answer"),
         st.Page("pages/attention.py", title="Attention"),
         st.Page("pages/logit_lens.py", title="Logit lens"),
+        st.Page("pages/activations.py", title="Activations"),
         st.Page("pages/generation.py", title="Generation"),
     ],
     "Change": [
@@ -19,6 +20,7 @@ PAGES = {
         st.Page("pages/patching.py", title="Patching"),
         st.Page("pages/corrections.py", title="Corrections"),
     ],
+    "Keep": [st.Page("pages/sessions.py", title="Sessions")],
     "Models": [st.Page("pages/models.py", title="Models")],
 }
 st.navigation(PAGES, position="top").run()

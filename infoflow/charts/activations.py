@@ -1,5 +1,8 @@
 """Lengths and angles through the layers, as lines."""
 
+import math
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -26,6 +29,7 @@ def lines(table: pd.DataFrame, title: str, signed: bool = False, dark: bool = Fa
             labelColor=page.muted, labelOverlap=True,
         ),
     )  # fmt: skip
+    ticks: dict[str, Any] = {} if signed else {"values": _ticks(float(shown["value"].min()), float(shown["value"].max()))}
     axis = alt.Axis(
         tickCount=5,
         gridColor=page.line,
@@ -33,6 +37,7 @@ def lines(table: pd.DataFrame, title: str, signed: bool = False, dark: bool = Fa
         titleColor=page.muted,
         domain=False,
         format="~g" if signed else "~s",
+        **ticks,
     )
     base = alt.Chart(shown).encode(
         x=x,
@@ -46,3 +51,9 @@ def lines(table: pd.DataFrame, title: str, signed: bool = False, dark: bool = Fa
     zero = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=page.muted).encode(y=alt.Y("value:Q", scale=scale))
     drawn = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
     return layered(drawn, zero, height=320, width="container") if low < 0 else layered(drawn, height=320, width="container")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten, or the powers alone where there are many: a logarithmic axis draws nine of each."""
+    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [float(f"{of}e{ten}") for ten in tens for of in ((1, 2, 5) if len(tens) <= 4 else (1,))]

@@ -12,7 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -63,7 +63,8 @@ class Entry:
     @property
     def title(self) -> str:
         """What it is, in a line."""
-        return f"{self.request.analysis.replace('_', ' ')} of “{short(self.request.title)}” on {self.request.model.name}"
+        what = self.request.analysis.replace("_", " ").capitalize()
+        return f"{what} of “{short(self.request.title)}” on {self.request.model.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,67 +345,3 @@ def _check_model(entry: Entry) -> None:
             raise BadFile(
                 f"It names '{short(spec.name)}' as its model, which is a file or folder. Only names on the hub are read."
             )
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far a result that was made again is from the one that was kept."""
-
-    differences: dict[str, float]
-    """of each array, the largest difference over the largest value; infinite where it has another shape"""
-    changed: tuple[str, ...]
-    """what else is not the same: tokens, names, settings"""
-    tolerance: float
-
-    @property
-    def worst(self) -> float:
-        return max(self.differences.values(), default=0.0)
-
-    @property
-    def agrees(self) -> bool:
-        return not self.changed and self.worst <= self.tolerance
-
-
-def agreement(kept: Any, again: Any, tolerance: float = 1e-4) -> Agreement:
-    """Whether numbers are still the same: each array within `tolerance` of its largest value."""
-    (plain, arrays), (plain_now, arrays_now) = pack(kept), pack(again)
-    far: dict[str, float] = {}
-    for name in sorted(name for name in arrays.keys() | arrays_now.keys() if "error" not in name):
-        a, b = arrays.get(name), arrays_now.get(name)
-        far[name] = _apart(a, b) if a is not None and b is not None and a.shape == b.shape else float("inf")
-    other: list[str] = []
-    for name, value in plain["values"].items():
-        _compare(value, plain_now["values"].get(name), name, far, other)
-    return Agreement(far, tuple(other), tolerance)
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    if a.dtype.kind == "f" and b.dtype.kind == "f":
-        known = np.isfinite(a)
-        if (known != np.isfinite(b)).any() or not np.array_equal(a[~known], b[~known], equal_nan=True):
-            return float("inf")
-        most = float(np.abs(a[known]).max(initial=0.0))
-        return float(np.abs(a[known].astype(np.float64) - b[known]).max(initial=0.0)) / max(most, 1e-30)
-    return 0.0 if np.array_equal(a, b) else float("inf")
-
-
-def _compare(kept: Any, again: Any, where: str, far: dict[str, float], other: list[str]) -> None:
-    """Plain values: numbers by how far they are apart, all else by whether it is the same."""
-    if where.endswith("provenance"):
-        return
-    if isinstance(kept, float) and isinstance(again, float):
-        small = "error" in where  # rounding itself, which has no digits to agree in
-        far[where] = 0.0 if small else abs(kept - again) / max(abs(kept), 1.0)
-    elif isinstance(kept, list) and isinstance(again, list) and len(kept) == len(again):
-        for place, (a, b) in enumerate(zip(kept, again, strict=True)):
-            _compare(a, b, f"{where}.{place}", far, other)
-    elif isinstance(kept, dict) and isinstance(again, dict) and kept.keys() == again.keys():
-        for name in kept:
-            _compare(kept[name], again[name], f"{where}.{name}", far, other)
-    elif kept != again:
-        other.append(where)
-
-
-def without(session: Session, drop: Sequence[int]) -> Session:
-    """The session without some of its entries."""
-    return replace(session, entries=tuple(e for i, e in enumerate(session.entries) if i not in drop))

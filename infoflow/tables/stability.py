@@ -19,12 +19,3 @@ def to_the_end(found: Stability, most: int = 6) -> pd.DataFrame:
         if found.norms[s, row] > 0
     ]
     return pd.DataFrame(rows, columns=["order", "row", "line", "value"])
-
-
-def step_by_step(found: Stability, source: int) -> pd.DataFrame:
-    """All rows against all of one source, both after MLPs: across and up (row names), and cosine."""
-    layers = [0, *range(2, found.dots.shape[1], 2)]
-    names = [found.rows[row].removesuffix(".post") for row in layers]
-    there = [i for i, row in enumerate(layers) if found.norms[source, row] > 0]
-    pairs = [(names[i], names[j], float(found.cosine[source, layers[i], layers[j]])) for j in there for i in there]
-    return pd.DataFrame(pairs, columns=["across", "up", "cosine"])

@@ -22,7 +22,7 @@ from infoflow.files import formats, reports, scripts
 from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
 from infoflow.summaries.sentence import Sentence
-from infoflow.ui import paper
+from infoflow.ui import paper, seen
 
 WARN_ERROR = 1e-3
 CHECKED = False
@@ -149,6 +149,7 @@ def downloads(
     """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again; with
     its `result` a report, too, and with what draws it a figure for a paper. `key` tells those of one page apart."""
     frame, ground = picture.frame, background(dark)
+    seen.look()  # here, where pages end that are drawn again alone
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"downloads_{key}"):
         st.markdown("**Download**", width="content")
         for kind in formats.DRAWN:

@@ -22,6 +22,7 @@ import infoflow
 from infoflow.analyses.activations import Activations
 from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, sessions
+from infoflow.files.agreement import agreement
 from infoflow.files.results import kinds, pack, unpack
 from infoflow.files.sessions import Entry, Session
 from infoflow.interventions import Zero
@@ -108,7 +109,7 @@ def test_a_session_comes_back_to_the_last_bit(results: dict[str, Any], tmp_path:
 @pytest.mark.slow
 def test_run_again_its_numbers_are_the_same(results: dict[str, Any], model: "infoflow.Model") -> None:
     for name, ours in results.items():
-        found = sessions.agreement(ours, ours.provenance.request.run(model), tolerance=1e-5)
+        found = agreement(ours, ours.provenance.request.run(model), tolerance=1e-5)
         assert found.agrees, (name, found)
 
 
@@ -116,21 +117,21 @@ def test_what_changed_is_told(results: dict[str, Any]) -> None:
     lens = results["Lens"]
     moved = lens.logits.copy()
     moved[0, 0, 0] += 0.5 * np.abs(moved).max()
-    found = sessions.agreement(lens, replace(lens, logits=moved))
+    found = agreement(lens, replace(lens, logits=moved))
     assert not found.agrees and found.worst == found.differences["logits"] == pytest.approx(0.5, rel=1e-4)
-    assert sessions.agreement(lens, replace(lens, logits=moved), tolerance=0.6).agrees
-    other = sessions.agreement(lens, replace(lens, labels=("x", *lens.labels[1:])))
+    assert agreement(lens, replace(lens, logits=moved), tolerance=0.6).agrees
+    other = agreement(lens, replace(lens, labels=("x", *lens.labels[1:])))
     assert other.changed == ("labels.0",) and not other.agrees
-    assert sessions.agreement(lens, replace(lens, max_error=1.0)).agrees  # rounding has no digits to agree in
+    assert agreement(lens, replace(lens, max_error=1.0)).agrees  # rounding has no digits to agree in
     scores = results["QueryKey"]
     seen = np.where(np.isfinite(scores.scores), scores.scores, 0.0).astype(np.float32)
     assert not np.isfinite(scores.scores).all()
-    assert sessions.agreement(scores, replace(scores, scores=seen)).differences["scores"] == float("inf")
+    assert agreement(scores, replace(scores, scores=seen)).differences["scores"] == float("inf")
     twice = replace(scores, scores=2 * scores.scores)
-    assert sessions.agreement(scores, twice).differences["scores"] == pytest.approx(1)
+    assert agreement(scores, twice).differences["scores"] == pytest.approx(1)
     attribution = results["Attribution"]
     off = replace(attribution, total=attribution.total + 1)
-    assert sessions.agreement(attribution, off).differences["total"] > 0.05
+    assert agreement(attribution, off).differences["total"] > 0.05
 
 
 def test_tensors_open_in_plain_numpy(results: dict[str, Any], tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_tensors_open_in_plain_numpy(results: dict[str, Any], tmp_path: Path) ->
         assert table.splitlines()[0].startswith("layer,")
     again = infoflow.open_session(path).entries[1].result
     assert again.resid_post.dtype == np.float32 and np.allclose(again.resid_post, acts.resid_post, rtol=1e-3, atol=1e-3)
-    assert sessions.agreement(again, acts, tolerance=2e-3).agrees and not sessions.agreement(again, acts, tolerance=1e-6).agrees
+    assert agreement(again, acts, tolerance=2e-3).agrees and not agreement(again, acts, tolerance=1e-6).agrees
 
 
 def test_tensors_that_half_precision_can_not_hold_are_kept_in_full(results: dict[str, Any]) -> None:
