@@ -20,7 +20,11 @@ PAGES = {
         st.Page("pages/patching.py", title="Patching"),
         st.Page("pages/corrections.py", title="Corrections"),
     ],
-    "Keep": [st.Page("pages/sessions.py", title="Sessions")],
+    "Keep": [
+        st.Page("pages/compare.py", title="Compare"),
+        st.Page("pages/sessions.py", title="Sessions"),
+        st.Page("pages/batch.py", title="Many prompts"),
+    ],
     "Models": [st.Page("pages/models.py", title="Models")],
 }
 st.navigation(PAGES, position="top").run()

@@ -20,12 +20,12 @@ import torch
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "lenses.ipynb"
 
 
-def studied(**parameters: Any) -> dict[str, Any]:
+def studied(notebook: Path = NOTEBOOK, **parameters: Any) -> dict[str, Any]:
     """What the notebook's cells leave behind, run with other values in the cell of its parameters."""
     names: dict[str, Any] = {}
-    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+    for cell in json.loads(notebook.read_text())["cells"]:
         if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), NOTEBOOK.name, "exec"), names)
+            exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
             if "parameters" in cell["metadata"].get("tags", ()):
                 names |= parameters
     return names

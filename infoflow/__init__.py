@@ -24,6 +24,8 @@
     turns = infoflow.stability(model, "The capital of France is", position=-1)
     infoflow.save_session("france.zip", [flow, attn, acts])   # infoflow.open_session("france.zip") needs no model
     infoflow.report([flow, attr, where], "report.html")   results as one HTML file that opens offline
+    many  = infoflow.batch(model, "prompts.csv", "results/")             rows of many prompts; infoflow.open_batch("results/")
+    apart = infoflow.compare(flow, other)                 two results of one function, value by value
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
 """
@@ -53,8 +55,10 @@ _HOME = {
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
     "generate": "analyses.generation", "Generation": "analyses.generation",
     "correct": "studies.corrections", "Correction": "studies.corrections",
+    "compare": "studies.compare", "Comparison": "studies.compare", "swap_ratio": "studies.swap", "SwapRatio": "studies.swap",
     "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
     "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
+    "batch": "files.batch", "open_batch": "studies.batch", "Batch": "studies.batch",
     "check": "analyses.selftest", "Check": "analyses.selftest",
     "save": "files.flows", "load": "files.flows", "report": "files.reports",
     "save_session": "files.sessions", "open_session": "files.sessions", "Session": "files.sessions",

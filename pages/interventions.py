@@ -16,8 +16,10 @@ from infoflow.files import formats
 from infoflow.interventions import AnyIntervention
 from infoflow.pictures.interventions import picture
 from infoflow.pictures.picture import identity
+from infoflow.studies.compare import compare
 from infoflow.tables import interventions as tables
-from infoflow.ui import asking, blocks, controls, frame, results
+from infoflow.ui import address, asking, blocks, controls, frame, results
+from infoflow.ui import compare as beside
 from infoflow.ui import interventions as ui
 from infoflow.ui.change_form import adding
 
@@ -47,28 +49,29 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     if followed:
         st.caption(blocks.plain(f"Followed: {tables.followed(*both(lens(run, followed), run))}."))
     if not run.interventions or view == ui.View.NEXT:
-        draw = partial(picture, before, after)
-        drawn = draw(dark=dark)
-        says = f"Next tokens before and after. {blocks.largest(drawn.frame, 'name', 'change', '+.1%')}"
-        blocks.chart(drawn.chart, key="change_next", alt=says)
         if not run.interventions:
+            drawn = picture(before, dark)
+            says = f"Next tokens. {blocks.largest(drawn.frame, 'name', 'probability', '.1%')}"
+            blocks.chart(drawn.chart, key="change_next", alt=says)
             attention = AttentionRequest(model=run.model, prompt=run.prompt)
             told = partial(results.of, attention, asked.key, "change_try"), partial(outcome, run, before)
             ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
             return
+        found = compare(before, after)
+        drawn = beside.next_token(found, ui.LOOK)
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
-        blocks.downloads(
-            drawn, lambda: formats.frame_json(drawn.frame, after.provenance), dark, after.provenance, "", after, draw
-        )
+        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found)
         return
     if view == ui.View.LENS:
-        ui.lens(*both(lens(run, (first, second, *followed)), run), tables.said(before, after), dark)
+        beside.lens(compare(*both(lens(run, (first, second, *followed)), run)), ui.LOOK)
     elif view == ui.View.FLOW:
-        ui.flow(*both(FlowRequest(model=run.model, prompt=run.prompt), run), scope, dark)
+        found = compare(*both(FlowRequest(model=run.model, prompt=run.prompt), run))
+        beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
     elif view == ui.View.ANSWER:
-        ui.answer(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run), dark)
+        beside.answer(compare(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run)), ui.LOOK)
     else:
-        ui.attention(*both(AttentionRequest(model=run.model, prompt=run.prompt), run), dark)
+        beside.attention(compare(*both(AttentionRequest(model=run.model, prompt=run.prompt), run)), ui.LOOK, scope)
+        address.write(beside.HEADS.name)
 
 
 def lens(run: GenerationRequest, followed: tuple[int | str, ...]) -> LensRequest:

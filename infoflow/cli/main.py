@@ -22,6 +22,8 @@ CODES = """exit codes:
   1    a fault of the program, with its traceback
   2    an input that can't be used, with a sentence on standard error
   3    done, but the self-test refused the model: do not rely on what was written
+  4    done, but some of many prompts have an error, which is in their row
+  5    run again, a result is not what it was
   130  stopped (Ctrl-C)
 With --json an error is one JSON object in a line: {"error": kind, "message": sentence, "code": exit code}.
 

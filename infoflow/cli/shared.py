@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT = 2
 EXIT_UNSUPPORTED = 3
+EXIT_SOME_FAILED = 4
+EXIT_DIFFERS = 5
 EXIT_STOPPED = 130
 _as_json = [False]
 """whether errors are told as JSON: of the command that runs"""

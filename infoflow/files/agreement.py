@@ -44,6 +44,15 @@ class Agreement:
         return f"Not the same: {' and '.join(words)}."
 
 
+EXACT, HALF = 1e-4, 2e-2
+"""relative to the largest value: what float32 rounding may take, and that of half precision"""
+
+
+def tolerance_of(kept: Any) -> float:
+    """How far numbers may be apart when they are made again, by the type that the model computed in."""
+    return EXACT if kept.provenance.dtype == "float32" else HALF
+
+
 def agreement(kept: Any, again: Any, tolerance: float = 1e-4) -> Agreement:
     """Whether numbers are still the same: each array within `tolerance` of its largest value."""
     (plain, arrays), (plain_now, arrays_now) = pack(kept), pack(again)

@@ -16,6 +16,7 @@ from infoflow.errors import InfoflowError
 from infoflow.files import atomic, flows, strict
 from infoflow.pictures.picture import Picture, background
 from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg, chart_vegalite
+from infoflow.studies.compare import Both
 
 VEGALITE = "vl.json"
 DRAWN = ("png", "svg", "pdf", "html", VEGALITE)
@@ -29,7 +30,7 @@ def as_json(result: Any) -> bytes:
     return frame_json(result.to_frame(), result.provenance)
 
 
-def frame_json(frame: pd.DataFrame, provenance: Provenance) -> bytes:
+def frame_json(frame: pd.DataFrame, provenance: Provenance | Both) -> bytes:
     """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
     rows = json.loads(named(frame).to_json(orient="values", double_precision=8))
     return strict.as_json({"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows})

@@ -12,32 +12,51 @@ from infoflow.analyses.request import Request
 from infoflow.files import strict
 from infoflow.interventions import Intervention
 from infoflow.models.spec import ModelSpec
+from infoflow.studies.compare import Both
 
 WIDTH = 100
 """so many columns before a call has a line for each argument"""
 _TOLD = ("on_progress", "on_token")
 
 
-def python_of(made: Provenance) -> str:
+def python_of(made: Provenance | Both) -> str:
     """A script that makes a result again, says it in sentences and keeps its table."""
+    loads, makes = _made(made)
+    name = made.function if isinstance(made, Both) else made.request.analysis
     return "\n".join([
-        f'"""{_about(made)}"""', "", *_imports(made.request), "", *_loads(made), f"result = {call_of(made.request)}",
-        "print(result.summary())", f'result.to_frame().to_csv("{made.request.analysis}.csv", index=False)', "",
+        f'"""{_about(made)}"""', "", *loads, *makes, "print(result.summary())",
+        f'result.to_frame().to_csv("{name}.csv", index=False)', "",
     ])  # fmt: skip
 
 
-def notebook_of(made: Provenance) -> bytes:
+def notebook_of(made: Provenance | Both) -> bytes:
     """The same as a notebook, whose last cell shows the result's picture."""
-    code = ["\n".join([*_imports(made.request), "", *_loads(made)]), f"result = {call_of(made.request)}\nresult"]
+    loads, makes = _made(made)
+    code = ["\n".join(loads), "\n".join([*makes, "result"])]
     cells: list[dict[str, Any]] = [{"cell_type": "markdown", "metadata": {}, "source": _about(made)}]
     cells += [{"cell_type": "code", "metadata": {}, "source": one, "outputs": [], "execution_count": None} for one in code]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return strict.as_json({"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": cells})
 
 
-def call_of(request: Request[Any]) -> str:
-    """The call of the package's function that gives what a request asks for. What is as it is by default is left out."""
-    given, parts = request.arguments(), ["model"]
+def _made(made: Provenance | Both) -> tuple[list[str], list[str]]:
+    """Lines that import and load, and lines that make the result: of two that are compared, first each of them."""
+    if isinstance(made, Provenance):
+        return [*_imports(made.request), "", *_loads(made)], [f"result = {call_of(made.request)}"]
+    one, other = _loads(made.a), _loads(made.b, "other_model")
+    same = one == _loads(made.b)
+    loads = [*_imports(made.a.request, made.b.request), "", *one, *([] if same else other)]
+    options = [f"{name}={literal(value)}" for name, value in made.options.items()]
+    return loads, [
+        f"a = {call_of(made.a.request)}", f"b = {call_of(made.b.request, 'model' if same else 'other_model')}",
+        f"result = infoflow.{made.function}({', '.join(['a', 'b', *options])})",
+    ]  # fmt: skip
+
+
+def call_of(request: Request[Any], model: str = "model") -> str:
+    """The call of the package's function that gives what a request asks for, of the model of that name. What is as it is by
+    default is left out."""
+    given, parts = request.arguments(), [model]
     for name, parameter in _parameters(request).items():
         value = given.get(name, parameter.default)
         if parameter.default is inspect.Parameter.empty:
@@ -93,8 +112,8 @@ def _parameters(request: Request[Any]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found.items() if name not in ("model", *_TOLD)}
 
 
-def _imports(request: Request[Any]) -> list[str]:
-    names = sorted({type(one).__name__ for one in _interventions(request.arguments().values())})
+def _imports(*requests: Request[Any]) -> list[str]:
+    names = sorted({type(one).__name__ for request in requests for one in _interventions(request.arguments().values())})
     return ["import infoflow", *([f"from infoflow.interventions import {', '.join(names)}"] if names else [])]
 
 
@@ -108,8 +127,8 @@ def _interventions(values: Any) -> Sequence[Intervention]:
     return found
 
 
-def _loads(made: Provenance) -> list[str]:
-    """How the model is loaded. The revision of weights that have none is their fingerprint, and is only told."""
+def _loads(made: Provenance, model: str = "model") -> list[str]:
+    """How the model of that name is loaded. The revision of weights that have none is their fingerprint, and is only told."""
     spec: ModelSpec = made.request.model
     said = [repr(spec.name)]
     pinned = bool(spec.revision) and ":" not in spec.revision
@@ -118,10 +137,14 @@ def _loads(made: Provenance) -> list[str]:
     said += [f"device={spec.device!r}"] if spec.device not in ("auto", "cpu") and not spec.hosted else []
     said += ["remote=True", f"host={spec.host!r}"] if spec.hosted else []
     weights = [] if pinned or not spec.revision else [f"# its weights were {spec.revision}"]
-    return [*weights, f"model = infoflow.load_model({', '.join(said)})"]
+    return [*weights, f"{model} = infoflow.load_model({', '.join(said)})"]
 
 
-def _about(made: Provenance) -> str:
+def _about(made: Provenance | Both) -> str:
     """What it is, in a line, with nothing in it that ends a docstring."""
-    what = f"{made.request.function}() of {made.prompt!r} on {made.model}, infoflow {made.infoflow}"
+    if isinstance(made, Both):
+        of = [f"{one.prompt!r} on {one.model}" for one in (made.a, made.b)]
+        what = f"{made.function}() of {made.a.request.function}() of {of[0]} and of {of[1]}, infoflow {made.a.infoflow}"
+    else:
+        what = f"{made.request.function}() of {made.prompt!r} on {made.model}, infoflow {made.infoflow}"
     return what.replace("\\", "/").replace('"', "'")

@@ -1,20 +1,18 @@
-"""What a change of the run does to the next token."""
+"""A run as it is, before anything is changed; the changed one beside it is drawn by `compare.py`."""
 
 from infoflow.analyses.generation import Generation
 from infoflow.charts import signed as charts
-from infoflow.interventions import described
 from infoflow.pictures.picture import Picture, short
-from infoflow.tables import interventions as tables
+from infoflow.studies.compare import compare
+from infoflow.tables import compare as tables
 
 
-def picture(before: Generation, after: Generation, dark: bool = False) -> Picture:
-    """The change of each likely token's probability; where nothing is changed, the probabilities themselves."""
-    table, made = tables.next_tokens(before, after), after.provenance
-    same = before is after
-    shown = table.sort_values("after", ascending=False).head(tables.SHOWN) if same else tables.drawn(table)
-    stack = " ".join(described(one) for one in made.request.interventions)
+def picture(before: Generation, dark: bool = False) -> Picture:
+    """The probabilities of the likeliest next tokens."""
+    table, made = tables.next_tokens(compare(before, before)), before.provenance
+    table = table.sort_values("a", ascending=False, kind="stable").rename(columns={"a": "probability", "rank_a": "rank"})
+    shown = table[["name", "probability", "rank", "id"]].head(tables.SHOWN)
     return Picture(
-        chart=charts.ranking(shown, "after" if same else "change", ".1%" if same else "+.1%", dark), frame=table,
-        title=f"The next token after “{short(made.prompt)}”, {made.whose}",
-        note="Probabilities." if same else f"Change of the probability. {stack}",
+        chart=charts.ranking(shown, "probability", ".1%", dark), frame=shown,
+        title=f"The next token after “{short(made.prompt)}”, {made.whose}", note="Probabilities.",
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.selftest import APPROXIMATE
+from infoflow.studies.compare import Both
 from infoflow.text.tokens import BIAS, PUT_IN
 
 LIMIT = 1e-3
@@ -41,7 +42,7 @@ def spoken(found: Sequence[Sentence]) -> str:
     return " ".join(sentence.text for sentence in found)
 
 
-def off(error: float, made: Provenance) -> Sentence | None:
+def off(error: float, made: Provenance | Both) -> Sentence | None:
     """What is said instead where the parts are not the whole, or the self-test refused the model; None else."""
     if made.verdict == UNSUPPORTED:
         return Sentence("The self-test refused this model, so that nothing here names a winner.")

@@ -53,6 +53,32 @@ def aligned(tokens: Sequence[Token], other: Sequence[Token], align: Align = Alig
     return Alignment(shift, differs)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Which place of one text is which of another."""
+
+    places: tuple[tuple[int, int], ...]
+    """here and there, in order; what is in neither has no counterpart"""
+    differs: tuple[bool, ...]
+    """of each pair: they are other tokens"""
+
+
+def paired(ids: Sequence[int], other: Sequence[int], align: Align = Align.NONE) -> Pairs:
+    """Texts of any two lengths, by their tokens' ids: of one length place by place, else aligned at an end, or, where none is
+    chosen, at both: what they begin with alike, and what they end with alike."""
+    if align == Align.END:
+        shift = len(other) - len(ids)
+        places = [(p, p + shift) for p in range(len(ids)) if p + shift >= 0]
+    elif align == Align.START or len(ids) == len(other):
+        places = [(p, p) for p in range(min(len(ids), len(other)))]
+    else:
+        shortest = min(len(ids), len(other))
+        head = next((p for p in range(shortest) if ids[p] != other[p]), shortest)
+        tail = next((p for p in range(shortest - head) if ids[-1 - p] != other[-1 - p]), shortest - head)
+        places = [(p, p) for p in range(head)] + [(len(ids) - p, len(other) - p) for p in range(tail, 0, -1)]
+    return Pairs(tuple(places), tuple(ids[p] != other[q] for p, q in places))
+
+
 def shown(tokens: Sequence[Token]) -> str:
     """Tokens in a sentence, apart from each other."""
     names = [label(token) for token in tokens[:MOST]]

@@ -48,6 +48,28 @@ PRESETS = (
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two prompts to compare."""
+
+    title: str
+    a: str
+    b: str
+    expected: str
+
+
+PAIRS = (
+    Pair(
+        "France and Italy", "The capital of France is", "The capital of Italy is",
+        "“Paris” becomes “Rome”; the answer lies on the country's token until late layers bring it to the last position.",
+    ),
+    Pair(
+        "Known and made-up name", "The Eiffel Tower is in the city of", "The Eland Tower is in the city of",
+        "Of a trained model: how much of the last residual the known name is, and how much the one made up, by depth.",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Talk:
     """A question and a correction with a known outcome."""
 

@@ -130,14 +130,20 @@ def question(more: Callable[[], T] | None = None) -> tuple[Asked, T | None]:
     return Asked(there.spec(name), prompt, there.key, changed), found
 
 
-def model_name(width: int | Literal["stretch"] = "stretch", key: str = "model", in_address: bool = True) -> str:
-    """One of the catalogue's models, or any name or folder that is typed."""
-    named = {m.name: m.title for m in MODELS}
+def model_name(
+    width: int | Literal["stretch"] = "stretch",
+    key: str = "model",
+    in_address: bool = True,
+    label: str = "Model",
+    first: str = "",
+) -> str:
+    """One of the catalogue's models, or any name or folder that is typed; or `first`, where a page offers something else."""
+    named = {**({first: first} if first else {}), **{m.name: m.title for m in MODELS}}
     chosen = st.selectbox(
-        "Model", list(named), key=key, accept_new_options=True, format_func=lambda name: named.get(name, name),
+        label, list(named), key=key, accept_new_options=True, format_func=lambda name: named.get(name, name),
         bind="query-params" if in_address else None, persist_state="session", help=MODEL, width=width,
     )  # fmt: skip
-    return chosen or "demo"
+    return chosen or first or "demo"
 
 
 def place() -> Place:

@@ -21,6 +21,7 @@ from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_fr
 from infoflow.files import formats, reports, scripts
 from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
+from infoflow.studies.compare import Both
 from infoflow.summaries.sentence import Sentence
 from infoflow.ui import paper, seen
 
@@ -141,7 +142,7 @@ def downloads(
     picture: Picture,
     as_json: Callable[[], bytes],
     dark: bool,
-    made: Provenance,
+    made: Provenance | Both,
     key: str = "",
     result: Any = None,
     draw: paper.Draw | None = None,
@@ -160,7 +161,7 @@ def downloads(
         _button("py", lambda: scripts.python_of(made).encode(errors="backslashreplace"), picture, key)
         _button("ipynb", lambda: scripts.notebook_of(made), picture, key)
         if result is not None:
-            _button("report.html", partial(_report, picture, result, draw), picture, key)
+            _button("report.html", partial(_report, result, draw), picture, key)
         if draw is not None:
             paper.popover(picture, draw, result, key)
     missing = glyphs.lacking(formats.words_of(frame))
@@ -173,10 +174,11 @@ def downloads(
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
 
-def _report(picture: Picture, result: Any, draw: paper.Draw | None) -> bytes:
-    """The view as a page of its own, in light and dark."""
-    both = (picture, None) if draw is None else (draw(dark=False), draw(dark=True))
-    return reports.report(reports.Part(result, light=both[0], dark=both[1]))
+def _report(result: Any, draw: paper.Draw | None) -> bytes:
+    """The view as a page of its own, in light and dark; without what draws it the result as it is first shown."""
+    if draw is None:
+        return reports.report(result)
+    return reports.report(reports.Part(result, light=draw(dark=False), dark=draw(dark=True)))
 
 
 _MIMES = {

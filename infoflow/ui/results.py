@@ -34,8 +34,19 @@ class Failed:
 
 
 def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True) -> R:
-    """The result of a request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A
-    failure that another try may end otherwise has a button for it. `noted`: it counts as looked at.
+    """The result of a request that a part of a page makes: `performed` without what is to be said of the model.
+
+    Raises:
+        InfoflowError: what running raises; what it raised before, until it is tried again.
+    """
+    return performed(request, key, name, on_cancel, noted).result
+
+
+def performed(
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True
+) -> Performed[R]:
+    """A request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A failure that another
+    try may end otherwise has a button for it. `noted`: it counts as looked at.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -44,7 +55,7 @@ def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = 
     before: Failed | None = st.session_state.get(kept)
     if before is None or before.request != request:
         try:
-            return _performed(request, key, name, on_cancel, noted).result
+            return _performed(request, key, name, on_cancel, noted)
         except Cancelled:
             raise
         except InfoflowError as error:

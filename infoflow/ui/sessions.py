@@ -35,9 +35,6 @@ NOTE = """Goes into the file, the list and the report."""
 SEARCH = """Words of the title, the note, a prompt, a model or the date (2026-11)."""
 UPLOAD = """A session's .zip, or a single run that was saved (.npz). It is checked, opened, and written nowhere."""
 HOSTED = """This app is open to others, so that nothing is kept on its machine: download a session, and upload it to open it."""
-TOLERANCE = {"float32": 1e-4}
-"""of numbers that are made again, relative to the largest; else `HALF`"""
-HALF = 2e-2
 PAGES = {
     "flow": "information_flow", "attribution": "information_flow", "causal": "information_flow", "carriers": "information_flow",
     "location": "answer", "attention": "attention", "query_key": "attention", "logit_lens": "logit_lens",
@@ -322,13 +319,15 @@ def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
             lambda job: cache.results(entry.request, key, job.say), on_cancel=lambda: None, name="session_again"
         ).result
         before, after = entry.result.provenance, now.provenance
-        tolerance = TOLERANCE.get(before.dtype, HALF)
         other = [
             f"{what}: {a or 'not known'} then, {b or 'not known'} now"
             for what, a, b in (("weights", before.revision, after.revision), ("type", before.dtype, after.dtype))
             if a != b
         ]
-        held = st.session_state["session_again_result"] = agreement.agreement(entry.result, now, tolerance), "; ".join(other)
+        held = st.session_state["session_again_result"] = (
+            agreement.agreement(entry.result, now, agreement.tolerance_of(entry.result)),
+            "; ".join(other),
+        )
     found: tuple[Agreement, str] = held
     return found
 

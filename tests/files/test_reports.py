@@ -181,6 +181,14 @@ def test_unusual_letters_bring_their_glyphs() -> None:
     assert {ord(char) for char in "日本مرحبا😀"} <= have and len(found) - len(plain) < 60_000
 
 
+def test_a_comparison_says_what_both_runs_were(demo: "infoflow.Model") -> None:
+    plain = infoflow.attention(demo, "The sky is")
+    found = infoflow.compare(plain, infoflow.attention(demo, "The sky is", interventions=[Zero("mlp", 1)]))
+    page = Read(report(found))
+    assert page.of("dt").count("model") == 2 and "changed" in page.of("dt") and len(page.of("code")) == 1
+    assert "infoflow.compare(a, b" in page.of("code")[0] and found.summary() in " ".join(page.of("section"))
+
+
 def test_a_refused_model_is_warned_of() -> None:
     found = made.attribution([1.0])
     refused = replace(found, provenance=replace(found.provenance, verdict=UNSUPPORTED))

@@ -200,3 +200,42 @@ def every_request() -> list[Request[Any]]:
             held["prompt"] = ("What?", "No.", "Never.")
         found.append(kind(**held, interventions=(Block(1, (0,)), Zero("mlp", 1))))
     return found
+
+
+COMPARED = {
+    "two prompts": lambda m, _: infoflow.compare(
+        infoflow.decompose(m, PROMPT), infoflow.decompose(m, "The capital of Italy is"), "projection", hidden=["of"]
+    ),
+    "a change": lambda m, _: infoflow.compare(
+        infoflow.locate(m, PROMPT, " Paris"), infoflow.locate(m, PROMPT, " Paris", interventions=[Block(2, 5)])
+    ),
+    "two models": lambda m, other: infoflow.compare(infoflow.attention(m, PROMPT), infoflow.attention(other, PROMPT)),
+    "a name": lambda m, _: infoflow.swap_ratio(
+        infoflow.decompose(m, PROMPT), infoflow.decompose(m, "The capital of Italy is"), "France", "Italy", position=None
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_comparison_is_made_again_by_two_calls(
+    name: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a script and as a notebook, with the same numbers; a model of its own is loaded for each side that has one."""
+    monkeypatch.chdir(tmp_path)
+    other = infoflow.load_model("demo", dtype="bfloat16")
+    result = COMPARED[name](demo, other)
+    loaded: list[str] = []
+
+    def load(_: str, dtype: str = "auto", **more: Any) -> "infoflow.Model":
+        loaded.append(dtype)
+        return other if dtype == "bfloat16" else demo
+
+    monkeypatch.setattr(infoflow, "load_model", load)
+    notebook = json.loads(scripts.notebook_of(result.provenance))
+    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells[-1].endswith("\nresult")
+    for code in (scripts.python_of(result.provenance), "\n".join(cells)):
+        names: dict[str, Any] = {}
+        exec(compile(code, "script", "exec"), names)
+        assert names["result"].to_frame().equals(result.to_frame()), code
+    assert len(loaded) == (4 if name == "two models" else 2) and result.summary() in capsys.readouterr().out

@@ -10,6 +10,7 @@ from infoflow.ui import changes
 from tests.helpers.pages import ROOT, ask, button, choose, errors, opened, rows_of, unescaped
 
 PAGE = str(ROOT / "pages/interventions.py")
+CHANGE = "after − before"
 CUT = '{"source":2,"destination":14,"kind":"block"}'
 OTHERS = {
     "information_flow": "flow", "answer": "location", "attention": "attention", "logit_lens": "logit_lens",
@@ -50,7 +51,7 @@ def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow
     head = np.unravel_index(infoflow.attention(demo, prompt).head_logits.argmax(), (6, 8))
     silent = infoflow.generate(demo, prompt, 1, k=200, interventions=[Zero("z", int(head[0]), 14, int(head[1]))])
     assert f"stays at {float(silent.prob[0]):.1%}, and is still the likeliest" in told
-    shown = {r["name"]: r["change"] for r in rows_of(app, "Next tokens")}
+    shown = {r["name"]: r["value"] for r in rows_of(app, "Next tokens") if r["panel"] == CHANGE}
     assert shown["Mary"] < -0.9 and shown["John"] > 0.9
     assert app.query_params["change"] == CUT and "“Mary” (position 2)" in texts(app)
     button(app, "Switch off").click().run()
@@ -68,7 +69,7 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: inf
     assert errors(app) == []
     heads = rows_of(app, "Attention moved by each head")
     assert len(heads) == 48 and max(h["moved"] for h in heads) > 0.5
-    row = {r["label"]: r["change"] for r in rows_of(app, "Head ")}
+    row = {r["column"]: r["value"] for r in rows_of(app, "Head ") if r["panel"] == CHANGE and r["row"] == "to·2"}
     assert row["Mary"] < 0 and sum(row.values()) == pytest.approx(0, abs=1e-4)
     choose(app, "Compare", "lens")
     assert errors(app) == [] and {r["run"] for r in rows_of(app, "Tokens through the layers")} == {"this", "other"}
@@ -76,7 +77,7 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: inf
     one, other = (
         infoflow.logit_lens(demo, prompt, targets=[" Mary"], positions=[-1], interventions=c) for c in ([], [Block(2, 14)])
     )
-    moved = {(r["row"], r["token"]): r["change"] for r in rows_of(app, "Change of each token")}
+    moved = {(r["row"], r["column"]): r["value"] for r in rows_of(app, "Each token's probability") if r["panel"] == CHANGE}
     assert moved["L5 MLP", "Mary"] == pytest.approx(float((other.target_probs - one.target_probs)[-1, -1, 0]), abs=1e-6)
     silent = with_changes(PAGE, '{"site":"mlp","layers":5,"kind":"zero"}')
     choose(silent, "Compare", "attention")
@@ -150,13 +151,14 @@ def test_what_is_edited_keeps_its_places_however_they_were_said() -> None:
 def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
     app = choose(with_changes(PAGE, CUT), "Compare", "flow")
     assert errors(app) == []
-    rows = {(r["row"], r["source"]): r["change"] for r in rows_of(app, "Change of each source")}
+    shown = [r for r in rows_of(app, "Change of each source") if r["panel"] == CHANGE]
+    rows = {(r["row"], r["source_label"]): r["value"] for r in shown}
     prompt = "When Mary and John went to the store, John gave a drink to"
     one, other = (infoflow.decompose(demo, prompt, interventions=c) for c in ([], [Block(2, 14)]))
     wanted = other.shares(hidden=[0])[5, 14, 2] - one.shares(hidden=[0])[5, 14, 2]
     assert rows["L5", "Mary"] == pytest.approx(float(wanted), abs=1e-6) and wanted < -0.01
     choose(app, "Compare", "answer")
-    cells = {(r["row"], r["token"]): r["change"] for r in rows_of(app, "Change of what each residual")}
+    cells = {(r["row"], r["column"]): r["value"] for r in rows_of(app, "Change of what each residual") if r["panel"] == CHANGE}
     target = one.top[0].id
     before, after = (infoflow.locate(demo, prompt, target, interventions=c) for c in ([], [Block(2, 14)]))
     assert cells["L5", "to·2"] == pytest.approx(after.total - before.total, abs=1e-3)

@@ -1,0 +1,121 @@
+"""Two runs and their difference, side by side on one scale."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from infoflow.charts import compare as charts
+from infoflow.charts.palette import source_colours
+from infoflow.pictures.picture import Picture, short
+from infoflow.studies.compare import Both, Comparison
+from infoflow.tables import compare as tables
+from infoflow.tables.compare import PLAIN, Names
+from infoflow.text.rows import ROW_NAMES
+
+MOST_ROWS = 40
+"""rows of a lens that are all drawn at first"""
+ONE_SCALE = "One scale for all three."
+FORMS = {"probability": ".0%", "logit": "+.1f", "entropy": ".2f", "kl": ".2f"}
+WORDS = {"kl": "KL to output, in nats", "entropy": "entropy, in nats"}
+
+
+def picture(found: Comparison, dark: bool = False) -> Picture:
+    """What is first shown of each kind: at the last position, of the head that moved most."""
+    of: dict[str, Callable[..., Picture]] = {"flow": flow, "location": answer, "attention": attention, "logit_lens": lens}
+    return of.get(found.kind, predictions)(found, dark=dark)
+
+
+def flow(
+    found: Comparison, place: int = -1, stage: str = "post", names: Names = PLAIN, palette: str = "hue", dark: bool = False
+) -> Picture:
+    """What one position's residual is made of after each layer: two bars, and what is more and less in the second."""
+    table = tables.residual(found, place, stage)
+    colours = source_colours(found.axis("source").keys, palette, dark)
+    aside = [found.a.source_labels[i] for i in found.aside]
+    hidden = f" Not shown: {', '.join(aside)}; the others are scaled to 100 %." if aside else ""
+    return Picture(
+        chart=charts.stacks(table, _titles(names), colours, dark), frame=found.to_frame(),
+        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance),
+        note=f"Shares by {found.quantity}. Right of the line: more in {names.b}; left: less. {ONE_SCALE}{hidden}{_rest(found)}",
+    )  # fmt: skip
+
+
+def answer(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Picture:
+    """Where the answer is, by layer and position."""
+    columns, cells = tables.tokens(found), tables.answer(found)
+    rest = cells["place"].max() + 1 - len(columns)
+    columns = pd.concat([columns, pd.DataFrame([{"a": "bias", "b": "bias", "differs": False}] * rest)], ignore_index=True)
+    what = f"“{found.a.target_name.strip()}”" + (f" over “{found.a.against_name.strip()}”" if found.a.against_name else "")
+    held = {"logit": "What residuals hold of the logit of", "specific": "What residuals say beyond the contrast of"}
+    return Picture(
+        chart=charts.maps(cells, _titles(names), columns, "+.1f", dark=dark), frame=found.to_frame(),
+        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance),
+        note=f"In logits, rows after the MLP. {ONE_SCALE}{_rest(found)}",
+    )  # fmt: skip
+
+
+def attention(found: Comparison, chosen: tuple[int, int] | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
+    """One head's map; of the head whose last row moved most where none is chosen."""
+    layer, head = chosen or moved_most(found)
+    cells = tables.head(found, layer, head)
+    return Picture(
+        chart=charts.maps(cells, _titles(names), tables.tokens(found), ".2f", root=True, dark=dark), frame=found.to_frame(),
+        title=_title(f"Attention of head {layer}.{head}", found.provenance),
+        note=f"{found.quantity.capitalize()}; rows look, columns are read. Colour by the square root. {ONE_SCALE}{_rest(found)}",
+    )  # fmt: skip
+
+
+def moved_most(found: Comparison) -> tuple[int, int]:
+    """The head whose attention from the last position moved most."""
+    table = tables.heads(found)
+    best = table.loc[table["moved"].idxmax()]
+    return int(best["layer"]), int(best["head"])
+
+
+def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
+    """Tokens that both follow, by row of the stream, at one position; of many rows those after the MLP alone, unless `mids`."""
+    rows = found.axis("row").keys
+    mids = len(rows) <= MOST_ROWS if mids is None else mids
+    cells = tables.lens(found, place, mids)
+    across = cells.drop_duplicates("place").sort_values("place")["column"].tolist()
+    columns = pd.DataFrame({"a": across, "b": across, "differs": False})
+    form, what = FORMS[found.quantity], WORDS.get(found.quantity, found.quantity).capitalize()
+    return Picture(
+        chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=found.to_frame(),
+        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance),
+        note=f"{what}{'' if mids else ', rows after the MLP'}. {ONE_SCALE}{_rest(found)}",
+    )  # fmt: skip
+
+
+def predictions(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Picture:
+    """The likeliest next tokens of each."""
+    table = tables.next_tokens(found)
+    return Picture(
+        chart=charts.bars(tables.drawn(table), _titles(names), dark=dark), frame=names.of(table),
+        title=_title("The next token", found.provenance),
+        note=f"Probabilities, those that differ most. {ONE_SCALE}{_rest(found)}",
+    )  # fmt: skip
+
+
+def _titles(names: Names) -> tuple[str, str, str]:
+    return names.a, names.b, names.difference
+
+
+def _title(what: str, made: Both) -> str:
+    return f"{what}, {sides(made)}"
+
+
+def sides(made: Both) -> str:
+    """The two runs in a title: what they have in common once."""
+    a, b = made.a, made.b
+    if a.prompt == b.prompt:
+        return f"of “{short(a.prompt)}” on {a.whose} (A) and {b.whose} (B)"
+    if a.whose == b.whose:
+        return f"of “{short(a.prompt)}” (A) and “{short(b.prompt)}” (B) on {a.whose}"
+    return f"of “{short(a.prompt)}” on {a.whose} (A) and “{short(b.prompt)}” on {b.whose} (B)"
+
+
+def _rest(found: Comparison) -> str:
+    """What no picture shows: tokens without a counterpart."""
+    out = tables.left_out(found)
+    return f" {out}" if out else ""
