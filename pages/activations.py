@@ -1,5 +1,7 @@
 """How long is the residual stream, and which way does it point?"""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.activations import Activations, ActivationsRequest
@@ -30,7 +32,7 @@ def picture(shown: ActivationsRequest, found: Activations) -> None:
             says = f"{drawn.title}. {drawn.note} {found.summary()}"
             blocks.chart(drawn.chart, key="act_lines", alt=says)
             st.caption(blocks.plain(drawn.note))
-            blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance)
+            blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found)
     with blocks.fold("Every position", "act_map") as is_open:
         if is_open:
             table = tables.map_of(found, now.norm)
@@ -44,11 +46,13 @@ def picture(shown: ActivationsRequest, found: Activations) -> None:
             of_run = asking.Asked(shown.model, str(shown.prompt), asked.key, shown.interventions)
             turned = ui.stability(of_run, now.at(len(found.tokens)))
             st.markdown(blocks.plain(turned.summary()))
-            kept = directions.picture(turned, dark)
+            draw = partial(directions.picture, turned)
+            kept = draw(dark=dark)
             blocks.chart(kept.chart, key="act_stability_lines", alt=f"{kept.title}. {turned.summary()}")
             st.caption(ui.STABLE)
             blocks.warn_if_off(turned.max_error, turned.provenance, "The parts do not sum to the residual")
-            blocks.downloads(kept, lambda: formats.frame_json(kept.frame, turned.provenance), dark, turned.provenance, "stable_")
+            as_json = partial(formats.frame_json, kept.frame, turned.provenance)
+            blocks.downloads(kept, as_json, dark, turned.provenance, "stable_", turned, draw)
 
 
 if result is not None:

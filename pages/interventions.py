@@ -60,7 +60,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         found = compare(before, after)
         drawn = beside.next_token(found, ui.LOOK)
         st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
-        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance)
+        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found)
         return
     if view == ui.View.LENS:
         beside.lens(compare(*both(lens(run, (first, second, *followed)), run)), ui.LOOK)

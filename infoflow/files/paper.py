@@ -19,7 +19,7 @@ UNITS = {"in": 72.0, "cm": 72 / 2.54, "mm": 72 / 25.4, "pt": 1.0}
 NARROWEST, WIDEST = 72.0, 1440.0
 SMALLEST, LARGEST = 4.0, 30.0
 FONT_SIZE = 8.0
-PPI = 300
+PPI = 300.0
 """pixels an inch of a PNG"""
 _LABEL = 10.0
 """pixels of what stands at the axes of our charts"""

@@ -24,7 +24,8 @@ from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import atomic, formats, scripts
 from infoflow.interventions import described
 from infoflow.pictures import glyphs, rendering
-from infoflow.pictures.picture import Picture, picture_of
+from infoflow.pictures.picture import Picture, background, picture_of
+from infoflow.studies.compare import Both
 from infoflow.summaries.sentence import sentences_of
 
 FOLDER = Path(__file__).parent
@@ -115,7 +116,8 @@ def _section(part: Part, datasets: dict[str, Any]) -> dict[str, Any]:
         if drawn is not None:
             spec, least = rendering.embedded(drawn.chart)
             datasets |= spec.pop("datasets", {})
-            spec["config"] = {**spec.get("config", {}), "font": FONT}
+            ground = {} if dark is not None else {"background": background()}
+            spec["config"] = {**spec.get("config", {}), "font": FONT, **ground}
             specs[theme] = spec
     table = formats.named(light.frame)
     return {
@@ -126,7 +128,7 @@ def _section(part: Part, datasets: dict[str, Any]) -> dict[str, Any]:
         "columns": [str(name) for name in table.columns],
         "rows": [[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)],
         "rows_said": f"{len(table):,} rows" if len(table) <= ROWS else f"the first {ROWS} of {len(table):,} rows",
-        "codes": [scripts.python_of(one) for one in made],
+        "codes": [scripts.python_of(result.provenance)] if made else [],
     }  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def _encodable(value: Any) -> Any:
 def _made(result: Any) -> list[Provenance]:
     """What was run for a result: of a comparison, both."""
     found = getattr(result, "provenance", None)
-    several = found if isinstance(found, list | tuple) else [found]
+    several = [found.a, found.b] if isinstance(found, Both) else [found]
     return [one for one in several if isinstance(one, Provenance)]
 
 

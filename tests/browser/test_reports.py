@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import infoflow
+from infoflow.charts.palette import DARK, LIGHT
 from infoflow.files.reports import Part
 
 PROMPT = "Paris is 東 </script><script>broken=1</script> <img src=x onerror=broken=1>"
@@ -66,3 +67,30 @@ def test_a_report_is_whole_without_a_network(page: tuple[Page, list[str], list[s
     opened.get_by_text("Python that makes it again").first.click()
     assert "infoflow.decompose(" in opened.locator("code").first.inner_text()
     assert asked == [report.as_uri()] and wrong == [] and opened.evaluate("globalThis.broken") is None
+
+
+def test_a_page_gives_its_view_as_a_report_and_as_a_figure(visitor: Callable[..., Any], browser: Browser, tmp_path: Path) -> None:
+    """From a dark page a light figure of true size, with its caption to copy, and a report that opens offline."""
+    seen = visitor(scheme="dark").open("/answer")
+    page: Page = seen.page
+    page.get_by_role("button", name="For a paper").click()
+    seen.settle()
+    page.get_by_role("radio", name="2 columns", exact=True).click()
+    seen.settle()
+    assert "Where the answer is" in page.locator('[data-testid="stPopoverBody"] code').inner_text()
+    with page.expect_download() as given:
+        page.locator(".st-key-paper_svg button").click()
+    given.value.save_as(tmp_path / "figure.svg")
+    figure = (tmp_path / "figure.svg").read_text()
+    assert 'width="6.75in"' in figure and 'fill="#ffffff"' in figure and LIGHT.muted in figure and DARK.muted not in figure
+    page.keyboard.press("Escape")
+    seen.settle()
+    with page.expect_download() as given:
+        page.get_by_role("button", name="Report", exact=True).click()
+    given.value.save_as(tmp_path / "view.html")
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    opened.goto((tmp_path / "view.html").as_uri())
+    opened.wait_for_selector("[data-drawn=light]", timeout=60_000)
+    assert opened.inner_text("h1").startswith("Where the answer is") and opened.evaluate(DRAWN)[0] > 20
+    context.close()

@@ -114,7 +114,7 @@ def test_a_view_is_reported_as_it_is_shown() -> None:
     light = replace(picture_of(flow), title="As I see it", note="By hand.")
     page = Read(report(Part(flow, light=light)))
     specs = json.loads(page.scripts("application/json")[0])
-    assert page.of("h2") == ["As I see it"] and "By hand." in page.of("p") and list(specs) == ["light"]
+    assert page.of("h1") == ["As I see it"] and not page.of("h2") and "By hand." in page.of("p") and list(specs) == ["light"]
     both = Read(report(Part(flow, light=light, dark=picture_of(flow, True))))
     assert set(json.loads(both.scripts("application/json")[0])) == {"light", "dark"}
 
@@ -179,6 +179,14 @@ def test_unusual_letters_bring_their_glyphs() -> None:
     (data,) = re.findall(rb"src:url\(data:font/ttf;base64,([^)]+)\)", found)
     have = set(TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap())
     assert {ord(char) for char in "日本مرحبا😀"} <= have and len(found) - len(plain) < 60_000
+
+
+def test_a_comparison_says_what_both_runs_were(demo: "infoflow.Model") -> None:
+    plain = infoflow.attention(demo, "The sky is")
+    found = infoflow.compare(plain, infoflow.attention(demo, "The sky is", interventions=[Zero("mlp", 1)]))
+    page = Read(report(found))
+    assert page.of("dt").count("model") == 2 and "changed" in page.of("dt") and len(page.of("code")) == 1
+    assert "infoflow.compare(a, b" in page.of("code")[0] and found.summary() in " ".join(page.of("section"))
 
 
 def test_a_refused_model_is_warned_of() -> None:
