@@ -31,6 +31,8 @@ HIGHEST = 640
 """pixels: what a page's frame leaves of a window of 900"""
 OTHER, OWN = -1, -2
 _SIDE, _GAP = 0.06, 0.04
+_BOTH = 24
+"""pixels of a layer both of whose rows have room for their names"""
 _HEIGHTS = {"both": (0.42, 0.42), "attention": (0.70, 0.14), "MLP": (0.14, 0.70)}
 
 
@@ -106,12 +108,14 @@ def _cells(positions: range, look: Look, layers: Sequence[int], embedding: bool)
     return ground.assign(x=ground.position + _SIDE, x2=ground.position + 1 - _SIDE, y=bottom, y2=bottom + height)
 
 
-def _axis_rows(look: Look, layers: Sequence[int], embedding: bool) -> tuple[list[float], list[str]]:
+def _axis_rows(look: Look, layers: Sequence[int], embedding: bool, room: float) -> tuple[list[float], list[str]]:
+    """Where rows are named, and how; of layers with fewer than `_BOTH` pixels of `room` the larger row alone: of names that stand
+    on each other a drawing leaves out whichever comes second."""
     low, high = _HEIGHTS[look.emphasis]
     places, names = ([-0.25], ["embed"]) if embedding else ([], [])
     for layer in layers:
         base = layer - look.first_layer + 0.06
-        if low >= high:
+        if low > high or low == high and room >= _BOTH:
             places.append(base + low / 2)
             names.append(f"L{layer} attn" if low > high else "attn")
         if high >= low:
@@ -148,7 +152,7 @@ def grid(
     line = 17 * (top + span_below) / max(1, height - 17 * (listed + 1))
     y_scale = alt.Scale(domain=[-span_below, top + (line * (listed + 1.5) if listed else 0.05)], nice=False, zero=False)
     x_scale = alt.Scale(domain=[first, last + 1], nice=False, zero=False)
-    places, names = _axis_rows(look, layers, embedding)
+    places, names = _axis_rows(look, layers, embedding, (height - 17 * (listed + 1)) / (top + span_below))
     named = alt.param(name="row_names", value={str(round(p * 1000)): name for p, name in zip(places, names, strict=True)})
     labels = alt.param(name="token_labels", value=list(tokens))
     plain: dict[str, Any] = {"title": None, "grid": False, "ticks": False, "domain": False}

@@ -9,7 +9,7 @@ from streamlit.errors import StreamlitPageNotFoundError
 from infoflow.analyses.activations import Activations, ActivationsRequest
 from infoflow.analyses.request import Request
 from infoflow.errors import InfoflowError
-from infoflow.files import agreement, sessions
+from infoflow.files import agreement, reports, sessions
 from infoflow.files.agreement import Agreement
 from infoflow.files.library import KEPT_DAYS, Library, Listed
 from infoflow.files.sessions import ENDING, Entry, Session
@@ -17,7 +17,7 @@ from infoflow.pictures.picture import short
 from infoflow.summaries.sentence import sentences_of, spoken
 from infoflow.tables import sessions as tables
 from infoflow.text.amounts import in_words
-from infoflow.ui import blocks, cache, jobs, results, seen
+from infoflow.ui import beside, blocks, cache, jobs, results, seen
 from infoflow.ui.seen import Opened, Seen
 
 INTRO = """What was found stays found: a session keeps results with what was asked, the view and your notes, in one file that
@@ -34,6 +34,7 @@ TABLES = """Each result as a table too (CSV), for other programs. Not needed to 
 NOTE = """Goes into the file, the list and the report."""
 SEARCH = """Words of the title, the note, a prompt, a model or the date (2026-11)."""
 UPLOAD = """A session's .zip, or a single run that was saved (.npz). It is checked, opened, and written nowhere."""
+REPORT = """All of its results as one HTML file with your notes: it opens offline, and asks for nothing."""
 HOSTED = """This app is open to others, so that nothing is kept on its machine: download a session, and upload it to open it."""
 PAGES = {
     "flow": "information_flow", "attribution": "information_flow", "causal": "information_flow", "carriers": "information_flow",
@@ -267,12 +268,31 @@ def opened(found: Opened, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         about = f"{session.made[:16].replace('T', ' ')} · infoflow {session.infoflow} · {len(session.entries)} results"
         st.markdown(f"**Open: {blocks.plain(found.title)}** :gray[{blocks.plain(about)}]", width="stretch")
+        name = f"{_slug(found.title)}.html"
+        st.download_button(
+            "Report",
+            lambda: _report(session),
+            file_name=name,
+            mime="text/html",
+            key="session_report",
+            help=REPORT,
+            on_click="ignore",
+        )
         st.button("Close", key="session_close", on_click=seen.close_session, icon=":material/close:")
     if session.note.strip():
         blocks.verbatim(session.note)
     for number, entry in enumerate(session.entries):
         with st.container(border=True, key=f"session_entry_{number}"):
             _entry(number, entry, key)
+    with blocks.reporting_errors():
+        if cache.for_this_machine_alone():
+            beside.beside(session, [one for one in Library().found() if one.name != found.name])
+
+
+def _report(session: Session) -> bytes:
+    """The session as one HTML file."""
+    parts = [reports.Part(entry.result, entry.note) for entry in session.entries]
+    return reports.report(parts, None, session.title, session.note)
 
 
 def _entry(number: int, entry: Entry, key: str) -> None:

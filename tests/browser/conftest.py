@@ -85,8 +85,9 @@ def serve(log_folder: Path, command: list[str], environment: dict[str, str] | No
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as `make app` starts it."""
-    yield from serve(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"])
+    """The app as `make app` starts it, with no sessions saved yet."""
+    own = {"INFOFLOW_SESSIONS": str(tmp_path_factory.mktemp("sessions"))}
+    yield from serve(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"], own)
 
 
 STILL = """() => new Promise(done => {

@@ -12,7 +12,7 @@ from infoflow.errors import BadPrompt
 from infoflow.pictures import flow as pictures
 from infoflow.tables import attribution
 from infoflow.tables import flow as tables
-from tests.helpers import tiny
+from tests.helpers import made, tiny
 
 PROMPT = "The cat sat on the mat"
 
@@ -133,3 +133,13 @@ def test_logit_parts_sum_to_the_logit(flow: Flow) -> None:
     assert attribution.logit_parts(flow, target.id, against.id).logit.sum() == pytest.approx(
         target.logit - against.logit, abs=1e-3
     )
+
+
+@pytest.mark.parametrize(("layers", "attn"), [(6, 6), (30, 0)])
+def test_rows_that_are_close_are_named_once_a_layer(layers: int, attn: int) -> None:
+    """Of names that stand on each other a drawing keeps whichever it comes to first, which may be that without a number."""
+    frame = made.flow(layers).to_frame()
+    spec = charts.grid(frame, ("A", "b", "c", "d"), [0, 1, 1, 2], charts.Look(colours=["#000"] * 3)).to_dict()
+    (named,) = [p["value"] for p in spec["params"] if p["name"] == "row_names"]
+    assert [name for name in named.values() if name.endswith("MLP")] == [f"L{i} MLP" for i in range(layers)]
+    assert sum(name.endswith("attn") for name in named.values()) == attn

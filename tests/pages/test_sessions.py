@@ -174,3 +174,23 @@ def test_an_upload_is_checked_and_opened(data: bytes | None, said: str, kept: Se
     else:
         assert said in errors(app)[0] and "session_open" not in app.session_state
     assert not owners.exists()
+
+
+def test_two_sessions_stand_beside_each_other(demo: "infoflow.Model", owners: Path) -> None:
+    def held(prompt: str) -> Session:
+        found = [infoflow.decompose(demo, prompt), infoflow.activations(demo, prompt), infoflow.attention(demo, prompt)]
+        return sessions.session_of(found, prompt)
+
+    one, other = held("The capital of France is"), held("The capital of Italy is")
+    name = Library(owners).save(other)
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(one, Library(owners).save(one))
+    app.session_state["fold_beside_0"] = True
+    app.run()
+    assert [option for option in app.selectbox(key="session_beside").options] == [f"The capital of Italy is · {other.made[:10]}"]
+    app.selectbox(key="session_beside").set_value(name).run()
+    assert errors(app) == []
+    folds = [e.label.split(":")[0] for e in app.expander if "The capital of Italy" in e.label]
+    assert folds == ["Flow", "Attention"]  # the stream itself is not compared value by value
+    expected = infoflow.compare(one.entries[0].result, other.entries[0].result)
+    assert expected.summary() in " ".join(m.value for m in app.markdown).replace("\\", "")
