@@ -39,7 +39,7 @@ def flow(
     return Picture(
         chart=charts.stacks(table, _titles(names), colours, dark),
         frame=names.of(table.drop(columns=["row", "source"])),
-        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance),
+        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance, names),
         note=f"Shares by {found.quantity}. Right of the line: more in {names.b}; left: less. {ONE_SCALE}{hidden}{_rest(found)}",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def answer(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Pictu
     held = {"logit": "What residuals hold of the logit of", "specific": "What residuals say beyond the contrast of"}
     return Picture(
         chart=charts.maps(cells, _titles(names), columns, "+.1f", dark=dark), frame=names.of(found.to_frame()),
-        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance),
+        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance, names),
         note=f"In logits, rows after the MLP. {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def attention(found: Comparison, chosen: tuple[int, int] | None = None, names: N
     return Picture(
         chart=charts.maps(cells, _titles(names), columns, ".2f", root=True, dark=dark),
         frame=names.of(cells[["row", "column", "a", "b", "difference"]]),
-        title=_title(f"Attention of head {layer}.{head}", found.provenance),
+        title=_title(f"Attention of head {layer}.{head}", found.provenance, names),
         note=f"{found.quantity.capitalize()}; rows look, columns are read. {ROOT} {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Na
     form, what = FORMS[found.quantity], WORDS.get(found.quantity, found.quantity).capitalize()
     return Picture(
         chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=names.of(found.to_frame()),
-        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance),
+        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance, names),
         note=f"{what}{'' if mids else ', rows after the MLP'}. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ def predictions(found: Comparison, names: Names = PLAIN, dark: bool = False) -> 
     table = tables.next_tokens(found)
     return Picture(
         chart=charts.bars(tables.drawn(table), _titles(names), dark=dark), frame=names.of(table),
-        title=_title("The next token", found.provenance),
+        title=_title("The next token", found.provenance, names),
         note=f"Probabilities, those that differ most. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
@@ -117,18 +117,18 @@ def _titles(names: Names) -> tuple[str, str, str]:
     return names.a, names.b, names.difference
 
 
-def _title(what: str, made: Both) -> str:
-    return f"{what}, {sides(made)}"
+def _title(what: str, made: Both, names: Names) -> str:
+    return f"{what}, {sides(made, names)}"
 
 
-def sides(made: Both) -> str:
+def sides(made: Both, names: Names = PLAIN) -> str:
     """The two runs in a title: what they have in common once."""
     a, b = made.a, made.b
     if a.prompt == b.prompt:
-        return f"of “{short(a.prompt)}” on {a.whose} (A) and {b.whose} (B)"
+        return f"of “{short(a.prompt)}” on {a.whose} ({names.a}) and {b.whose} ({names.b})"
     if a.whose == b.whose:
-        return f"of “{short(a.prompt)}” (A) and “{short(b.prompt)}” (B) on {a.whose}"
-    return f"of “{short(a.prompt)}” on {a.whose} (A) and “{short(b.prompt)}” on {b.whose} (B)"
+        return f"of “{short(a.prompt)}” ({names.a}) and “{short(b.prompt)}” ({names.b}) on {a.whose}"
+    return f"of “{short(a.prompt)}” on {a.whose} ({names.a}) and “{short(b.prompt)}” on {b.whose} ({names.b})"
 
 
 def _rest(found: Comparison) -> str:
