@@ -11,6 +11,7 @@ PAGES = {
         st.Page("pages/answer.py", title="Answer"),
         st.Page("pages/attention.py", title="Attention"),
         st.Page("pages/logit_lens.py", title="Logit lens"),
+        st.Page("pages/activations.py", title="Activations"),
         st.Page("pages/generation.py", title="Generation"),
     ],
     "Change": [
@@ -19,7 +20,11 @@ PAGES = {
         st.Page("pages/patching.py", title="Patching"),
         st.Page("pages/corrections.py", title="Corrections"),
     ],
-    "Keep": [st.Page("pages/compare.py", title="Compare")],
+    "Keep": [
+        st.Page("pages/compare.py", title="Compare"),
+        st.Page("pages/sessions.py", title="Sessions"),
+        st.Page("pages/batch.py", title="Many prompts"),
+    ],
     "Models": [st.Page("pages/models.py", title="Models")],
 }
 st.navigation(PAGES, position="top").run()

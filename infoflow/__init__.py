@@ -20,6 +20,11 @@
     corr  = infoflow.correct(model, "What is the capital of France?", "No, the answer is Rome.")
     why   = infoflow.query_key(model, "The capital of France is", layer=5, head=0, query=-1, key=4)
     who   = infoflow.carriers(model, prompt, layer=5, position=6, source=" France")
+    acts  = infoflow.activations(model, "The capital of France is")
+    turns = infoflow.stability(model, "The capital of France is", position=-1)
+    infoflow.save_session("france.zip", [flow, attn, acts])   # infoflow.open_session("france.zip") needs no model
+    infoflow.report([flow, attr, where], "report.html")   results as one HTML file that opens offline
+    many  = infoflow.batch(model, "prompts.csv", "results/")             rows of many prompts; infoflow.open_batch("results/")
     apart = infoflow.compare(flow, other)                 two results of one function, value by value
 
 Names are imported on first use, so that `import infoflow` is quick and a page can show a stored run before torch loads.
@@ -43,6 +48,8 @@ _HOME = {
     "causal": "analyses.causal", "Causal": "analyses.causal",
     "carriers": "analyses.carriers", "Carriers": "analyses.carriers",
     "attention": "analyses.attention", "Attention": "analyses.attention", "calibrate": "analyses.attention",
+    "activations": "analyses.activations", "Activations": "analyses.activations",
+    "stability": "analyses.stability", "Stability": "analyses.stability",
     "query_key": "analyses.query_key", "QueryKey": "analyses.query_key",
     "logit_lens": "analyses.logit_lens", "Lens": "analyses.logit_lens",
     "promotions": "analyses.promotions", "Promotions": "analyses.promotions",
@@ -51,9 +58,11 @@ _HOME = {
     "compare": "studies.compare", "Comparison": "studies.compare", "swap_ratio": "studies.swap", "SwapRatio": "studies.swap",
     "load_lens": "models.lenses", "save_lens": "models.lenses", "bundled_lens": "models.lenses", "FittedLens": "models.lenses",
     "fit_lens": "analyses.jacobian", "merge_lenses": "analyses.jacobian",
+    "batch": "files.batch", "open_batch": "studies.batch", "Batch": "studies.batch",
     "check": "analyses.selftest", "Check": "analyses.selftest",
-    "save": "files.flows", "load": "files.flows",
-    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors",
+    "save": "files.flows", "load": "files.flows", "report": "files.reports",
+    "save_session": "files.sessions", "open_session": "files.sessions", "Session": "files.sessions",
+    "InfoflowError": "errors", "UnsupportedModel": "errors", "BadPrompt": "errors", "BadLens": "errors", "BadFile": "errors",
     "TooLarge": "errors", "Cancelled": "errors",
 }  # fmt: skip
 

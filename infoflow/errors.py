@@ -22,6 +22,10 @@ class BadLens(InfoflowError):
     """A fitted lens that can't be read, or that is for another model."""
 
 
+class BadFile(InfoflowError):
+    """A file that can't be read, is none of ours, or holds what it must not."""
+
+
 class TooLarge(InfoflowError):
     """More tokens or memory than the limits allow."""
 

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """of one sweep of patched runs, as reckoned from the speed of this machine's matrix products"""
     cache: Path | None = None
     """where what is made of GGUF files is kept; None for this user's cache folder"""
+    sessions: Path | None = None
+    """where saved sessions are kept; None for this user's data folder"""
     local_folders: bool | None = None
     """whether visitors of the app may name folders of this machine; None for the app's own rule"""
     unload: bool | None = None

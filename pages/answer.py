@@ -32,7 +32,8 @@ def picture(found: Location, view: ui.View, at_first: str) -> None:
     left, right = st.columns([2.4, 1], gap="medium")
     with left:
         marked = ui.cell_of(found, ui.CELLS.marked(scope, at_first))
-        drawn = answer_map(found, view.mids, view.moves, view.tokens, marked, dark, view.quantity)
+        draw = partial(answer_map, found, view.mids, view.moves, view.tokens, marked, quantity=view.quantity)
+        drawn = draw(dark=dark)
         key = ui.CELLS.key(f"{scope}_{view.mids}")
         picked = partial(ui.pick, key, found, view.mids, scope)
         alt = f"Where the answer is, by row and position. {found.summary()}"
@@ -42,7 +43,7 @@ def picture(found: Location, view: ui.View, at_first: str) -> None:
         row, position = ui.cell_of(found, ui.CELLS.chosen(scope)) or ui.first_cell(found)
         ui.cell(found, row, position, dark)
     blocks.warn_if_off(found.max_error, found.provenance, "Rows do not sum to the logit")
-    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance)
+    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, "", found, draw)
     address.write(ui.CELLS.name)
 
 

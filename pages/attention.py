@@ -41,7 +41,8 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
     part, tokens = found.weights[first : last + 1, first : last + 1], attn.position_labels[first : last + 1]
     left, right = st.columns([1.5, 1], gap="large")
     with left:
-        drawn = attention_map(attn, found, view.weighting, (first, last), view.sinks, dark)
+        draw = partial(attention_map, attn, found, view.weighting, (first, last), view.sinks)
+        drawn = draw(dark=dark)
         says = f"Attention, {found.title}: weights by destination and source. {spoken(said)}"
         map_key = f"attn_map_{scope}"
         pick = partial(query_key.pick_cell, map_key, view.layer, view.head)
@@ -108,7 +109,7 @@ def picture(shown: AttentionRequest, attn: Attention) -> None:
         blocks.chart(arcs, key="attn_arcs", alt=f"Arcs, {found.title}. {spoken(said)}")
     if "largest pairs" in more:
         st.dataframe(tables.pairs(part, tokens), hide_index=True, column_config=ui.WEIGHT_COLUMN)
-    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark, attn.provenance)
+    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, attn.provenance), dark, attn.provenance, "", attn, draw)
 
 
 if result is not None:

@@ -37,10 +37,9 @@ def minimal(shown: LocationRequest, found: Attribution, dark: bool) -> Circuit |
             interventions=shown.interventions,
         )  # fmt: skip
         circuit = results.of(wanted, asked.key, "circuit")
-        drawn = ui.minimal(circuit, dark)
-        blocks.downloads(
-            drawn, lambda: formats.frame_json(circuit.to_frame(), circuit.provenance), dark, circuit.provenance, "circuit_"
-        )
+        drawn, as_json = ui.minimal(circuit, dark), partial(formats.as_json, circuit)
+        draw = partial(ui.picture, circuit)
+        blocks.downloads(drawn, as_json, dark, circuit.provenance, "circuit_", circuit, draw)
         return circuit
     return None
 
@@ -49,7 +48,8 @@ def page(shown: LocationRequest, where: Location) -> None:
     """Verdicts, what each part writes, the head that is looked at, the minimal circuit."""
     dark = frame.dark()
     found = results.of(ui.written_of(shown, where), asked.key, "circuit_direct")
-    drawn, scope = written(found, view.path, dark), identity(found.provenance, found.provenance.ids)
+    draw = partial(written, found, view.path)
+    drawn, scope = draw(dark=dark), identity(found.provenance, found.provenance.ids)
     verdicts, (left, right) = st.container(), st.columns([1.7, 1], gap="large")
     with left:
         alt = f"{drawn.title}. {drawn.note}"
@@ -74,7 +74,7 @@ def page(shown: LocationRequest, where: Location) -> None:
         if ui.inspector(read, circuit, dark) == ui.LOOKS:
             patterns = AttentionRequest(model=shown.model, prompt=shown.prompt, interventions=shown.interventions)
             ui.looks(results.of(patterns, asked.key, "circuit_attention"), read.layer, read.head)
-    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance)
+    blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found, draw)
 
 
 def paths(shown: LocationRequest, found: Attribution, dark: bool) -> None:
@@ -87,11 +87,12 @@ def paths(shown: LocationRequest, found: Attribution, dark: bool) -> None:
             interventions=shown.interventions,
         )  # fmt: skip
         graph = results.of(wanted, asked.key, "graph")
-        drawn = graph_picture(graph, dark)
+        draw = partial(graph_picture, graph)
+        drawn = draw(dark=dark)
         st.markdown(blocks.plain(graph.summary()))
         blocks.chart(drawn.chart, key="circuit_graph", alt=f"{drawn.title}. {graph.summary()}")
         st.caption(blocks.plain(drawn.note))
-        blocks.downloads(drawn, lambda: formats.frame_json(graph.to_frame(), graph.provenance), dark, graph.provenance, "graph_")
+        blocks.downloads(drawn, partial(formats.as_json, graph), dark, graph.provenance, "graph_", graph, draw)
 
 
 if result is not None:

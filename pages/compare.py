@@ -1,5 +1,7 @@
 """What is in one run and not in another? Two runs and their difference, side by side."""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.files import formats
@@ -29,7 +31,8 @@ def differing() -> None:
     if drawn is None:
         st.caption(blocks.plain(left_out(found)))
     else:
-        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), frame.dark(), found.provenance)
+        as_json = partial(formats.frame_json, drawn.frame, found.provenance)
+        blocks.downloads(drawn, as_json, frame.dark(), found.provenance, "", found)
     address.write(ui.HEADS.name)
 
 

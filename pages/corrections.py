@@ -1,6 +1,7 @@
 """What does a correction change? A question, an answer, a correction, a new answer, side by side."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -42,12 +43,13 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
     view = ui.view(titles, asked.prompt, scope, n_layers, n_heads)
     if not found.changes:
         blocks.says(sentences(found))
-        drawn = pictures.layers(found.answers[0], dark)
+        draw = partial(pictures.layers, found.answers[0])
+        drawn = draw(dark=dark)
         blocks.chart(drawn.chart, key="talk_lines", alt=f"The answer through the layers. {spoken(sentences(found))}")
         st.caption(f"{ui.LINES} Now correct the answer, in the sidebar: then both are compared here.")
         ui.side("Answer", found.answers[0], view, dark)
         ui.layers(found.answers[0])
-        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
+        blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), made), dark, found.provenance, "", found, draw)
         return
     change, quantity = ui.held_against(asked, talk.asked.key, found, view, scope)
     said = spoken(sentences(change))
@@ -59,7 +61,8 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
             lens_charts.trajectories(lines, "probability", dark), key="talk_lines", alt=f"The answers through the layers. {said}"
         )
         st.caption(f"**Where the answer flips.** {tables.wins(change)}", help=ui.LINES)
-    drawn = pictures.picture(change, dark, quantity)
+    draw = partial(pictures.picture, change, quantity=quantity)
+    drawn = draw(dark=dark)
     if change.difference is not None:
         with right:
             blocks.chart(drawn.chart, key="talk_turns", alt=f"Contribution of each turn to the lead of the new answer. {said}")
@@ -89,7 +92,7 @@ def comparison(asked: corrections.CorrectionRequest, found: corrections.Correcti
     st.markdown("**Layer by layer**")
     ui.layers(change.before, change.after)
     whole = replace(drawn, frame=found.to_frame())
-    blocks.downloads(whole, lambda: formats.frame_json(found.to_frame(), made), dark, replace(made, request=asked))
+    blocks.downloads(whole, lambda: formats.frame_json(found.to_frame(), made), dark, found.provenance, "", found, draw)
 
 
 if result is not None:

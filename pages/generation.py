@@ -39,7 +39,8 @@ def picture(run: GenerationRequest, written: Performed[Generation]) -> None:
     left, right = st.columns([2, 1], gap="large")
     with left:
         which = Drawn(None if at.every else at.step, at.chosen, at.least, at.hide_first, at.window)
-        drawn = connections(gen, found, which, dark)
+        draw = partial(connections, gen, found, which)
+        drawn = draw(dark=dark)
         blocks.chart(
             drawn.chart, key=at.chart, on_select=lambda: ui.pick_token(at.chart, scope), selection_mode="token",
             alt=f"Connections from the prompt (left) to what was written (right). {spoken(said)}",
@@ -58,7 +59,7 @@ def picture(run: GenerationRequest, written: Performed[Generation]) -> None:
     labels = ["first token", *["prompt"] * (gen.n_prompt - 1), *["written"] * gen.n_steps]
     parts.by_part(run.model, asked.key, gen.prompt_ids + gen.output_ids, labels, bool(run.interventions), dark)
     blocks.warn_if_off(gen.max_error, gen.provenance, "The contributions do not add up to the logits")
-    blocks.downloads(drawn, lambda: formats.as_json(gen), dark, gen.provenance)
+    blocks.downloads(drawn, lambda: formats.as_json(gen), dark, gen.provenance, "", gen, draw)
 
 
 def raised(run: GenerationRequest, gen: Generation, at: ui.View, scope: str, dark: bool) -> None:

@@ -37,7 +37,8 @@ def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
         said = sentences(flow, view.metric, hidden)
         blocks.says(said, partial(ui.go, scope))
         look = replace(view.look, chosen=ui.bar_of(flow, ui.BARS.marked(scope, at_first)))
-        drawn = pictures.grid(flow, view.metric, hidden, look, dark)
+        draw = partial(pictures.grid, flow, view.metric, hidden, look)
+        drawn = draw(dark=dark)
         left, right = st.columns([3.2, 1], gap="medium")
         with left:
             picked = partial(ui.pick, key, scope)
@@ -59,7 +60,7 @@ def picture(shown: FlowRequest, run: Performed[Flow], at_first: str) -> None:
             if chosen is None:
                 st.caption("Click a bar to see what it is made of. This is where the next token is predicted:")
             ui.details(flow, bar, drawn, logits, dark)
-        blocks.downloads(drawn, lambda: formats.as_json(flow), dark, flow.provenance)
+        blocks.downloads(drawn, lambda: formats.as_json(flow), dark, flow.provenance, "", flow, draw)
     address.write(ui.BARS.name)
 
 

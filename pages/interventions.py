@@ -74,7 +74,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         shown = beside.attention(found, ui.LOOK, scope)
         address.write(beside.HEADS.name)
     if shown is not None:
-        blocks.downloads(shown, partial(formats.frame_json, shown.frame, found.provenance), dark, found.provenance)
+        blocks.downloads(shown, partial(formats.frame_json, shown.frame, found.provenance), dark, found.provenance, "", found)
 
 
 def lens(run: GenerationRequest, followed: tuple[int | str, ...]) -> LensRequest:

@@ -34,7 +34,8 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
     blocks.says(sentences(lens), partial(ui.go, lens, scope))
     left, right = st.columns([3.2, 1], gap="medium")
     with left:
-        drawn = table(lens, colour, view.mids, dark, ui.cell_of(lens, ui.CELLS.marked(scope, at_first)))
+        draw = partial(table, lens, colour, view.mids, chosen=ui.cell_of(lens, ui.CELLS.marked(scope, at_first)))
+        drawn = draw(dark=dark)
         says = f"{tables.NAMES[lens.kind]}: the likeliest next token by row and position. {lens.summary()}"
         key = ui.CELLS.key(scope)
         blocks.chart(drawn.chart, key=key, on_select=partial(ui.pick, key, lens, scope), selection_mode="cell", alt=says)
@@ -60,7 +61,7 @@ def picture(request: LensRequest, lens: Lens, view: ui.View, at_first: str) -> N
         if is_open:
             at = row if ui.cell_of(lens, ui.CELLS.chosen(scope)) else ui.middle(lens)
             side_by_side.every_lens(request, asked.key, lens, (lens.rows[at], position))
-    blocks.downloads(drawn, lambda: formats.as_json(lens), dark, lens.provenance)
+    blocks.downloads(drawn, lambda: formats.as_json(lens), dark, lens.provenance, "", lens, draw)
     address.write(ui.CELLS.name)
 
 

@@ -1,6 +1,7 @@
 """Which parts make the difference between two prompts? Each is taken from the one run into the other."""
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -45,7 +46,8 @@ def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
 def shown(first: Patching, found: Patching, is_exact: bool) -> None:
     """The map, the strongest parts, the two runs."""
     dark = frame.dark()
-    drawn, key = picture(found, dark, view.metric), f"patch_map_{ui.scope_of(found)}"
+    draw = partial(picture, found, metric=view.metric)
+    drawn, key = draw(dark=dark), f"patch_map_{ui.scope_of(found)}"
     blocks.says(sentences(found))
     left, right = st.columns([1.7, 1], gap="large")
     with left:
@@ -58,7 +60,9 @@ def shown(first: Patching, found: Patching, is_exact: bool) -> None:
             controls.picked_head(key, None)
     with right:
         ui.aside(found, view.metric, dark)
-    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance)
+    blocks.downloads(
+        drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance, "", found, draw
+    )
 
 
 def pairs(found: Patching) -> None:
@@ -69,7 +73,8 @@ def pairs(found: Patching) -> None:
         dark = frame.dark()
         wanted, how = ui.pairs_of(found)
         both = replace(results.of(wanted, asked.key, "patch_pairs_run"), swept=True)  # the page's own sweep
-        drawn = pairs_picture(both, dark, view.metric, how)
+        draw = partial(pairs_picture, both, metric=view.metric, shown=how)
+        drawn = draw(dark=dark)
         st.markdown(blocks.plain(both.summary()))
         left, right = st.columns([1, 1.2], gap="large")
         with left:
@@ -77,7 +82,8 @@ def pairs(found: Patching) -> None:
             st.caption(blocks.plain(drawn.note))
         with right:
             ui.pairs_table(both, view.metric)
-        blocks.downloads(drawn, lambda: formats.frame_json(both.to_frame(), both.provenance), dark, both.provenance, "pairs_")
+        as_json = partial(formats.as_json, both)
+        blocks.downloads(drawn, as_json, dark, both.provenance, "pairs_", both, draw)
 
 
 def sweep(shown_of: PatchRequest, first: Patching) -> None:

@@ -278,6 +278,10 @@ class FlowRequest(Request["Flow"]):
         of = f"{tokens} tokens in {cost.n_sources - model.sizes().biased} sources, {cost}"
         return _decomposed(self, model, lambda done, total: on_progress(f"Layer {done} of {total} · {of}", done / total))
 
+    def exactly(self, model: "infoflow.models.model.Model") -> "FlowRequest":
+        """Typed targets may leave out their leading space."""
+        return replace(self, model=model.spec, targets=tuple(map(model.token_id_near, self.targets)))
+
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory and time."""
         tokens = model.encode(self.prompt)

@@ -36,6 +36,8 @@ class Performed(Generic[R]):
     """as estimated before the run; None for a stored one"""
     has_template: bool = False
     """whether the model has a chat template"""
+    kept: str = ""
+    """the session that it was opened from, by its title; '' where it was run or is an example's"""
 
 
 def run_now(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:

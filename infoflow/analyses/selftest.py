@@ -56,6 +56,19 @@ def check(model: "infoflow.models.model.Model") -> Check:
     return judge(flow)
 
 
+def of_kept(result: object) -> Check:
+    """What was found of the model when a result was kept, of which no model is at hand."""
+    if isinstance(result, Flow):
+        return judge(result)
+    made = getattr(result, "provenance", None)
+    error = float(getattr(result, "max_error", 0.0))
+    if made is None or made.verdict not in list(Verdict):
+        reason = "It was kept without the self-test's verdict on its model."
+        return Check(verdict=Verdict.APPROXIMATE, reason=reason, errors={"reconstruction": error})
+    reason = f"So the self-test said when it was kept; the error of this result is {error:.1e}."
+    return Check(verdict=Verdict(made.verdict), reason=reason, errors={"reconstruction": error})
+
+
 def judge(flow: Flow) -> Check:
     """How far the numbers of a run can be trusted, by the errors it measured itself."""
     errors = {"reconstruction": flow.max_error, "logits": flow.logit_error, "pattern_rows": flow.pattern_row_error}

@@ -8,6 +8,7 @@ import infoflow
 from infoflow.errors import InfoflowError
 
 HELP = "open the app"
+EXAMPLES = ("infoflow app --port 8502 --headless",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,10 @@ from infoflow.errors import BadPrompt
 from infoflow.text.amounts import duration
 
 HELP = "fit a lens that reads the middle layers"
+EXAMPLES = (
+    "infoflow fit-lens --prompts texts.txt --out lens.safetensors --directions 128 --skip 4",
+    "infoflow fit-lens --model smollm2 --prompts texts.txt --out lens.safetensors",
+)
 _SETTLED = 5.0
 """seconds before a guess at how much longer it takes says something"""
 

@@ -1,23 +1,27 @@
 """Split every residual of one run into what each source token contributed, and write the result."""
 
 import argparse
-import sys
+from typing import TYPE_CHECKING, Any
 
-from infoflow.cli.shared import add_remote, code_of, host_of, perform, say, standard_input
+from infoflow.cli.options import add_out, add_question, asked
+from infoflow.cli.shared import check_out, perform, say, written
+
+if TYPE_CHECKING:
+    from infoflow.pictures.flow import Grid
 
 HELP = "split the residual stream by source token"
+EXAMPLES = (
+    'infoflow flow "The capital of France is" --sources words --out flow.json',
+    'infoflow flow "The capital of France is" --out flow.pdf --width 1col',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("prompt", help="the text to run; '-' reads it from standard input")
-    parser.add_argument("--model", default="demo", help="demo, a local folder, or a name on the hub (default: demo)")
-    parser.add_argument("--revision", help="branch, tag or commit of a model on the hub")
-    add_remote(parser)
-    parser.add_argument(
-        "--out", help="file to write: .json, .csv, .parquet, .html, .png, .svg or .pdf (default: JSON on standard output)"
-    )
+    add_question(parser)
     parser.add_argument("--sources", default="tokens", help="what a source is: tokens, words, sentences, or e.g. '32 spans'")
+    parser.add_argument("--targets", nargs="+", default=[], metavar="TOKEN", help="tokens whose logits are split, too")
+    parser.add_argument("--top-k", type=int, default=8, help="likeliest tokens whose logits are split (default: 8)")
     parser.add_argument(
         "--metric",
         default="norm",
@@ -25,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what pictures and the share column show",
     )
     parser.add_argument("--show-first", action="store_true", help="do not hide the first token in pictures")
-    parser.add_argument("--dark", action="store_true", help="draw pictures for a dark page")
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_out(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,29 +39,15 @@ def run(options: argparse.Namespace) -> int:
         InfoflowError: an input that can't be used.
     """
     from infoflow.analyses.flow import Flow, FlowRequest  # torch loads only when there is something to do
-    from infoflow.files import formats
-    from infoflow.models.spec import ModelSpec
     from infoflow.pictures import flow as pictures
-    from infoflow.pictures import glyphs
 
-    if options.out:
-        formats.check_place(options.out)  # before the work, not after it
-    prompt = standard_input() if options.prompt == "-" else options.prompt
-    model = ModelSpec(name=options.model, revision=options.revision or "", host=host_of(options))
-    flow: Flow = perform(FlowRequest(model=model, prompt=prompt, sources=options.sources), options.quiet)
-    likeliest = flow.top[0]
-    say(f"Worst error {flow.max_error:.1e}; next token {likeliest.token!r} ({likeliest.probability:.1%})", options.quiet)
-    if not options.out:
-        sys.stdout.write(formats.as_json(flow).decode() + "\n")
-        return code_of(flow.provenance)
-    hidden = (0,) if flow.first_is_one_of_many() and not options.show_first else ()
+    check_out(options)
+    request = FlowRequest(**asked(options), sources=options.sources, targets=tuple(options.targets), top_k=options.top_k)
+    flow: Flow = perform(request, options.quiet)
+    say(f"Worst error {flow.max_error:.1e}. {flow.summary()}", options.quiet)
 
-    def picture() -> pictures.Grid:
-        return pictures.grid(flow, options.metric, hidden, dark=options.dark)
+    def draw(found: Any, dark: bool) -> "Grid":
+        hidden = (0,) if found.first_is_one_of_many() and not options.show_first else ()
+        return pictures.grid(found, options.metric, hidden, dark=dark)
 
-    missing = glyphs.lacking(flow.labels)
-    if missing and options.out.lower().endswith((".png", ".svg", ".pdf")):
-        say(glyphs.sentence(missing), options.quiet)
-    formats.write(flow, options.out, picture, flow.to_frame(options.metric), options.dark)
-    say(f"Written to {options.out}", options.quiet)
-    return code_of(flow.provenance)
+    return written(flow, options, draw, flow.to_frame(options.metric))

@@ -1,20 +1,44 @@
 """The command line: `infoflow COMMAND`, or `python -m infoflow COMMAND`.
 
-A command is a file of this folder with `HELP`, `add_arguments(parser)` and `run(options)`.
+A command is a file of this folder with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options)`.
 """
 
 import argparse
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import NoReturn
 
 from infoflow import __version__, cli
+from infoflow.cli.shared import EXIT_BAD_INPUT, EXIT_STOPPED, failed, failed_with, tell_as_json
 from infoflow.errors import InfoflowError
 
-EXIT_BAD_INPUT = 2
-_NO_COMMANDS = ("main", "shared")
+_NO_COMMANDS = ("main", "shared", "options")
+CODES = """exit codes:
+  0    done
+  1    a fault of the program, with its traceback
+  2    an input that can't be used, with a sentence on standard error
+  3    done, but the self-test refused the model: do not rely on what was written
+  4    done, but some of many prompts have an error, which is in their row
+  5    run again, a result is not what it was
+  130  stopped (Ctrl-C)
+With --json an error is one JSON object in a line: {"error": kind, "message": sentence, "code": exit code}.
+
+completion, for bash and zsh: eval "$(register-python-argcomplete infoflow)"
+(zsh: after autoload -U compinit bashcompinit && compinit && bashcompinit)"""
+JSON = "tell errors on standard error as JSON; models and check give JSON, too"
+
+
+class _Wrong(Exception):
+    """What argparse does not understand."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Wrong(f"{message}. See '{self.prog} --help'.")
 
 
 def commands() -> dict[str, ModuleType]:
@@ -23,27 +47,54 @@ def commands() -> dict[str, ModuleType]:
     return {name.replace("_", "-"): import_module(f"infoflow.cli.{name}") for name in names}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="infoflow", description="How information flows through a language model.")
-    parser.add_argument("--version", action="version", version=__version__)
-    chosen = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """What reads the arguments of every command."""
+    shape = argparse.RawDescriptionHelpFormatter
+    whole = _Parser(
+        prog="infoflow", description="How information flows through a language model.", epilog=CODES, formatter_class=shape
+    )
+    whole.add_argument("--version", action="version", version=__version__)
+    chosen = whole.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, command in commands().items():
-        below = chosen.add_parser(name, help=command.HELP, description=command.__doc__)
+        examples = "\n".join(["examples:", *(f"  {line}" for line in getattr(command, "EXAMPLES", ()))])
+        below = chosen.add_parser(name, help=command.HELP, description=command.__doc__, epilog=examples, formatter_class=shape)
         command.add_arguments(below)
+        if not any("--json" in action.option_strings for action in below._actions):
+            below.add_argument("--json", action="store_true", help=JSON)
         below.set_defaults(run=command.run)
-    return parser
+    return whole
+
+
+def _complete(whole: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks how a line goes on, and end; else nothing."""
+    try:
+        import argcomplete
+    except ImportError:  # nothing is completed then
+        return
+    argcomplete.autocomplete(whole)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 2 with a sentence on standard error when the input can't be used, 3 with one where
     the self-test refused the model."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    whole = parser()
+    if arguments is None:
+        _complete(whole)
+    tell_as_json("--json" in given)
     try:
+        options = whole.parse_args(given)
         code: int | None = options.run(options)
+        sys.stdout.flush()
+    except _Wrong as error:
+        return failed("Usage", str(error), EXIT_BAD_INPUT)
     except InfoflowError as error:
-        print(f"infoflow: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return failed_with(error)
     except KeyboardInterrupt:
-        print("infoflow: stopped.", file=sys.stderr)
-        return 130
+        return failed("Stopped", "stopped.", EXIT_STOPPED)
+    except BrokenPipeError:  # who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    finally:
+        tell_as_json(False)
     return code or 0

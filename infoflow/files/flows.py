@@ -11,24 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from infoflow.analyses.flow import Flow, Said
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.result import Prediction
-from infoflow.errors import BadPrompt, InfoflowError
+from infoflow.errors import BadFile, BadPrompt, InfoflowError
 from infoflow.files import strict
+from infoflow.files.arrays import from_half, lower_half
 
 _ARRAYS = ("source_of", "embedding_norm", "error", "source_logits")
-
-
-def _lower(gram: np.ndarray) -> np.ndarray:
-    """Gram matrices are symmetric: keep one half."""
-    row, column = np.tril_indices(gram.shape[-1])
-    return gram[..., row, column]
-
-
-def _full(lower: np.ndarray, n: int) -> np.ndarray:
-    row, column = np.tril_indices(n)
-    gram = np.zeros((*lower.shape[:-1], n, n), dtype=lower.dtype)
-    gram[..., row, column] = lower
-    gram[..., column, row] = lower
-    return gram
 
 
 def save(flow: Flow, path: str | Path) -> None:
@@ -47,7 +34,7 @@ def save(flow: Flow, path: str | Path) -> None:
     np.savez_compressed(
         path,
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        gram_lower=_lower(flow.gram),
+        gram_lower=lower_half(flow.gram),
         **{name: getattr(flow, name) for name in _ARRAYS},
     )
 
@@ -62,11 +49,11 @@ def load(path: str | Path) -> Flow:
         with np.load(path, allow_pickle=False) as stored:
             header = dict(_Header.model_validate_json(stored["header"].tobytes()))
             arrays = {name: stored[name] for name in _ARRAYS}
-            gram = _full(stored["gram_lower"], len(header["source_labels"]))
+            gram = from_half(stored["gram_lower"])
         made = _provenance(header.pop("provenance"))
     except FileNotFoundError:
         raise InfoflowError(f"There is no file '{path}'. Check the path.") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadPrompt) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadPrompt, BadFile) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InfoflowError(f"'{path}' is no saved run ({why}). Choose a file that infoflow saved.") from error
     return Flow(gram=gram, provenance=made, **header, **arrays)

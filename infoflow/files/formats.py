@@ -1,4 +1,4 @@
-"""A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG, PDF. Everything works offline."""
+"""A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG, PDF, Vega-Lite. Everything works offline."""
 
 import io
 import json
@@ -13,13 +13,14 @@ import pandas as pd
 from infoflow.analyses.flow import Flow
 from infoflow.analyses.provenance import Provenance
 from infoflow.errors import InfoflowError
-from infoflow.files import flows, strict
+from infoflow.files import atomic, flows, strict
 from infoflow.pictures.picture import Picture, background
-from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg
+from infoflow.pictures.rendering import chart_html, chart_pdf, chart_png, chart_svg, chart_vegalite
 from infoflow.studies.compare import Both
 
-DRAWN = ("png", "svg", "pdf", "html")
-FORMATS = ("json", "csv", "parquet", "html", "png", "svg", "pdf")
+VEGALITE = "vl.json"
+DRAWN = ("png", "svg", "pdf", "html", VEGALITE)
+FORMATS = ("json", "csv", "parquet", *DRAWN)
 
 
 def as_json(result: Any) -> bytes:
@@ -55,10 +56,33 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def as_parquet(frame: pd.DataFrame) -> bytes:
+def as_parquet(frame: pd.DataFrame, picture: Picture | None = None) -> bytes:
+    """A table with its types; of a picture with its title and note in the file's metadata, as `infoflow.title` and so on."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pandas(_encodable(frame), preserve_index=False)
+    words = {} if picture is None else {"infoflow.title": picture.title, "infoflow.note": picture.note}
+    told = {name: text.encode("utf-8", "replace") for name, text in words.items()}
     out = io.BytesIO()
-    frame.to_parquet(out, index=False)
+    pyarrow.parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **told}), out)
     return out.getvalue()
+
+
+def _encodable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Half a character pair, which no file in UTF-8 can hold, as a question mark."""
+    texts = {name: frame[name].map(_utf8) for name in frame.select_dtypes(["object", "string"])}
+    return frame.assign(**texts) if texts else frame
+
+
+def _utf8(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def words_of(frame: pd.DataFrame) -> set[str]:
+    """Every text that occurs in a table."""
+    texts = frame.select_dtypes(["object", "string"])
+    return {str(text) for name in texts for text in texts[name].unique()}
 
 
 def check_ending(path: str | Path) -> str:
@@ -67,20 +91,21 @@ def check_ending(path: str | Path) -> str:
     Raises:
         InfoflowError: an ending that can't be written.
     """
-    kind = Path(path).suffix.lower().lstrip(".")
+    name = Path(path).name.lower()
+    kind = VEGALITE if name.endswith(f".{VEGALITE}") else Path(path).suffix.lower().lstrip(".")
     if kind not in FORMATS:
         endings = ", ".join("." + f for f in FORMATS)
         raise InfoflowError(f"'{Path(path).name}' has no ending that can be written. Use one of: {endings}.")
     return kind
 
 
-def check_place(path: str | Path) -> None:
-    """That a file can be written there, before there is anything to write.
+def check_place(path: str | Path) -> str:
+    """That a file can be written there, before there is anything to write; the format that its ending names.
 
     Raises:
         InfoflowError: an ending that can't be written, no such folder, or one that can't be written to.
     """
-    check_ending(path)
+    kind = check_ending(path)
     folder = Path(path).expanduser().parent
     if not folder.is_dir():
         raise InfoflowError(
@@ -90,6 +115,7 @@ def check_place(path: str | Path) -> None:
         raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
     if not os.access(folder, os.W_OK):
         raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")
+    return kind
 
 
 def drawn(picture: Callable[[], Picture], kind: str, paper: str) -> bytes:
@@ -101,7 +127,8 @@ def drawn(picture: Callable[[], Picture], kind: str, paper: str) -> bytes:
     found = picture()
     if kind == "html":
         return chart_html(found.with_words(), paper, found.title)
-    return {"png": chart_png, "svg": chart_svg, "pdf": chart_pdf}[kind](found.with_words(), paper)
+    makers = {"png": chart_png, "svg": chart_svg, "pdf": chart_pdf, VEGALITE: chart_vegalite}
+    return makers[kind](found.with_words(), paper)
 
 
 def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: pd.DataFrame, dark: bool = False) -> None:
@@ -118,7 +145,4 @@ def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: 
         **{kind: partial(drawn, picture, kind, paper) for kind in DRAWN},
     }
     data = makers[check_ending(path)]()
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise InfoflowError(f"'{path}' can't be written: {error.strerror}. Choose another place with --out.") from error
+    atomic.write(Path(path).expanduser(), data)

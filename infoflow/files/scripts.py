@@ -60,13 +60,22 @@ def call_of(request: Request[Any], model: str = "model") -> str:
     for name, parameter in _parameters(request).items():
         value = given.get(name, parameter.default)
         if parameter.default is inspect.Parameter.empty:
-            parts.append(literal(value) if name in ("prompt", "clean", "question", "correction") else f"{name}={literal(value)}")
+            plain = name in ("prompt", "clean", "question", "correction")
+            parts.append(literal(value) if plain else f"{name}={_broken(value)}")
         elif name in given and not _same(value, parameter.default):
-            parts.append(f"{name}={literal(value)}")
+            parts.append(f"{name}={_broken(value)}")
     line = f"infoflow.{request.function}({', '.join(parts)})"
-    if len(line) <= WIDTH:
+    if len(line) <= WIDTH and "\n" not in line:
         return line
     return "\n".join([f"infoflow.{request.function}(", *[f"    {part}," for part in parts], ")"])
+
+
+def _broken(value: Any) -> str:
+    """A value; interventions that are too long for a line, one a line."""
+    line = literal(value)
+    if len(line) <= WIDTH or not (isinstance(value, tuple | list) and any(isinstance(one, Intervention) for one in value)):
+        return line
+    return "\n".join(["(", *[f"        {literal(one)}," for one in value], "    )"])
 
 
 def literal(value: Any) -> str:

@@ -251,6 +251,11 @@ def _cached(name: str, revision: str | None, weights: bool) -> Fetched | None:
     return Fetched(folder, folder.name)
 
 
+def is_here(name: str) -> bool:
+    """Whether all that a model needs was downloaded before; nothing is fetched."""
+    return _cached(name, None, weights=True) is not None
+
+
 def _check_disk(size: int, name: str) -> None:
     where = Path(hub_names.cache_folder())
     while not where.exists():

@@ -18,7 +18,9 @@ FONT = FOLDER / "infoflow.ttf"
 FAMILY = "infoflow"
 _USUAL = re.compile(r"[\x20-\x7e\xa0-\xac\xae-\u017f–—‘’“”•…€−]*")
 """what the converter's own font has"""
-_TEXT = re.compile(r'(<text [^>]*font-family=")([^"]*)("[^>]*>)([^<]+)(</text>)')
+_TEXT = re.compile(r'(<text [^>]*font-family=")([^"]*)("[^>]*>)((?:[^<]|</?tspan[^>]*>)+)(</text>)')
+"""with the lines of one that has several"""
+_LINE = re.compile(r"</?tspan[^>]*>")
 _JOINERS = "\u200c\u200d\ufe0e\ufe0f"
 """shape what they stand between, and have no glyph of their own"""
 
@@ -49,20 +51,34 @@ def with_font(svg: str) -> str:
     """The same picture, in which texts with unusual characters are set in the font that has them."""
 
     def written(found: re.Match[str]) -> str:
-        usual = _USUAL.fullmatch(html.unescape(found[4]))
+        usual = _USUAL.fullmatch(_said(found[4]))
         return found[0] if usual else f"{found[1]}{FAMILY}{found[3]}{found[4]}{found[5]}"
 
     return _TEXT.sub(written, svg)
 
 
+def _said(inside: str) -> str:
+    return html.unescape(_LINE.sub("", inside))
+
+
 def embedded(svg: str) -> str:
     """The same, with what it needs of that font in it: a viewer need not have it."""
-    used = "".join(html.unescape(text) for _, family, _, text, _ in _TEXT.findall(svg) if family == FAMILY)
+    used = "".join(_said(text) for _, family, _, text, _ in _TEXT.findall(svg) if family == FAMILY)
     if not used:
         return svg
-    data = base64.b64encode(_cut(used)).decode()
-    style = f"<style>@font-face{{font-family:{FAMILY};src:url(data:font/ttf;base64,{data})}}</style>"
-    return re.sub(r"(<svg [^>]*>)", lambda found: found[1] + style, svg, count=1)
+    return re.sub(r"(<svg [^>]*>)", lambda found: f"{found[1]}<style>{font_face(used)}</style>", svg, count=1)
+
+
+def unusual(texts: Iterable[str]) -> str:
+    """The characters of some texts that a usual font may lack, each once, in order."""
+    seen = dict.fromkeys(char for text in texts if not text.isascii() for char in text)
+    return "".join(char for char in seen if not _USUAL.fullmatch(char))
+
+
+def font_face(text: str) -> str:
+    """The font, with the glyphs of a text, as a rule of CSS."""
+    data = base64.b64encode(_cut(text)).decode()
+    return f"@font-face{{font-family:{FAMILY};src:url(data:font/ttf;base64,{data})}}"
 
 
 def _cut(text: str) -> bytes:

@@ -20,6 +20,8 @@ from infoflow.charts.palette import ink
 LINE = 90
 """characters in a line of a title"""
 MOST_OF_A_NAME = 80
+_TITLE, _NOTE = 14, 11
+"""sizes of the words above a picture, in pixels"""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Picture:
     note: str
     """what it shows: layer, head, metric, and what is hidden"""
 
-    def with_words(self) -> "alt.Chart | alt.LayerChart":
-        """The chart with its title and note above it, for where nothing else says what it is."""
+    def with_words(self, width: int | None = None) -> "alt.Chart | alt.LayerChart":
+        """The chart with its title and note above it, for where nothing else says what it is; in lines of so many pixels."""
+        if width is None:
+            title, note = textwrap.wrap(self.title, LINE), textwrap.wrap(self.note, LINE)
+        else:
+            title, note = lines_of(self.title, width / (0.56 * _TITLE)), lines_of(self.note, width / (0.53 * _NOTE))
         heading = alt.Title(
-            textwrap.wrap(self.title, LINE), subtitle=textwrap.wrap(self.note, LINE), anchor="start", fontSize=14,
-            subtitleFontSize=11, subtitleFont="sans-serif", offset=12,
-        )  # fmt: skip
+            title, subtitle=note, anchor="start", fontSize=_TITLE, subtitleFontSize=_NOTE, subtitleFont="sans-serif", offset=12
+        )
         return self.chart.properties(title=heading)
 
     @property
@@ -48,6 +53,23 @@ class Picture:
         plain = unicodedata.normalize("NFKD", self.title).encode("ascii", "ignore").decode().lower()
         words = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
         return f"infoflow-{words[:MOST_OF_A_NAME].strip('-.')}" if words else "infoflow"
+
+
+def lines_of(text: str, wide: float) -> list[str]:
+    """A text in lines of so many letters; an ideograph is two, and a word that is longer than a line is broken."""
+    lines: list[str] = []
+    line, used = "", 0.0
+    for piece in re.findall(r"\s+|[^\s\u2e80-\uffef\U00020000-\U0003ffff]+|\S", text):
+        for part in [piece] if _letters(piece) <= wide else list(piece):
+            if used + _letters(part) > wide and line:
+                lines, line, used = [*lines, line.rstrip()], "", 0.0
+            if line or not part.isspace():
+                line, used = line + part, used + _letters(part)
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def _letters(text: str) -> int:
+    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def picture_of(result: Any, dark: bool = False) -> Picture:

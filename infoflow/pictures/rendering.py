@@ -1,9 +1,10 @@
-"""A chart as PNG, SVG or one-file HTML, and as what a notebook shows. Everything works offline."""
+"""A chart as PNG, SVG, PDF, one-file HTML or Vega-Lite, and as what a notebook shows. Everything works offline."""
 
 import base64
 import contextlib
 import html
 import json
+import math
 import re
 import subprocess
 import sys
@@ -49,19 +50,56 @@ def chart_html(chart: alt.TopLevelMixin, background: str, title: str = "infoflow
     return re.sub(r"<title>[^<]*</title>|(?=</head>)", lambda _: named, page, count=1).encode()
 
 
+def chart_vegalite(chart: alt.TopLevelMixin, background: str) -> bytes:
+    """The chart as Vega-Lite draws it, its tables inside: for the Vega editor, and every program that reads Vega-Lite."""
+    return _as_text(_sized(chart, background))
+
+
+def chart_fitted(chart: alt.TopLevelMixin, background: str, width: int) -> bytes:
+    """The chart as SVG, with its axes and legends no wider than `width` pixels."""
+    return _converted(chart, background, f"glyphs.embedded(glyphs.with_font({_SVG})).encode()", width=width)
+
+
+def svg_converted(svg: bytes, kind: str, scale: float = 1.0, ppi: float = 72.0) -> bytes:
+    """An SVG as PDF, or as PNG of so many pixels an inch.
+
+    Raises:
+        InfoflowError: it could not be drawn.
+    """
+    call = "vl_convert.svg_to_pdf(text)" if kind == "pdf" else f"vl_convert.svg_to_png(text, scale={scale!r}, ppi={ppi!r})"
+    return _run(svg, f"text = sys.stdin.buffer.read().decode()\nsys.stdout.buffer.write({call})")
+
+
+def library() -> bytes:
+    """Vega, Vega-Lite and Vega Embed in one script, which defines `vegaEmbed`: for pages with several charts."""
+    return _run(b"", 'sys.stdout.buffer.write(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode())')
+
+
+def embedded(chart: alt.TopLevelMixin) -> tuple[dict[str, Any], int]:
+    """The chart for a page that has a place for it: Vega-Lite that is as wide as the place, and how many pixels it needs."""
+    spec: dict[str, Any] = inlined(chart).to_dict(validate=False)  # tests hold that charts pass
+    wide = _needs(spec) if spec.get("width") == "container" else 0
+    plain: dict[str, Any] = json.loads(_as_text(spec))
+    return plain, wide
+
+
 _SVG = "vl_convert.vegalite_to_svg(spec)"
 _STAND_IN = "\ue0f0"
 
 
-def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<") -> bytes:
+def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<", width: int | None = None) -> bytes:
+    spec = _as_text(_sized(chart, background, width)).decode().replace("<", less_than).encode()
+    return _run(spec, f"spec = json.load(sys.stdin.buffer)\nsys.stdout.buffer.write({call})")
+
+
+def _run(given: bytes, code: str) -> bytes:
     """Convert in a process of its own: the converter's native code ends its whole process on what it can't draw.
 
     Raises:
         InfoflowError: it could not draw the chart.
     """
-    program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER), call=call)
-    spec = json.dumps(_sized(chart, background), ensure_ascii=False).replace("<", less_than).encode("utf-8", "replace")
-    done = subprocess.run([sys.executable, "-c", program], input=spec, capture_output=True, timeout=300, check=False)
+    program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER)) + code
+    done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, timeout=300, check=False)
     if done.returncode != 0:
         raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
     return done.stdout
@@ -74,21 +112,42 @@ found = importlib.util.spec_from_file_location("glyphs", {glyphs!r})
 glyphs = importlib.util.module_from_spec(found)
 found.loader.exec_module(glyphs)
 vl_convert.register_font_directory({fonts!r})
-spec = json.load(sys.stdin.buffer)
-sys.stdout.buffer.write({call})
 """
 """what the process runs; the module alone, whose package would load all that it has"""
 
 
-def _sized(chart: alt.TopLevelMixin, background: str) -> dict[str, Any]:
-    """Outside a page `width: container` has no meaning: give the chart the width its columns need."""
-    spec: dict[str, Any] = inlined(chart).to_dict()
+def _as_text(spec: dict[str, Any]) -> bytes:
+    return json.dumps(_plain(spec), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no number that is none: null, which Vega takes for it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _sized(chart: alt.TopLevelMixin, background: str, width: int | None = None) -> dict[str, Any]:
+    """Outside a page `width: container` has no meaning: give the chart the width its columns need, or all of it `width`."""
+    spec: dict[str, Any] = inlined(chart).to_dict(validate=False)  # tests hold that charts pass
+    if width is not None:
+        spec["width"] = width
+        fit = spec.get("config", {}).get("autosize", {}).get("type") == "fit"
+        spec["autosize"] = {"type": "fit" if fit else "fit-x", "contains": "padding"}
     if spec.get("width") == "container":
-        x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
-        low, high = (x.get("scale") or {}).get("domain") or (0, 20)
-        spec["width"] = max(560, int(46 * (high - low)))
+        spec["width"] = _needs(spec)
     spec.setdefault("config", {})["background"] = background
     return spec
+
+
+def _needs(spec: dict[str, Any]) -> int:
+    """Pixels that the columns of a chart need."""
+    x = spec.get("layer", [spec])[0].get("encoding", {}).get("x", {})
+    domain = (x.get("scale") or {}).get("domain") or (0, 20)
+    ends = len(domain) == 2 and not any(isinstance(end, str) for end in domain)  # of numbers; else there is one a column
+    return max(560, int(46 * (domain[1] - domain[0] if ends else len(domain))))
 
 
 def inlined(chart: Any) -> Any:

@@ -23,6 +23,7 @@ from infoflow.analyses.attribution import Attribution, AttributionRequest
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.generation import THINKS, Generation, GenerationRequest, text_of
 from infoflow.analyses.logit_lens import Lens, LensRequest
+from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, RunPart, Study, as_interventions
 from infoflow.analyses.result import Result
 from infoflow.errors import BadPrompt
@@ -137,6 +138,7 @@ class Correction(Result):
     answers: tuple[Answer, ...]
     changes: tuple[Change, ...]
     """between one answer and the next"""
+    provenance: Provenance
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -187,6 +189,8 @@ class CorrectionRequest(Study[Correction]):
     ) -> Correction:
         """The conversation. `run_part` runs its parts, or has them already."""
         answers: list[Answer] = []
+        if not self.prompt:
+            raise BadPrompt("Nothing was asked. A conversation begins with a question.")
         contrast = self.contrast
         if isinstance(contrast, tuple) and len(contrast) != len(self.prompt):
             raise BadPrompt(
@@ -200,7 +204,9 @@ class CorrectionRequest(Study[Correction]):
             asking.change(a, b, f"Change {n + 1} of {len(self.prompt) - 1}")
             for n, (a, b) in enumerate(zip(answers, answers[1:], strict=False))
         )
-        return Correction(answers=tuple(answers), changes=changes)
+        dtype = answers[-1].generation.provenance.dtype
+        made = Provenance.of(model, asking.request, dtype)
+        return Correction(answers=tuple(answers), changes=changes, provenance=made)
 
     def estimate(self, model: "infoflow.models.model.Model") -> Estimate:
         """Memory of the last answer, by its turns as far as they are known: the model's own answers come later."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote_plus
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
+from infoflow.files import links
 from infoflow.models.catalog import MODELS
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
@@ -20,8 +20,8 @@ from infoflow.ui.streamlit_names import came_by_history, write_bound
 
 T = TypeVar("T")
 MAX_CHARACTERS = 20_000
-IN_A_LINK = 8_000
-"""bytes of a prompt, as an address spells it: servers and proxies refuse addresses that are much longer"""
+IN_A_LINK = links.MOST
+"""bytes of a prompt, as an address spells it"""
 
 
 class Where(StrEnum):
@@ -77,7 +77,7 @@ class Asked:
 
 def fits_in_a_link(prompt: str) -> bool:
     """Whether a prompt can be part of an address."""
-    return len(quote_plus(prompt, errors="replace")) <= IN_A_LINK
+    return links.fits(prompt)
 
 
 def preset_of(prompt: str) -> Preset | None:

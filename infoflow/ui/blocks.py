@@ -18,11 +18,12 @@ from infoflow.analyses.selftest import APPROXIMATE
 from infoflow.charts.drawing import unchecked
 from infoflow.charts.palette import signed_ground
 from infoflow.errors import Cancelled, InfoflowError, RemoteRunError, without_frames
-from infoflow.files import formats, scripts
+from infoflow.files import formats, reports, scripts
 from infoflow.pictures import glyphs
 from infoflow.pictures.picture import Picture, background
 from infoflow.studies.compare import Both
 from infoflow.summaries.sentence import Sentence
+from infoflow.ui import paper, seen
 
 WARN_ERROR = 1e-3
 CHECKED = False
@@ -137,19 +138,33 @@ def ticked(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map({True: "✓", False: ""}) for name in table.select_dtypes("bool")})
 
 
-def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, made: Provenance | Both, key: str = "") -> None:
-    """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again.
-    `key` tells those of one page apart."""
-    frame, paper = picture.frame, background(dark)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+def downloads(
+    picture: Picture,
+    as_json: Callable[[], bytes],
+    dark: bool,
+    made: Provenance | Both,
+    key: str = "",
+    result: Any = None,
+    draw: paper.Draw | None = None,
+) -> None:
+    """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again; with
+    its `result` a report, too, and with what draws it a figure for a paper. `key` tells those of one page apart."""
+    frame, ground = picture.frame, background(dark)
+    seen.look()  # here, where pages end that are drawn again alone
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"downloads_{key}"):
         st.markdown("**Download**", width="content")
         for kind in formats.DRAWN:
-            _button(kind, partial(formats.drawn, lambda: picture, kind, paper), picture, key)
+            _button(kind, partial(formats.drawn, lambda: picture, kind, ground), picture, key)
         _button("csv", lambda: formats.as_csv(frame, picture), picture, key)
         _button("json", lambda: formats.with_words(as_json(), picture), picture, key)
+        _button("parquet", lambda: formats.as_parquet(frame, picture), picture, key)
         _button("py", lambda: scripts.python_of(made).encode(errors="backslashreplace"), picture, key)
         _button("ipynb", lambda: scripts.notebook_of(made), picture, key)
-    missing = glyphs.lacking(_words_of(frame))
+        if result is not None:
+            _button("report.html", partial(_report, result, draw), picture, key)
+        if draw is not None:
+            paper.popover(picture, draw, result, key)
+    missing = glyphs.lacking(formats.words_of(frame))
     if missing:
         st.caption(plain(glyphs.sentence(missing)))
     with fold(f"Table ({len(frame):,} rows)", f"table_{key}") as is_open:
@@ -159,19 +174,21 @@ def downloads(picture: Picture, as_json: Callable[[], bytes], dark: bool, made: 
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
 
-def _words_of(frame: pd.DataFrame) -> set[str]:
-    """Every text that occurs in a table."""
-    texts = frame.select_dtypes(["object", "string"])
-    return {str(text) for name in texts for text in texts[name].unique()}
+def _report(result: Any, draw: paper.Draw | None) -> bytes:
+    """The view as a page of its own, in light and dark; without what draws it the result as it is first shown."""
+    if draw is None:
+        return reports.report(result)
+    return reports.report(reports.Part(result, light=draw(dark=False), dark=draw(dark=True)))
 
 
 _MIMES = {
     "png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "html": "text/html", "csv": "text/csv",
-    "json": "application/json", "py": "text/x-python", "ipynb": "application/x-ipynb+json",
+    "json": "application/json", "py": "text/x-python", "ipynb": "application/x-ipynb+json", "report.html": "text/html",
+    "vl.json": "application/json", "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
 
 
-_CALLED = {"py": "Python", "ipynb": "Notebook"}
+_CALLED = {"py": "Python", "ipynb": "Notebook", "vl.json": "Vega-Lite", "parquet": "Parquet", "report.html": "Report"}
 """kinds of files that are called otherwise than by their ending"""
 
 

@@ -1,6 +1,7 @@
 """Who carried it? A question asked of the bar that is chosen on the Information flow page."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -76,7 +77,8 @@ def _carried(found: Carriers, dark: bool) -> None:
     with left:
         st.markdown("**Brought here by**", help=CARRIERS)
         table = found.to_frame()
-        drawn = pictures.picture(found, dark)
+        draw = partial(pictures.picture, found)
+        drawn = draw(dark=dark)
         named = tables.carried(found, 12)
         says = f"Largest carriers of the source. {blocks.largest(named, 'name', 'share')}"
         blocks.chart(drawn.chart, key="carried", on_select="rerun", selection_mode="head", alt=says)
@@ -91,7 +93,7 @@ def _carried(found: Carriers, dark: bool) -> None:
             st.caption("This is the last layer: nothing comes after it but the unembedding.")
         else:
             _goes_on(found, arrived, dark)
-    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, "carriers_")
+    blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, "carriers_", found, draw)
 
 
 def _goes_on(found: Carriers, arrived: pd.DataFrame, dark: bool) -> None:

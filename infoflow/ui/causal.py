@@ -1,5 +1,7 @@
 """Is it so? Contributions held against what removing each source does: the last line of the trust meter, on request."""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.causal import By, CausalRequest
@@ -49,6 +51,5 @@ def tested(asked: Asked, flow: Flow, dark: bool) -> None:
             st.markdown(f"What each source adds to {lead}, and what of it goes with the source. {blocks.plain(said)}")
             blocks.chart(drawn.chart, key="causal_bars", alt=f"Contribution beside removal, by source. {said}")
             st.caption(SAID)
-            blocks.downloads(
-                drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance, key="causal"
-            )
+            as_json, draw = partial(formats.as_json, found), partial(pictures.picture, found)
+            blocks.downloads(drawn, as_json, dark, found.provenance, "causal", found, draw)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import streamlit as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from infoflow.errors import BadPrompt
-from infoflow.interventions import AnyIntervention, Intervention, described, place, stacked
+from infoflow.files import links
+from infoflow.interventions import Intervention, described, place, stacked
 from infoflow.ui import address, blocks
 
 NAME = "change"
@@ -27,17 +26,12 @@ class Entry:
     on: bool
 
 
-@cache
-def _adapter() -> Any:
-    return TypeAdapter(AnyIntervention)
-
-
 def stack() -> tuple[Entry, ...]:
     """All of them, in their order; what an address has that is none is left out."""
     found = []
     for text in address.restored(NAME)[:MOST]:
         try:
-            found.append(Entry(_adapter().validate_json(text.removeprefix(OFF)), not text.startswith(OFF)))
+            found.append(Entry(links.changes().validate_json(text.removeprefix(OFF)), not text.startswith(OFF)))
         except (ValidationError, BadPrompt):
             continue
     return tuple(found)
@@ -45,11 +39,7 @@ def stack() -> tuple[Entry, ...]:
 
 def keep(entries: Sequence[Entry]) -> None:
     """This is the stack from now on."""
-    address.hold(NAME, [f"{'' if e.on else OFF}{_spelled(e.change)}" for e in entries[:MOST]])
-
-
-def _spelled(one: Intervention) -> str:
-    return str(_adapter().dump_json(one, exclude_none=True).decode())
+    address.hold(NAME, [f"{'' if e.on else OFF}{links.spelled(e.change)}" for e in entries[:MOST]])
 
 
 def add(one: Intervention) -> None:

@@ -17,7 +17,7 @@ from infoflow.interventions import described
 from infoflow.pictures.picture import short
 from infoflow.settings import settings
 from infoflow.text.glossary import WORDS
-from infoflow.ui import blocks, streamlit_names
+from infoflow.ui import blocks, seen, streamlit_names
 from infoflow.ui.changes import count
 
 ICON = str(Path(__file__).with_name("icon.png"))
@@ -33,6 +33,7 @@ BADGE = """The self-test: a short prompt decomposed on this model, and held agai
 BADGE_STORED = """A stored run of this example, held against what the model itself computed then."""
 WEIGHTS = """How the weights were stored before they were read. All that is shown is of the dequantised ones, and exact for
 them: the model as it was trained may say something else."""
+SAVED = """Shown from the session that is open: nothing was run, and no model is needed. Close it on Sessions to run it again."""
 DIFFERENCE = "A click shows before, after and the difference; the switch in the sidebar shows either here."
 SHOWN = "What is shown. A click opens the sidebar, where something else can be asked."
 _OPEN, _OPENED = "sidebar_open", "sidebar_opened"
@@ -83,9 +84,9 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
     found, made = run.verdict, getattr(run.result, "provenance", None)
     colour, icon = _BADGES[found.verdict]
     with place:
-        st.badge(
-            found.verdict, icon=icon, color=colour, help=blocks.plain(f"{BADGE if run.cost else BADGE_STORED} {found.reason}")
-        )
+        st.badge(found.verdict, icon=icon, color=colour, help=blocks.plain(f"{_badge(run)} {found.reason}"))
+        if run.kept:
+            st.badge(f"saved: {blocks.plain(short(run.kept, 24))}", icon=":material/inventory_2:", color="gray", help=SAVED)
         if made is not None and made.weights:
             st.badge(made.weights, color="gray", help=WEIGHTS)
         if request.interventions:
@@ -112,6 +113,11 @@ def _changed(request: Request[Any]) -> None:
     st.badge(number, icon=":material/science:", color="orange", help=said)
 
 
+def _badge(run: Performed[Any]) -> str:
+    """What the verdict rests on."""
+    return BADGE if run.cost else "" if run.kept else BADGE_STORED
+
+
 def _open_sidebar() -> None:
     st.session_state[_OPEN] = st.session_state.get(_OPEN, 0) + 1
 
@@ -122,6 +128,7 @@ def _bring_along() -> None:
     here, before = streamlit_names.this_page(), st.session_state.get("page")
     st.session_state["page"] = here
     if before not in (None, here):
+        seen.leave()
         keys = streamlit_names.bound_keys()
         brought = [key for key in keys if key in st.session_state and key not in st.query_params]  # a link's own come first
         st.session_state.update({key: st.session_state[key] for key in brought})
@@ -130,6 +137,7 @@ def _bring_along() -> None:
 def settle() -> None:
     """At a page's end: its address has all that was brought along, so that a reload and Back show the same."""
     streamlit_names.write_bound()
+    seen.look()
     st.html(streamlit_names.ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
     asked = st.session_state.get(_OPEN, 0)
     if asked != st.session_state.get(_OPENED, 0):

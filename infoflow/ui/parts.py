@@ -1,6 +1,7 @@
 """What is each position made of: what was asked, what was written, or a turn? The grid by parts of a text, on request."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -31,9 +32,10 @@ def by_part(model: ModelSpec, key: str, ids: Sequence[int], labels: Sequence[str
         with blocks.reporting_errors():
             request = FlowRequest(model=model, prompt=tuple(ids), sources=tuple(labels))
             found = results.of(request, key, "parts")
-            drawn = pictures.grid(found, hidden=hidden, dark=dark)
+            draw = partial(pictures.grid, found, hidden=hidden)
+            drawn = draw(dark=dark)
             shares = found.shares(hidden=hidden)[-1, -1]
             most = ", ".join(f"{name} {share:.0%}" for name, share in zip(found.source_labels, shares, strict=True) if share > 0)
             blocks.chart(drawn.chart, key="parts_grid", alt=f"Share of each part of the text by layer and position. {most}")
             st.caption(f"**The last position is, after the last layer: {blocks.plain(most)}.** {SAID}")
-            blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, key="parts")
+            blocks.downloads(drawn, lambda: formats.as_json(found), dark, found.provenance, "parts", found, draw)

@@ -1,5 +1,7 @@
 """Why did the head look there? A question asked of one cell of the map on the Attention page."""
 
+from functools import partial
+
 import streamlit as st
 
 from infoflow.analyses.attention import Attention
@@ -94,7 +96,8 @@ def _chosen(attn: Attention, view: MapView) -> tuple[int, int, int | None, str]:
 
 
 def _shown(found: QueryKey, dark: bool) -> None:
-    drawn, said = pictures.picture(found, dark), sentences(found)
+    draw, said = partial(pictures.picture, found), sentences(found)
+    drawn = draw(dark=dark)
     st.markdown(blocks.plain(spoken(said)))
     blocks.warn_if_off(found.max_error, found.provenance, "Parts do not add up to the score")
     left, right = st.columns([1.5, 1], gap="large")
@@ -112,4 +115,4 @@ def _shown(found: QueryKey, dark: bool) -> None:
             says = f"Parts by source of the {side}. {blocks.largest(table, 'label', 'part', '+.2f')}"
             blocks.chart(signed.columns(table, "part", "score", dark), key=f"query_key_{side}", alt=says)
     st.caption(SAID)
-    blocks.downloads(drawn, lambda: formats.frame_json(found.to_frame(), found.provenance), dark, found.provenance, FOLD)
+    blocks.downloads(drawn, partial(formats.as_json, found), dark, found.provenance, FOLD, found, draw)

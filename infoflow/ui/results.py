@@ -17,7 +17,7 @@ from infoflow.analyses.request import Request
 from infoflow.analyses.selftest import Verdict
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge, without_frames
 from infoflow.pictures.picture import short
-from infoflow.ui import asking, blocks, cache, jobs
+from infoflow.ui import asking, blocks, cache, jobs, seen
 
 R = TypeVar("R")
 Offer = tuple[str, Request[Any], Any]
@@ -33,18 +33,20 @@ class Failed:
     """what may be run instead; None where nothing was looked for"""
 
 
-def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None) -> R:
+def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True) -> R:
     """The result of a request that a part of a page makes: `performed` without what is to be said of the model.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
     """
-    return performed(request, key, name, on_cancel).result
+    return performed(request, key, name, on_cancel, noted).result
 
 
-def performed(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None) -> Performed[R]:
+def performed(
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True
+) -> Performed[R]:
     """A request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A failure that another
-    try may end otherwise has a button for it.
+    try may end otherwise has a button for it. `noted`: it counts as looked at.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -53,7 +55,7 @@ def performed(request: Request[R], key: str, name: str, on_cancel: Callable[[], 
     before: Failed | None = st.session_state.get(kept)
     if before is None or before.request != request:
         try:
-            return _performed(request, key, name, on_cancel)
+            return _performed(request, key, name, on_cancel, noted)
         except Cancelled:
             raise
         except InfoflowError as error:
@@ -79,14 +81,20 @@ def refused(request: PatchRequest, key: str, name: str) -> tuple[Offer, ...] | N
     return before.offers
 
 
-def _performed(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], **keep: Any) -> Performed[R]:
-    return jobs.run(
+def _performed(
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], noted: bool = True, **keep: Any
+) -> Performed[R]:
+    held = seen.kept(request)
+    found: Performed[R] = held or jobs.run(
         lambda job: cache.results(request, key, job.say),
         on_cancel=on_cancel,
         name=name,
         at_hand=lambda: cache.at_hand(request, key),
         **keep,
     )
+    if noted:
+        seen.note(request, found.result, main=bool(keep) or name == "last")
+    return found
 
 
 def _failed(request: Request[Any], error: InfoflowError, offers: tuple[Offer, ...] | None = None) -> Failed:

@@ -12,6 +12,7 @@ import torch
 
 import infoflow
 from infoflow.analyses import perform, selftest
+from infoflow.analyses.activations import ActivationsRequest
 from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.carriers import CarriersRequest
@@ -30,6 +31,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.readers import ReadersRequest
 from infoflow.analyses.request import Request, known
+from infoflow.analyses.stability import StabilityRequest
 from infoflow.errors import BadLens, Cancelled, RemoteRunError, TooLarge, UnsupportedModel
 from infoflow.models import lenses, memory
 from infoflow.models.account import ACCOUNT
@@ -52,6 +54,8 @@ EVERY: list[Request[Any]] = [
     GenerationRequest(prompt="ab", max_new_tokens=2),
     LensRequest(prompt="ab"),
     PromotionsRequest(prompt="ab"),
+    ActivationsRequest(prompt="ab"),
+    StabilityRequest(prompt="ab"),
     CausalRequest(prompt="ab", target=5),
     PatchRequest(prompt="ab", corrupted="cb"),
     PairsRequest(prompt="ab", corrupted="cb"),

@@ -11,6 +11,7 @@ import pytest
 
 import infoflow
 from infoflow.analyses import perform, selftest
+from infoflow.analyses.activations import ActivationsRequest
 from infoflow.analyses.attention import AttentionRequest, CalibrationRequest
 from infoflow.analyses.attribution import AttributionRequest, Direct
 from infoflow.analyses.carriers import CarriersRequest
@@ -28,6 +29,7 @@ from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.readers import ReadersRequest
 from infoflow.analyses.request import Request, from_dict, known
+from infoflow.analyses.stability import StabilityRequest
 from infoflow.analyses.sweeps import Direction
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
 from infoflow.interventions import Noise, Zero
@@ -57,6 +59,8 @@ REQUESTS: list[Request[Any]] = [
     CalibrationRequest(length=5, samples=2, seed=9),
     LensRequest(prompt=PROMPT, k=2, targets=(5,), mids=False),
     PromotionsRequest(prompt=PROMPT, position=-2, mids=False),
+    ActivationsRequest(prompt=PROMPT),
+    StabilityRequest(prompt=PROMPT, position=2, sources="words"),
     LocationRequest(prompt=PROMPT, target=" Paris", against=5, position=2, centred=True, top_k=3, contrast="bank"),
     GraphRequest(prompt=PROMPT, target=" Paris", against=5, position=2, threshold=0.1),
     ReadersRequest(prompt=PROMPT, layer=1, head=3, target=" Paris", against=5, position=2),
@@ -188,6 +192,8 @@ RESULTS = {
     "attention": (lambda m: infoflow.attention(m, PROMPT), "pattern"),
     "logit_lens": (lambda m: infoflow.logit_lens(m, PROMPT, 3, [" Paris"], mids=False, positions=[-1]), "target_logits"),
     "promotions": (lambda m: infoflow.promotions(m, PROMPT, 2), "gained"),
+    "activations": (lambda m: infoflow.activations(m, PROMPT), "resid_post"),
+    "stability": (lambda m: infoflow.stability(m, PROMPT, 3, sources="words"), "dots"),
     "location": (lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome"), "by_cell"),
     "graph": (lambda m: infoflow.graph(m, PROMPT, " Paris", against=" Rome", threshold=0.02), "by_source"),
     "readers": (lambda m: infoflow.readers(m, PROMPT, 3, 1, " Paris", against=" Rome"), "by_head"),

@@ -2,14 +2,18 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
+import vl_convert
 
 import infoflow
 from infoflow.analyses.flow import METHOD, Flow, FlowRequest
@@ -18,7 +22,7 @@ from infoflow.files import flows, samples
 from infoflow.files import formats as export
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures import flow as pictures
-from infoflow.pictures import rendering
+from infoflow.pictures import glyphs, rendering
 from infoflow.text.examples import PRESETS
 from tests.helpers import tiny
 
@@ -135,6 +139,31 @@ def test_control_characters_and_odd_predictions_end_no_server(flow: Flow) -> Non
     with pytest.raises(InfoflowError, match="could not be drawn"):
         rendering.chart_png(pictures.grid(strange).chart, "#ffffff")
     assert rendering.chart_svg(pictures.grid(replace(flow, top=(odd,))).chart, "#ffffff").startswith(b"<svg")
+
+
+def test_vega_lite_is_the_picture_with_its_data_inside(flow: Flow, tmp_path: Path) -> None:
+    """What any program draws that reads Vega-Lite: what the SVG has."""
+    bad = "</script><script>alert(1)</script> 東京 \ud800"
+    drawn = pictures.grid(replace(flow, labels=(bad.replace(" \ud800", ""), *flow.labels[1:])))
+    drawn = replace(drawn, title=bad)
+    export.write(flow, tmp_path / "flow.vl.json", lambda: drawn, flow.to_frame())
+    data = (tmp_path / "flow.vl.json").read_bytes()
+    spec = json.loads(data, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/v6") and isinstance(spec["width"], int)
+    names = {part["data"]["name"] for part in [spec, *spec["layer"]] if "data" in part}
+    assert names <= set(spec["datasets"]) and not re.findall(r'"url": *"', data.decode())
+    alt.LayerChart.from_dict(spec)  # what the schema allows
+    again, font = glyphs.with_font(vl_convert.vegalite_to_svg(spec)), re.compile(r"<style>.*?</style>")
+    assert again == font.sub("", rendering.chart_svg(drawn.with_words(), "#fffffb").decode())
+
+
+def test_parquet_keeps_types_and_says_what_it_is_of(flow: Flow) -> None:
+    frame = flow.to_frame()
+    data = export.as_parquet(frame, pictures.grid(flow))
+    words = pyarrow.parquet.read_schema(io.BytesIO(data)).metadata
+    assert words[b"infoflow.title"].decode().startswith("Information flow of") and b"Shares of" in words[b"infoflow.note"]
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(data)), frame, check_dtype=False)
+    assert export.check_ending("A.VL.JSON") == "vl.json" and export.check_ending("vl.json") == "json"
 
 
 def test_an_unknown_ending_or_folder_gets_a_sentence(flow: Flow, tmp_path: Path) -> None:

@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import infoflow
+from infoflow.analyses.attention import CalibrationRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Request
+from infoflow.analyses.request import Request, known
 from infoflow.files import scripts
-from infoflow.interventions import Block, Noise, Scale, Steer, Zero
+from infoflow.interventions import KINDS, Block, Mean, Noise, Reject, Replace, Resample, Scale, Steer, Zero
 from infoflow.models.spec import ModelSpec
-from infoflow.studies.corrections import CorrectionRequest
+from infoflow.pictures.picture import picture_of
 from infoflow.text.conversations import Form
 
 PROMPT = "The capital of France is"
+CUT = [Scale("mlp", 0.5, range(1, 3), positions=-1), Zero("z", 4, head=[1, 2]), Block("France", -1, layers=5)]
+EVERY = [
+    *CUT, Steer("resid_pre", (" yes", " no"), 0.25, 2), Mean("mlp", 0), Noise("embed", 0.1, seed=3, positions=2),
+    Replace("attn", "The capital of Italy is", 3, positions=(1, -1)), Resample("mlp", 5, positions=1, seed=2),
+    Reject("resid_post", layers=1, positions=-2),
+]  # fmt: skip
+"""one of every kind"""
 MADE = {
     "decompose": (lambda m: infoflow.decompose(m, PROMPT, sources="words", targets=[" Paris"]), "gram"),
     "attribute": (
@@ -37,7 +46,28 @@ MADE = {
         "live",
     ),
     "generate": (lambda m: infoflow.generate(m, 'He said "no", and\nleft', 3, temperature=0.7, seed=3, chat=True), "by_source"),
-    "query_key": (lambda m: infoflow.query_key(m, PROMPT, 3, 1, -1, 4, against=2), "parts"),
+    "query_key": (lambda m: infoflow.query_key(m, PROMPT, 3, 1, -1, 4, against=2, interventions=CUT), "parts"),
+    "attention": (lambda m: infoflow.attention(m, PROMPT, interventions=EVERY), "pattern"),
+    "carriers": (lambda m: infoflow.carriers(m, PROMPT, 3, 5, "France", "mid", "words", interventions=CUT), "by_head"),
+    "causal": (lambda m: infoflow.causal(m, PROMPT, " Paris", " Rome", "swap", sources="words", interventions=CUT), "effect"),
+    "circuit": (lambda m: infoflow.circuit(m, PROMPT, " Paris", " Rome", 0.3, texts=["The capital of Italy is"]), "faithfulness"),
+    "direct": (lambda m: infoflow.direct(m, PROMPT, " Paris", position=-2, direct="without norm", interventions=CUT), "by_head"),
+    "graph": (lambda m: infoflow.graph(m, PROMPT, " Paris", against=" Rome", threshold=0.1, interventions=CUT), "by_source"),
+    "patch_pairs": (
+        lambda m: infoflow.patch_pairs(m, PROMPT, "The capital of Italy is", heads=[(3, 1), (4, 0), (5, 2)], direction="noising"),
+        "heads",
+    ),
+    "promotions": (lambda m: infoflow.promotions(m, PROMPT, position=2, mids=False, interventions=CUT), "gained"),
+    "readers": (lambda m: infoflow.readers(m, PROMPT, 1, 2, " Paris", " Rome", interventions=CUT), "by_head"),
+    "roles": (lambda m: infoflow.roles(m, PROMPT, " Paris", against=" Rome", interventions=CUT), "lead"),
+    "activations": (lambda m: infoflow.activations(m, PROMPT, interventions=CUT), "z"),
+    "stability": (lambda m: infoflow.stability(m, PROMPT, -2, "words", interventions=CUT), "source_labels"),
+    "correct": (
+        lambda m: infoflow.correct(
+            m, "What is the capital of France?", ["No, the answer is Rome.", "Sure?"], interventions=CUT[:1]
+        ),
+        "turns",
+    ),
 }
 
 
@@ -61,18 +91,33 @@ def test_a_script_makes_the_same_result(
     code = scripts.python_of(result.provenance)
     again = run(code, demo, monkeypatch)["result"]
     assert again.provenance.request == result.provenance.request, code
-    np.testing.assert_array_equal(getattr(again, field), getattr(result, field))
+    _same(getattr(again, field), getattr(result, field))
+    ours, theirs = picture_of(result), picture_of(again)
+    assert theirs.chart.to_dict() == ours.chart.to_dict() and (theirs.title, theirs.note) == (ours.title, ours.note)
+    pd.testing.assert_frame_equal(theirs.frame, ours.frame)
     assert result.summary() in capsys.readouterr().out and len(list(tmp_path.glob("*.csv"))) == 1
     assert max(map(len, code.splitlines())) < 200
 
 
-def test_a_conversation_is_had_again(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _same(one: Any, other: Any) -> None:
+    if isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other)
+    else:
+        assert one == other
+
+
+def test_every_analysis_and_every_intervention_is_among_them() -> None:
+    assert set(MADE) | {"calibrate"} == {kind.function for kind in known().values()}
+    assert {type(one).__name__ for one in EVERY} == set(KINDS.replace(" and", ",").split(", "))
+
+
+def test_head_scores_are_drawn_again(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    said = ("What is the capital of France?", "No, the answer is Rome.")
-    result = infoflow.correct(demo, *said)
-    made = replace(result.answers[-1].generation.provenance, request=CorrectionRequest(model=demo.spec, prompt=said))
-    again = run(scripts.python_of(made), demo, monkeypatch)["result"]
-    assert [answer.text for answer in again.answers] == [answer.text for answer in result.answers]
+    request = CalibrationRequest(model=demo.spec, length=5, samples=1, seed=2)
+    call = scripts.call_of(request)
+    code = f"import infoflow\nmodel = infoflow.load_model('demo')\nresult = {call}"
+    again, made = run(code, demo, monkeypatch)["result"], request.run(demo)
+    np.testing.assert_array_equal(again.scores, made.scores)
 
 
 def test_a_notebook_makes_it_too(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +126,7 @@ def test_a_notebook_makes_it_too(demo: "infoflow.Model", monkeypatch: pytest.Mon
     nbformat = pytest.importorskip("nbformat")
     nbformat.validate(nbformat.from_dict(notebook))
     code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(word in code[0] for word in ("import infoflow", "from infoflow.interventions import Scale"))
     assert code[-1].endswith("\nresult")
     found = run("\n".join(code), demo, monkeypatch)["result"]
     np.testing.assert_array_equal(found.by_source, made.by_source)
@@ -146,8 +192,6 @@ def _noted(function: Any) -> Any:
 
 @pytest.fixture
 def every_request() -> list[Request[Any]]:
-    from infoflow.analyses.request import known
-
     found: list[Request[Any]] = []
     values = {"prompt": PROMPT, "layer": 1, "head": 2, "query": -1, "key_position": 1, "source": 0, "position": 2, "target": 5}
     for kind in known().values():

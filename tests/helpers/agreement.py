@@ -34,6 +34,8 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
     )
     moved = infoflow.promotions(model, PROMPT)
     attn = infoflow.attention(model, PROMPT)
+    acts = infoflow.activations(model, PROMPT)
+    turned = infoflow.stability(model, PROMPT, 5)
     gen = infoflow.generate(model, PROMPT, 4)
     held = infoflow.generate(model, PROMPT, output=gen.output_ids, contrast="Then Anna and Fred")
     stack = [Zero("z", 1, None, 0), Block(3, -1), Scale("resid_post", 0.5, 0, 2), Scale("mlp", 0.3), Scale("attn", 2.0, 1)]
@@ -85,6 +87,9 @@ def numbers(model: "infoflow.Model") -> dict[str, Any]:
         "specific": other.specific, "swapped": other.contrast_total, "beyond the bank": told.specific,
         "beyond, by step": held.specific, "swapped, by step": held.contrast_total,
         "carried": carried.by_head, "arrives": carried.arrives, "reads": carried.reads,
+        "before": acts.resid_pre, "between": acts.resid_mid, "after": acts.resid_post, "z": acts.z, "its pattern": acts.pattern,
+        "states, changed": infoflow.activations(model, PROMPT, interventions=stack).resid_post,
+        "directions": turned.dots, "directions, changed": infoflow.stability(model, PROMPT, interventions=put_in).dots,
         "self-test": [float(infoflow.check(model).verdict == "exact")],
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ from infoflow.analyses.readers import Readers, ReadersRequest
 from infoflow.analyses.result import Prediction
 from infoflow.metrics import heads
 from infoflow.models.spec import ModelSpec
-from infoflow.studies.corrections import Answer, Change
+from infoflow.studies.corrections import Answer, Change, CorrectionRequest
 from infoflow.text.conversations import Form
 from infoflow.text.rows import rows_of
 from infoflow.text.tokens import Token, label
@@ -380,3 +380,8 @@ def change(difference: Attribution | None, **more: Any) -> Change:
         "difference": difference,
     }
     return Change(**{**fields, **more})
+
+
+def talked() -> Provenance:
+    """Of a conversation."""
+    return _of(CorrectionRequest(model=SPEC, prompt=("Is it?", "No.")))

@@ -11,9 +11,8 @@ ROOT = Path(__file__).parents[2]
 FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
 
 PLACES = (
-    "/", "/start", "/answer", "/attention", "/logit_lens", "/generation", "/interventions", "/circuits", "/patching",
-    "/corrections", "/compare",
-    "/models",
+    "/", "/start", "/answer", "/attention", "/logit_lens", "/activations", "/generation", "/interventions", "/circuits",
+    "/patching", "/corrections", "/compare", "/sessions", "/batch", "/models",
 )  # fmt: skip
 """addresses of all pages"""
 

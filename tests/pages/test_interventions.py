@@ -5,6 +5,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
+from infoflow.files import links
 from infoflow.interventions import Block, Intervention, Mean, Reject, Replace, Resample, Scale, Steer, Zero, described
 from infoflow.ui import changes
 from tests.helpers.pages import ROOT, ask, button, choose, errors, opened, rows_of, unescaped
@@ -121,7 +122,7 @@ def test_each_kind_has_its_form(name: str, typed: dict[str, str], held: Interven
         text(app, label, value)
     assert described(held) in texts(app)
     button(app, "Add this change").click().run()
-    assert changes._spelled(held) == app.query_params["change"]
+    assert links.spelled(held) == app.query_params["change"]
 
 
 def test_one_of_the_stack_is_edited_in_its_place() -> None:
@@ -204,7 +205,7 @@ def test_the_stack_is_in_the_address_and_has_an_end() -> None:
 
     app = AppTest.from_function(page).run()
     assert not app.exception and len(app.query_params["change"]) == changes.MOST
-    assert changes._spelled(Scale("mlp", 0.5, 3)) == '{"site":"mlp","factor":0.5,"layers":3,"kind":"scale"}'
+    assert links.spelled(Scale("mlp", 0.5, 3)) == '{"site":"mlp","factor":0.5,"layers":3,"kind":"scale"}'
 
 
 def test_another_prompt_keeps_them() -> None:

@@ -74,6 +74,14 @@ def test_an_svg_carries_the_glyphs_that_it_needs() -> None:
     assert "@font-face" not in plain and "&lt;b&gt; &amp; c" in plain
 
 
+def test_lines_of_a_title_are_set_in_one_font() -> None:
+    titled = chart("plain").properties(title=alt.Title(["plain", "日本"], subtitle=["of one", "line ⟨bos⟩"]))
+    svg = chart_svg(titled, "#ffffff").decode()
+    assert svg.count(f'font-family="{glyphs.FAMILY}"') == 2
+    (data,) = re.findall(r"base64,([^)]+)\)", svg)
+    assert {ord(char) for char in "日本⟨⟩"} <= set(TTFont(io.BytesIO(base64.b64decode(data))).getBestCmap())
+
+
 def test_a_pdf_has_them_too() -> None:
     usual, unusual = chart_pdf(chart("plain"), "#ffffff"), chart_pdf(chart("日本"), "#ffffff")
     assert usual.startswith(b"%PDF") and unusual.startswith(b"%PDF") and b"infoflow" in unusual and b"infoflow" not in usual

@@ -272,10 +272,10 @@ def test_carriers_are_ranked_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_conversation_is_its_last_change_or_its_only_answer() -> None:
     first, second = made.change(made.attribution([1.0, 2.0, 3.0])), made.change(made.attribution([4.0, 5.0, -6.0]))
-    both = corrections.picture(Correction(answers=(made.answer(),), changes=(first, second)))
+    both = corrections.picture(Correction(answers=(made.answer(),), changes=(first, second), provenance=made.talked()))
     assert both.frame["logit"].tolist() == [4, 5, -6] and both.title == "From “old” to “new”, by-hand"
     assert len(drawing(both.chart).of("rect")) == 3
-    alone = corrections.picture(Correction(answers=(made.answer("yes"),), changes=()))
+    alone = corrections.picture(Correction(answers=(made.answer("yes"),), changes=(), provenance=made.talked()))
     assert alone.title == "“yes”, by-hand" and alone.frame["rank"].tolist() == [6, 3, 2]
     same = corrections.picture(made.change(None))
     assert same.title == "“new”, by-hand" and len(drawing(same.chart).of("symbol")) == 9

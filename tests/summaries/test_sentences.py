@@ -197,7 +197,7 @@ def test_the_turn_that_changed_an_answer() -> None:
     where, which = texts(corrections.sentences(change))
     assert where.startswith("“new” leads “old” by 2.50 logits") and which == "“question: q” added most to that lead: +2.00."
     assert texts(corrections.sentences(made.answer("b"))) == ["The model answers “b”; its first token has 70%."]
-    whole = Correction(answers=(change.before, change.after), changes=(change,))
+    whole = Correction(answers=(change.before, change.after), changes=(change,), provenance=made.talked())
     assert texts(corrections.sentences(whole)) == [where, which]
     assert len(corrections.sentences(made.change(None))) == 1
 

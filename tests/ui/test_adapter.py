@@ -19,6 +19,7 @@ WIDGETS = {
 }  # fmt: skip
 NO_CHOICES = {
     "'preset'", "'talk'",  # say which example the prompt is
+    "'session_file'", "'batch_file'",  # a file is asked for again
     "'talk_text'", "'talk_file'", "'flow_merge'", "'flow_merge_name'",  # empty again once they are used
     "f'flow_groups_table_{version}'",  # shows what the session keeps
 }  # fmt: skip

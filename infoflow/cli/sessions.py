@@ -1,0 +1,103 @@
+"""Saved sessions: which there are, what is in one, whether its numbers are still the same; rename, annotate, delete, bring back.
+
+A session is a file, or the name of one of yours as the list has it (they are in INFOFLOW_SESSIONS, or your data folder).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infoflow.cli.shared import EXIT_DIFFERS, perform, say
+
+if TYPE_CHECKING:
+    from infoflow.files.sessions import Session
+
+HELP = "list, show, check, rename and delete saved sessions"
+EXAMPLES = (
+    "infoflow sessions list",
+    "infoflow sessions show session.zip",
+    "infoflow sessions again session.zip",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    chosen = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listed = chosen.add_parser("list", help="which there are, the newest first")
+    listed.add_argument("search", nargs="*", help="words of the title, a note, a prompt, a model or the date")
+    for action, about in (
+        ("show", "what is in one"), ("again", "run it again: are the numbers still the same? 5 where they are not"),
+        ("add", "take a file into your sessions"), ("rename", "give it another title"), ("note", "give it another note"),
+        ("delete", "take it off the list, for a week"), ("restore", "bring back what was deleted"),
+    ):  # fmt: skip
+        one = chosen.add_parser(action, help=about)
+        one.add_argument("session", help="a file, or a name of the list")
+        if action in ("rename", "note"):
+            one.add_argument("text", help="the title" if action == "rename" else "the note")
+        if action == "again":
+            one.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it.
+
+    Raises:
+        InfoflowError: no such session, or one that can't be read or written.
+    """
+    from infoflow.files.library import Library  # pandas and numpy load only when there is something to do
+
+    library = Library()
+    if options.action == "list":
+        found = library.found(" ".join(options.search))
+        for one in found:
+            said = one.broken or f"{one.made[:16]}  {one.title}  ({one.results} results, {one.models.replace(chr(10), ', ')})"
+            sys.stdout.write(f"{one.name}  {said}\n")
+        say(f"{len(found)} in {library.folder}", quiet=False)
+    elif options.action == "show":
+        _show(_opened(options.session))
+    elif options.action == "again":
+        return _again(_opened(options.session), options.quiet)
+    elif options.action == "add":
+        session = _opened(options.session)
+        sys.stdout.write(f"{library.put(Path(options.session).expanduser().read_bytes(), session.title)}\n")
+    elif options.action in ("rename", "note"):
+        library.change(options.session, **{"title" if options.action == "rename" else "note": options.text})
+    elif options.action == "delete":
+        library.delete(options.session)
+        say(f"Deleted. `infoflow sessions restore {options.session}` brings it back for a week.", quiet=False)
+    else:
+        library.restore(options.session)
+    return 0
+
+
+def _opened(named: str) -> "Session":
+    from infoflow.files.library import Library
+    from infoflow.files.sessions import open_session
+
+    return open_session(named) if Path(named).expanduser().is_file() else Library().open(named)
+
+
+def _show(session: "Session") -> None:
+    from infoflow.summaries.sentence import sentences_of, spoken
+
+    out = [session.title, *([session.note] if session.note else []), f"{session.made}, infoflow {session.infoflow}", ""]
+    for number, entry in enumerate(session.entries):
+        out += [
+            f"{number}. {entry.title}",
+            f"   {spoken(sentences_of(entry.result))}",
+            *([f"   {entry.note}"] if entry.note else []),
+        ]
+    sys.stdout.write("\n".join(out).encode("utf-8", "replace").decode() + "\n")
+
+
+def _again(session: "Session", quiet: bool) -> int:
+    from infoflow.files.agreement import agreement, tolerance_of
+
+    held: dict[object, object] = {}
+    differ = 0
+    for number, entry in enumerate(session.entries):
+        found = agreement(entry.result, perform(entry.request, quiet, held), tolerance_of(entry.result))
+        differ += not found.agrees
+        sys.stdout.write(f"{number}. {entry.title}: {found.summary()}\n")
+    return EXIT_DIFFERS if differ else 0

@@ -1,0 +1,122 @@
+"""Arrays in files: plain .npz that opens in numpy, read with checks before anything is put into memory. Nothing is unpickled."""
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from infoflow.errors import BadFile
+from infoflow.text.amounts import in_words
+
+Arrays = dict[str, np.ndarray]
+_TOO_LARGE = "It would take {} when unpacked, and {} are allowed. Such a file is broken, or made to do harm."
+_BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
+"""what reading a broken zip raises; RuntimeError for one with a password"""
+
+
+def lower_half(gram: np.ndarray) -> np.ndarray:
+    """Symmetric matrices in the last two axes as one axis with one half of each, the diagonal in it."""
+    row, column = np.tril_indices(gram.shape[-1])
+    return gram[..., row, column]
+
+
+def from_half(lower: np.ndarray) -> np.ndarray:
+    """The matrices of which `lower_half` took one half.
+
+    Raises:
+        BadFile: so many numbers are no half of a square.
+    """
+    size = lower.shape[-1] if lower.ndim else 0
+    n = (math.isqrt(8 * size + 1) - 1) // 2
+    if not lower.ndim or n * (n + 1) // 2 != size:
+        raise BadFile(f"An array of the shape {lower.shape} holds no halves of square matrices.")
+    row, column = np.tril_indices(n)
+    gram = np.zeros((*lower.shape[:-1], n, n), dtype=lower.dtype)
+    gram[..., row, column] = lower
+    gram[..., column, row] = lower
+    return gram
+
+
+def as_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as `numpy.load` reads them."""
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]  # names are names of arrays
+    return out.getvalue()
+
+
+def read_npz(data: bytes, most: int) -> Arrays:
+    """What `as_npz` wrote, in no more than `most` bytes of memory.
+
+    Raises:
+        BadFile: it is broken, too large, or holds anything but arrays of numbers and texts.
+    """
+    with opened_zip(data) as stored:
+        check_size(stored, most)
+        return {info.filename.removesuffix(".npy"): _array(member(stored, info), info.filename) for info in stored.infolist()}
+
+
+def opened_zip(data: bytes) -> zipfile.ZipFile:
+    """A zip in memory.
+
+    Raises:
+        BadFile: it is none, or cut off.
+    """
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except _BROKEN as error:
+        raise BadFile(f"It is no zip file, or only a part of one ({_said(error)}).") from None
+
+
+def check_size(stored: zipfile.ZipFile, most: int) -> None:
+    """That a zip's members are no more than `most` bytes together, as it says itself; `member` holds it to that.
+
+    Raises:
+        BadFile: they are, or a member is there twice.
+    """
+    members = stored.infolist()
+    whole = sum(info.file_size for info in members)
+    if whole > most:
+        raise BadFile(_TOO_LARGE.format(in_words(whole), in_words(most)))
+    if len({info.filename for info in members}) < len(members):
+        raise BadFile("It has two members of one name.")
+
+
+def member(stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """One member of a zip, no more of it than it is said to have.
+
+    Raises:
+        BadFile: it is broken, or longer.
+    """
+    try:
+        with stored.open(info) as one:
+            data = one.read(info.file_size + 1)
+    except _BROKEN as error:
+        raise BadFile(f"Its member '{_said(info.filename)}' is broken ({_said(error)}).") from None
+    if len(data) != info.file_size:
+        raise BadFile(f"Its member '{_said(info.filename)}' is not as long as it is said to be.")
+    return data
+
+
+def _array(data: bytes, name: str) -> np.ndarray:
+    """One .npy: its header is read first, and the array is as large as what follows it."""
+    held = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(held)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(held)
+    except (*_BROKEN, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise BadFile(f"Its member '{_said(name)}' is no array ({_said(error)}).") from None
+    if dtype.kind not in "biufU" or dtype.hasobject:
+        raise BadFile(f"Its member '{_said(name)}' holds {_said(dtype)}, and only numbers and texts are read.")
+    if any(not isinstance(n, int) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data) - held.tell():
+        raise BadFile(f"Its member '{_said(name)}' does not hold as many numbers as it says.")
+    flat = np.frombuffer(data, dtype=dtype, offset=held.tell()).copy() if dtype.itemsize else np.zeros(math.prod(shape), dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _said(what: object) -> str:
+    text = " ".join(str(what).encode("utf-8", "replace").decode().split())
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from infoflow.errors import InfoflowError
+
+ENDING = ".part"
+"""of what is being written"""
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put data into a file: under another name first, so that a crash or a full disk leaves what was there before.
+
+    Raises:
+        InfoflowError: it can't be written.
+    """
+    held = path.with_name(f".{path.stem[:60]}-{secrets.token_hex(4)}{ENDING}")
+    try:
+        with open(held, "xb") as out:  # readable by whom this user's files are
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(held, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            held.unlink()
+        why = error.strerror or type(error).__name__
+        raise InfoflowError(
+            f"'{path}' can't be written: {why}. Nothing was changed. Make room, or choose another place."
+        ) from error

@@ -1,0 +1,302 @@
+"""Every command there is: its help has examples, its examples run, its errors can be read by a program."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import infoflow
+from infoflow.cli import main as cli
+from infoflow.cli import options
+from infoflow.errors import BadPrompt
+from infoflow.interventions import Block, Scale, Zero
+from infoflow.models.spec import ModelSpec
+
+PROMPT = "The capital of France is"
+COMMANDS = cli.commands()
+SERVES = {"app"}
+"""commands that end when they are stopped"""
+TEXTS = "The old wizard walked through the forest and found a small house there.\n\nThe cat sat on the mat, and then it slept.\n"
+
+
+@pytest.fixture
+def on_demo(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder to write into, and a model that is loaded already."""
+
+    def load(spec: ModelSpec, *_: object, **more: object) -> "infoflow.Model":
+        return demo if spec.name == "demo" and not spec.hosted else infoflow.load_model(spec.name)
+
+    monkeypatch.setattr("infoflow.models.loading.load", load)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text(TEXTS)
+    infoflow.save_session(tmp_path / "session.zip", [infoflow.decompose(demo, PROMPT)])
+    return tmp_path
+
+
+def test_every_command_is_found() -> None:
+    wanted = {
+        "flow",
+        "attribute",
+        "locate",
+        "attention",
+        "lens",
+        "generate",
+        "correct",
+        "patch",
+        "report",
+        "models",
+        "check",
+        "app",
+    }
+    assert wanted <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_of_the_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command: ModuleType = COMMANDS[name]
+    assert command.EXAMPLES and all(line.startswith(f"infoflow {name}") for line in command.EXAMPLES)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and all(line in said for line in command.EXAMPLES) and "--json" in said
+
+
+@pytest.mark.parametrize(("name", "line"), [(name, line) for name in COMMANDS for line in COMMANDS[name].EXAMPLES])
+def test_examples_run(
+    name: str, line: str, on_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an example writes is there; one of a larger model is read alone."""
+    given = shlex.split(line)[1:]
+    read = cli.parser().parse_args(given)
+    if name in SERVES:
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    if getattr(read, "model", "demo") != "demo":
+        return
+    assert cli.main(given) == 0
+    out = capsys.readouterr().out
+    if isinstance(getattr(read, "out", None), str | Path):
+        assert (on_demo / read.out).stat().st_size > 100
+    elif "prompt" in read:
+        assert json.loads(out)["provenance"]["model"] == "demo"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_error_is_one_object_that_a_program_reads(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--json", "--no-such-option"]) == 2
+    captured = capsys.readouterr()
+    told = json.loads(captured.err)
+    assert told["error"] == "Usage" and told["code"] == 2 and "--help'." in told["message"]
+    assert captured.out == "" and captured.err.count("\n") == 1
+
+
+def test_a_wrong_command_and_wrong_inputs_are_told_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, error in (
+        (["fly", "--json"], "Usage"), (["flow", " ", "--json", "--quiet"], "BadPrompt"),
+        (["flow", "a", "--model", "/no/such", "--json", "--quiet"], "UnsupportedModel"),
+        (["flow", "word " * 90, "--json", "--quiet"], "TooLarge"),
+        (["flow", "a", "--change", "{", "--json", "--quiet"], "BadPrompt"),
+        (["flow", "a", "--host", "nowhere", "--json", "--quiet"], "RemoteRunError"),
+    ):  # fmt: skip
+        assert cli.main(given) == 2
+        told = json.loads(capsys.readouterr().err)
+        assert told["error"] == error and told["code"] == 2 and told["message"], given
+    assert cli.main(["flow", " ", "--quiet"]) == 2  # the next command tells errors as it was asked to
+    assert capsys.readouterr().err.startswith("infoflow: The prompt is empty")
+
+
+def test_ctrl_c_is_told_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("infoflow.cli.models.run", stopped)
+    assert cli.main(["models", "--json"]) == 130
+    assert json.loads(capsys.readouterr().err) == {"error": "Stopped", "message": "stopped.", "code": 130}
+
+
+def test_codes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^  {code} +\w", said, re.M) for code in (0, 1, 2, 3, 130)) and "register-python-argcomplete" in said
+
+
+Made = Callable[["infoflow.Model"], Any]
+SAME: list[tuple[list[str], Made, str]] = [
+    (["attribute", PROMPT, "--target", "Paris", "--against", "Rome", "--contrast", "The capital of Italy is"],
+     lambda m: infoflow.attribute(m, PROMPT, " Paris", against=" Rome", contrast="The capital of Italy is"), "logit"),
+    (["attribute", PROMPT, "--target", "Paris", "--position", "3", "--centred", "--direct", "without norm"],
+     lambda m: infoflow.attribute(m, PROMPT, " Paris", position=3, centred=True, direct="without norm"), "logit"),
+    (["locate", PROMPT, "--against", "Rome", "--target", "Paris", "--position", "-2"],
+     lambda m: infoflow.locate(m, PROMPT, " Paris", against=" Rome", position=-2), "logit"),
+    (["attention", PROMPT, "--change", '{"kind": "block", "source": 4, "destination": -1}'],
+     lambda m: infoflow.attention(m, PROMPT, interventions=[Block(4, -1)]), "weight"),
+    (["lens", PROMPT, "--targets", "Paris", "Rome", "--positions", "-1", "0", "--kind", "frozen", "--read", "last", "--k", "2",
+      "--rows", "L2.post", "--no-mids", "--contrast", "bank"],
+     lambda m: infoflow.logit_lens(m, PROMPT, 2, [" Paris", " Rome"], mids=False, positions=[-1, 0], kind="frozen", read="last",
+                                   rows=["L2.post"], contrast="bank"), "prob"),
+    (["generate", PROMPT, "--max-new-tokens", "3", "--temperature", "0.9", "--seed", "4", "--top-p", "0.9", "--k", "3"],
+     lambda m: infoflow.generate(m, PROMPT, 3, temperature=0.9, seed=4, top_p=0.9, k=3), "logit"),
+    (["correct", "What is the capital of France?", "No, the answer is Rome.", "--form", "plain text", "--system", "Be short."],
+     lambda m: infoflow.correct(m, "What is the capital of France?", "No, the answer is Rome.", form="plain text",
+                                system="Be short."), "logit"),
+    (["patch", PROMPT, "The capital of Italy is", "--site", "mlp", "--layers", "1-2", "--positions", "Italy", "-1", "--direction",
+      "denoising", "--target", "Paris", "--against", "Rome", "--units", "positions"],
+     lambda m: infoflow.patch(m, PROMPT, "The capital of Italy is", "mlp", layers=[1, 2], positions=["Italy", -1],
+                              units="positions", target=" Paris", against=" Rome"), "recovery"),
+    (["patch", PROMPT, '{"kind": "zero", "site": "embed", "positions": "France"}', "--method", "gradient"],
+     lambda m: infoflow.patch(m, PROMPT, Zero("embed", positions="France"), method="gradient"), "logit_diff"),
+    (["flow", PROMPT, "--sources", "words", "--targets", "Paris", "--top-k", "3"],
+     lambda m: infoflow.decompose(m, PROMPT, "words", targets=[" Paris"], top_k=3), "mlp_norms"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "make", "column"), SAME, ids=[" ".join(given[:1]) + f" {n}" for n, (given, _, _) in enumerate(SAME)]
+)
+def test_a_command_asks_what_its_options_say(
+    given: list[str], make: Made, column: str, on_demo: Path, demo: "infoflow.Model", capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same table as the function's, by the same request."""
+    assert cli.main([*given, "--quiet"]) == 0
+    found, expected = json.loads(capsys.readouterr().out), make(demo)
+    assert found["provenance"]["request"] == expected.provenance.request.exactly(demo).to_dict()
+    if column == "mlp_norms":  # a flow is written in full
+        np.testing.assert_allclose(found[column], expected.norms("post"), rtol=1e-4, atol=1e-5)
+        return
+    table, frame = pd.DataFrame(found["rows"], columns=found["columns"]), expected.to_frame()
+    assert len(table) == len(frame) > 2
+    np.testing.assert_allclose(table[column].astype(float), frame[column].astype(float), rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_are_those_that_were_asked_for(on_demo: Path) -> None:
+    def title(*given: str) -> str:
+        assert cli.main([*given, "--quiet", "--out", "out.vl.json"]) == 0
+        return json.dumps(json.loads(Path("out.vl.json").read_text())["title"], ensure_ascii=False)
+
+    assert "Layer 3, head 1, pattern" in title("attention", PROMPT, "--layer", "3", "--head", "1")
+    masked = title("attention", PROMPT, "--layer", "3", "--sinks", "masked", "--weighting", "contribution")
+    assert "Layer 3: mean of 8 maps, contribution" in masked and "here it is masked" in masked
+    assert "All layers and heads" in title("attention", PROMPT)
+    assert "Colour: rank of Paris" in title("lens", PROMPT, "--colour", "rank", "--targets", "Paris")
+    assert "rank among all tokens" in title("patch", PROMPT, "--metric", "rank", "--site", "resid_pre", "--layers", "5")
+    assert "by projection. Not shown: ⟨bos⟩" in title("flow", PROMPT, "--metric", "projection")
+    assert "Not shown" not in title("flow", PROMPT, "--show-first")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["attention", PROMPT, "--head", "1"], "A head is one of a layer"),
+        (["attention", PROMPT, "--layer", "9", "--out", "a.svg"], "no head 9.0: the model has 6 layers of 8 heads"),
+        (["lens", PROMPT, "--colour", "lead", "--targets", "Paris"], "Name 2 with --targets"),
+        (["lens", PROMPT, "--colour", "taste"], "no colour 'taste'. Use one of: probability"),
+        (["patch", PROMPT, "--metric", "beauty"], "no metric 'beauty'"),
+        (["patch", PROMPT, "--units", "feet"], "no unit 'feet'"),
+        (["patch", PROMPT, "--layers", "all of them"], "is no layer"),
+        (["patch", PROMPT, "none.json"], "The interventions in 'none.json' can't be read"),
+        (["patch", PROMPT, '{"kind": "zero"}'], "no interventions: 0.zero.site: Field required"),
+        (["flow", PROMPT, "--change", "[1]"], "These are no interventions"),
+        (["flow", PROMPT, "--change", "{x}"], "These interventions are no JSON"),
+        (["flow", PROMPT, "--change", '{"kind": "zero", "site": "z", "head": 99}'], "head 99"),
+        (["correct", "What?", "No.", "--contrast", "a", "b", "c"], "The contrast has 3 turns"),
+        (["flow", PROMPT, "--width", "1col"], "A figure for a paper is .pdf, .svg or .png"),
+        (["flow", PROMPT, "--width", "wide", "--out", "a.pdf"], "'wide' is no width"),
+        (["flow", PROMPT, "--font-size", "99", "--out", "a.pdf"], "Type is of 4 to 30 points"),
+        (["flow", PROMPT, "--no-title", "--out", "a.html"], "A figure for a paper is .pdf, .svg or .png"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_asked_is_told(given: list[str], said: str, on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*given, "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.out == "" and not list(on_demo.glob("a.*"))
+
+
+def test_interventions_come_from_files_and_from_json(tmp_path: Path) -> None:
+    file = tmp_path / "cut.json"
+    file.write_text('[{"kind": "zero", "site": "z", "layers": 3, "head": 1}, {"kind": "block", "source": "France"}]')
+    found = options.changes_of([str(file), '{"kind": "scale", "site": "mlp", "factor": 0.5}'])
+    assert found == (Zero("z", 3, head=1), Block("France"), Scale("mlp", 0.5))
+    assert options.change_of('{"kind": "zero", "site": "mlp"}') == Zero("mlp")
+    with pytest.raises(BadPrompt, match="One intervention is wanted here, and there are 2"):
+        options.change_of(str(file))
+
+
+def test_interventions_of_a_result_are_asked_again(on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = '{"kind": "zero", "site": "z", "layers": 3}', '{"kind": "scale", "site": "mlp", "factor": 0.5, "layers": [1, 2]}'
+    asked = f"[{one}, {other}]"
+    assert cli.main(["attribute", PROMPT, "--target", "Paris", "--quiet", "--change", asked]) == 0
+    first = json.loads(capsys.readouterr().out)
+    Path("again.json").write_text(json.dumps(first["provenance"]["request"]["interventions"]))
+    assert cli.main(["attribute", PROMPT, "--target", "Paris", "--quiet", "--change", "again.json"]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+
+
+def test_models_and_check_are_read_by_people_and_programs(on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["name", "family", "parameters"] and any(line.startswith("demo ") for line in lines)
+    assert cli.main(["models", "--json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed["demo"]["here"] is True and listed["meta-llama/Llama-3.1-405B"]["here"] is False
+    assert cli.main(["models", "--families", "--json"]) == 0
+    assert {"family": "llama"} in json.loads(capsys.readouterr().out)
+    assert cli.main(["check"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("demo: exact. Every error is below") and "\n  reconstruction: " in said
+    assert cli.main(["check", "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "exact" and told["family"] == "llama" and 0 < told["errors"]["reconstruction"] < 1e-5
+
+
+def test_check_ends_with_a_code_where_a_model_is_refused(
+    on_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infoflow.analyses import selftest
+
+    wrong = selftest.Check(verdict=selftest.Verdict.UNSUPPORTED, reason="It does not add up.", errors={})
+    monkeypatch.setattr(selftest, "check", lambda model: wrong)
+    assert cli.main(["check", "--quiet"]) == 3 and "demo: unsupported. It does not add up." in capsys.readouterr().out
+    assert cli.main(["flow", "a", "--quiet", "--json"]) == 0  # its own verdict is kept with the model
+
+
+def test_a_figure_for_a_paper_comes_with_its_caption(on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["attribute", PROMPT, "--target", "Paris", "--out", "a.pdf", "--width", "8.5cm", "--dark", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("What raises a logit after “The capital of France is”, demo. ") and "adds most" in said
+    (width,) = re.findall(rb"MediaBox ?\[0 0 ([\d.]+) ", Path("a.pdf").read_bytes())
+    assert float(width) == pytest.approx(8.5 * 72 / 2.54, abs=0.05)
+
+
+def test_a_pipe_that_is_closed_ends_quietly() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m infoflow models --json | head -c 1", shell=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "[" and done.stderr == ""
+
+
+def test_a_shell_is_told_how_a_line_goes_on(tmp_path: Path) -> None:
+    """As argcomplete's script asks it, in bash and in zsh."""
+    found = tmp_path / "found"
+    for line, wanted in (("infoflow at", {"attention ", "attribute "}), ("infoflow lens --ki", {"--kind "})):
+        asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+        more = {"_ARGCOMPLETE_STDOUT_FILENAME": str(found), "_ARGCOMPLETE_SHELL": "bash"}
+        subprocess.run([sys.executable, "-m", "infoflow"], env={**os.environ, **asked, **more}, timeout=60, check=False)
+        assert wanted <= {*found.read_text().split("\n"), *(f"{one} " for one in found.read_text().split("\n"))}, line
+
+
+def test_csv_is_read_by_others(on_demo: Path) -> None:
+    assert cli.main(["attention", 'a\n"b", c', "--out", "a.csv", "--quiet"]) == 0
+    rows = list(csv.reader(io.StringIO(Path("a.csv").read_text())))
+    assert len({len(row) for row in rows}) == 1 and len(rows) > 10

@@ -1,0 +1,56 @@
+"""Pictures of many prompts: each draws its summary's numbers, and says over how many prompts."""
+
+from pathlib import Path
+
+import pytest
+
+from infoflow.pictures import batch as pictures
+from infoflow.studies.batch import Batch
+from infoflow.tables import batch as tables
+from tests.helpers.dataset import made
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    return made(tmp_path_factory.mktemp("set"))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", ["places", "kinds of token", "heads", "writes", "moves", "errors"])
+def test_each_is_valid_and_holds_its_numbers(name: str, dark: bool, found: Batch) -> None:
+    drawn = pictures.of(name, found, dark)
+    spec = drawn.chart.to_dict(validate=True)
+    assert spec["mark"] if "mark" in spec else spec["layer"]
+    frames = {
+        "places": found.shares("relative"), "kinds of token": found.shares("kind"), "heads": found.head_kinds(),
+        "moves": found.moves(), "writes": found.head_writes(), "errors": found.errors(),
+    }  # fmt: skip
+    assert sorted(drawn.frame.columns) == sorted(frames[name].columns) and len(drawn.frame) == len(frames[name])
+    assert "2 prompts on by-hand" in drawn.title and drawn.note
+
+
+def test_the_first_picture_is_of_what_was_run(tmp_path: Path) -> None:
+    of_lens = made(tmp_path / "lens", ("lens",))
+    assert pictures.shown(of_lens) == ("errors",) and pictures.picture(of_lens).frame["prompts"].sum() == 2
+    heads = made(tmp_path / "heads", ("heads", "locate"))
+    assert pictures.shown(heads) == ("heads", "moves", "errors")
+    nothing = made(tmp_path / "nothing", numbers=(2,))
+    for name in pictures.shown(nothing):
+        assert pictures.of(name, nothing).frame.empty
+    assert pictures.errors(nothing).note == pictures.NOTHING
+
+
+def test_a_notebook_shows_a_data_set(found: Batch) -> None:
+    shown = found._repr_mimebundle_()
+    assert shown["image/png"] and found.summary().startswith("3 prompts on by-hand, 1 with an error.")
+
+
+def test_heads_of_no_kind_have_no_colour(found: Batch) -> None:
+    assert tables.mapped_heads(found.head_labels())["value"].tolist() == [1.0, 0.0, 0.0, 0.5]
+
+
+def test_a_list_of_prompts_has_the_columns_that_hold_something(found: Batch, tmp_path: Path) -> None:
+    assert list(tables.listed(found.to_frame())) == [
+        "number", "id", "group", "prompt", "next", "probability", "error", "link_heads",
+    ]  # fmt: skip
+    assert "error" not in tables.listed(made(tmp_path, numbers=(0, 1)).to_frame())
