@@ -48,30 +48,33 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         st.markdown(blocks.plain(tables.said(before, after)))
     if followed:
         st.caption(blocks.plain(f"Followed: {tables.followed(*both(lens(run, followed), run))}."))
-    if not run.interventions or view == ui.View.NEXT:
-        if not run.interventions:
-            drawn = picture(before, dark)
-            says = f"Next tokens. {blocks.largest(drawn.frame, 'name', 'probability', '.1%')}"
-            blocks.chart(drawn.chart, key="change_next", alt=says)
-            attention = AttentionRequest(model=run.model, prompt=run.prompt)
-            told = partial(results.of, attention, asked.key, "change_try"), partial(outcome, run, before)
-            ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
-            return
-        found = compare(before, after)
-        drawn = beside.next_token(found, ui.LOOK)
-        st.dataframe(drawn.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
-        blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found)
+    if not run.interventions:
+        drawn = picture(before, dark)
+        says = f"Next tokens. {blocks.largest(drawn.frame, 'name', 'probability', '.1%')}"
+        blocks.chart(drawn.chart, key="change_next", alt=says)
+        attention = AttentionRequest(model=run.model, prompt=run.prompt)
+        told = partial(results.of, attention, asked.key, "change_try"), partial(outcome, run, before)
+        ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
         return
-    if view == ui.View.LENS:
-        beside.lens(compare(*both(lens(run, (first, second, *followed)), run)), ui.LOOK)
+    if view == ui.View.NEXT:
+        found = compare(before, after)
+        shown = beside.next_token(found, ui.LOOK)
+        st.dataframe(shown.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
+    elif view == ui.View.LENS:
+        found = compare(*both(lens(run, (first, second, *followed)), run))
+        shown = beside.lens(found, ui.LOOK)
     elif view == ui.View.FLOW:
         found = compare(*both(FlowRequest(model=run.model, prompt=run.prompt), run))
-        beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
+        shown = beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
     elif view == ui.View.ANSWER:
-        beside.answer(compare(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run)), ui.LOOK)
+        found = compare(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run))
+        shown = beside.answer(found, ui.LOOK)
     else:
-        beside.attention(compare(*both(AttentionRequest(model=run.model, prompt=run.prompt), run)), ui.LOOK, scope)
+        found = compare(*both(AttentionRequest(model=run.model, prompt=run.prompt), run))
+        shown = beside.attention(found, ui.LOOK, scope)
         address.write(beside.HEADS.name)
+    if shown is not None:
+        blocks.downloads(shown, partial(formats.frame_json, shown.frame, found.provenance), dark, found.provenance, "", found)
 
 
 def lens(run: GenerationRequest, followed: tuple[int | str, ...]) -> LensRequest:

@@ -150,10 +150,9 @@ def stacks(table: pd.DataFrame, titles: Sequence[str], colours: Sequence[str], d
         )
     )  # fmt: skip
     most = table.loc[table.groupby("layer")["difference"].agg(lambda of: of.abs().idxmax())]
-    told = pd.DataFrame({
-        "x": end, "y": most["layer"] + 0.5,
-        "text": [f"{d.difference:+.0%} {d.source_label}" if abs(d.difference) >= 0.005 else "" for d in most.itertuples()],
-    })  # fmt: skip
+    most = most[most["difference"].abs() >= 0.005]
+    texts = [f"{_signed(line.difference, '+.0%')} {line.source_label}" for line in most.itertuples()]
+    told = pd.DataFrame({"x": end, "y": most["layer"].to_numpy() + 0.5, "text": texts})
     words = alt.Chart(told, name="largest").mark_text(align="left", fontSize=10, color=page.muted, limit=150)
     zero = alt.Chart(pd.DataFrame({"x": [zeros[2]], "y": [0.0], "y2": [float(high)]}), name="zero").mark_rule(color=page.muted)
     heads = pd.DataFrame({"x": [zeros[0], zeros[1], zeros[2] - max(less, 1.2)], "y": high + 0.45, "text": list(titles)})
@@ -196,7 +195,7 @@ def bars(table: pd.DataFrame, titles: Sequence[str], form: str = ".1%", dark: bo
             "name": table["name"], "panel": title, "value": value, "order": high - 1 - np.arange(high),
             "x": np.minimum(zero, zero + value * unit), "x2": np.maximum(zero, zero + value * unit),
             "colour": page.accent if panel != "difference" else np.where(value >= 0, up, down),
-            "said": [f"{v:{signed}}" for v in value], "left": (value < 0) & (panel == "difference"),
+            "said": [_signed(v, signed) for v in value], "left": (value < 0) & (panel == "difference"),
         }))  # fmt: skip
     drawn = pd.concat(parts, ignore_index=True)
     drawn = drawn.assign(y=drawn["order"] + 0.2, y2=drawn["order"] + 0.8, middle=drawn["order"] + 0.5)
@@ -221,6 +220,11 @@ def bars(table: pd.DataFrame, titles: Sequence[str], form: str = ".1%", dark: bo
     title = alt.Chart(heads, name="titles").mark_text(align="left", fontSize=12, fontWeight="bold", color=page.text)
     layers.append(title.encode(x=x_of, y=y_of, text=alt.Text("text:N")))
     return layered(*layers, height=26 * (high + 1) + 16, width="container")
+
+
+def _signed(value: float, form: str) -> str:
+    """A number as Vega writes it."""
+    return f"{value:{form}}".replace("-", "−")
 
 
 def _label(panel: str, label: Any) -> str:

@@ -12,9 +12,12 @@ from infoflow.tables import compare as tables
 from infoflow.tables.compare import PLAIN, Names
 from infoflow.text.rows import ROW_NAMES
 
+MOST_COLUMNS = 32
+"""positions that have room in each panel, the last ones"""
 MOST_ROWS = 40
 """rows of a lens that are all drawn at first"""
 ONE_SCALE = "One scale for all three."
+ROOT = "Colour by the square root."
 FORMS = {"probability": ".0%", "logit": "+.1f", "entropy": ".2f", "kl": ".2f"}
 WORDS = {"kl": "KL to output, in nats", "entropy": "entropy, in nats"}
 
@@ -34,34 +37,37 @@ def flow(
     aside = [found.a.source_labels[i] for i in found.aside]
     hidden = f" Not shown: {', '.join(aside)}; the others are scaled to 100 %." if aside else ""
     return Picture(
-        chart=charts.stacks(table, _titles(names), colours, dark), frame=found.to_frame(),
-        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance),
+        chart=charts.stacks(table, _titles(names), colours, dark),
+        frame=names.of(table.drop(columns=["row", "source"])),
+        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance, names),
         note=f"Shares by {found.quantity}. Right of the line: more in {names.b}; left: less. {ONE_SCALE}{hidden}{_rest(found)}",
     )  # fmt: skip
 
 
 def answer(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Picture:
     """Where the answer is, by layer and position."""
-    columns, cells = tables.tokens(found), tables.answer(found)
-    rest = cells["place"].max() + 1 - len(columns)
+    columns, cells, part = _shown(found, tables.answer(found))
+    rest = int(cells["place"].max()) + 1 - len(columns)
     columns = pd.concat([columns, pd.DataFrame([{"a": "bias", "b": "bias", "differs": False}] * rest)], ignore_index=True)
     what = f"“{found.a.target_name.strip()}”" + (f" over “{found.a.against_name.strip()}”" if found.a.against_name else "")
     held = {"logit": "What residuals hold of the logit of", "specific": "What residuals say beyond the contrast of"}
     return Picture(
-        chart=charts.maps(cells, _titles(names), columns, "+.1f", dark=dark), frame=found.to_frame(),
-        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance),
-        note=f"In logits, rows after the MLP. {ONE_SCALE}{_rest(found)}",
+        chart=charts.maps(cells, _titles(names), columns, "+.1f", dark=dark), frame=names.of(found.to_frame()),
+        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance, names),
+        note=f"In logits, rows after the MLP. {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
 
 def attention(found: Comparison, chosen: tuple[int, int] | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
     """One head's map; of the head whose last row moved most where none is chosen."""
     layer, head = chosen or moved_most(found)
-    cells = tables.head(found, layer, head)
+    columns, cells, part = _shown(found, tables.head(found, layer, head))
+    cells = cells[cells["order"] < MOST_COLUMNS]
     return Picture(
-        chart=charts.maps(cells, _titles(names), tables.tokens(found), ".2f", root=True, dark=dark), frame=found.to_frame(),
-        title=_title(f"Attention of head {layer}.{head}", found.provenance),
-        note=f"{found.quantity.capitalize()}; rows look, columns are read. Colour by the square root. {ONE_SCALE}{_rest(found)}",
+        chart=charts.maps(cells, _titles(names), columns, ".2f", root=True, dark=dark),
+        frame=names.of(cells[["row", "column", "a", "b", "difference"]]),
+        title=_title(f"Attention of head {layer}.{head}", found.provenance, names),
+        note=f"{found.quantity.capitalize()}; rows look, columns are read. {ROOT} {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
 
@@ -81,8 +87,8 @@ def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Na
     columns = pd.DataFrame({"a": across, "b": across, "differs": False})
     form, what = FORMS[found.quantity], WORDS.get(found.quantity, found.quantity).capitalize()
     return Picture(
-        chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=found.to_frame(),
-        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance),
+        chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=names.of(found.to_frame()),
+        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance, names),
         note=f"{what}{'' if mids else ', rows after the MLP'}. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
@@ -92,27 +98,37 @@ def predictions(found: Comparison, names: Names = PLAIN, dark: bool = False) -> 
     table = tables.next_tokens(found)
     return Picture(
         chart=charts.bars(tables.drawn(table), _titles(names), dark=dark), frame=names.of(table),
-        title=_title("The next token", found.provenance),
+        title=_title("The next token", found.provenance, names),
         note=f"Probabilities, those that differ most. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
+
+
+def _shown(found: Comparison, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Columns and cells of a map that has room for them, and what is to be said where that is not all."""
+    columns = tables.tokens(found)
+    n = len(columns)
+    first = max(0, n - MOST_COLUMNS)
+    cells = cells[cells["place"] >= first]
+    told = f" The last {n - first} of {n} positions." if first else ""
+    return columns[first:].reset_index(drop=True), cells.assign(place=cells["place"] - first), told
 
 
 def _titles(names: Names) -> tuple[str, str, str]:
     return names.a, names.b, names.difference
 
 
-def _title(what: str, made: Both) -> str:
-    return f"{what}, {sides(made)}"
+def _title(what: str, made: Both, names: Names) -> str:
+    return f"{what}, {sides(made, names)}"
 
 
-def sides(made: Both) -> str:
+def sides(made: Both, names: Names = PLAIN) -> str:
     """The two runs in a title: what they have in common once."""
     a, b = made.a, made.b
     if a.prompt == b.prompt:
-        return f"of “{short(a.prompt)}” on {a.whose} (A) and {b.whose} (B)"
+        return f"of “{short(a.prompt)}” on {a.whose} ({names.a}) and {b.whose} ({names.b})"
     if a.whose == b.whose:
-        return f"of “{short(a.prompt)}” (A) and “{short(b.prompt)}” (B) on {a.whose}"
-    return f"of “{short(a.prompt)}” on {a.whose} (A) and “{short(b.prompt)}” on {b.whose} (B)"
+        return f"of “{short(a.prompt)}” ({names.a}) and “{short(b.prompt)}” ({names.b}) on {a.whose}"
+    return f"of “{short(a.prompt)}” on {a.whose} ({names.a}) and “{short(b.prompt)}” on {b.whose} ({names.b})"
 
 
 def _rest(found: Comparison) -> str:

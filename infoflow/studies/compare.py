@@ -282,7 +282,7 @@ def _flows(a: Flow, b: Flow, asked: _Asked) -> _Found:
         Axis("layer", tuple(range(a.n_layers))), Axis("stage", STAGES), _positional(asked),
         Axis("source", unique(names)),
     )  # fmt: skip
-    return _Found(asked.quantity, axes, values[0], values[1], np.broadcast_to(reach, values[0].shape).copy(), tuple(ours))
+    return _Found(asked.quantity, axes, values[0], values[1], np.broadcast_to(reach, values[0].shape), tuple(ours))
 
 
 def paired_sources(a: Flow, b: Flow, pairs: Pairs) -> list[tuple[int | None, int | None]]:
@@ -351,7 +351,7 @@ def _attentions(a: Attention, b: Attention, asked: _Asked) -> _Found:
     n_layers, n_heads, n, _ = maps[0].shape
     dest, src = (Axis(name, _positional(asked).keys, asked.labels) for name in ("dest", "src"))
     axes = (Axis("layer", tuple(range(n_layers))), Axis("head", tuple(range(n_heads))), dest, src)
-    return _Found(asked.quantity, axes, maps[0], maps[1], np.broadcast_to(np.tri(n, dtype=bool), maps[0].shape).copy())
+    return _Found(asked.quantity, axes, maps[0], maps[1], np.broadcast_to(np.tri(n, dtype=bool), maps[0].shape))
 
 
 def _lenses(a: Lens, b: Lens, asked: _Asked) -> _Found:

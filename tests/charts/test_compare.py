@@ -44,7 +44,7 @@ def test_a_share_is_as_long_in_the_difference_as_in_the_bars() -> None:
     assert less["x"] + less["width"] == pytest.approx(zero["x"], abs=0.1) == pytest.approx(more["x"], abs=0.1)
     assert less["fill"] == "#111111" and more["fill"] == "#222222" and less["y"] == more["y"]
     assert [text["text"] for text in drawn.of("text", "titles")] == list(TITLES)
-    assert [text["text"] for text in drawn.of("text", "largest") if text["text"]] in (["-17% bc"], ["+17% d"])
+    assert [text["text"] for text in drawn.of("text", "largest") if text["text"]] in (["−17% bc"], ["+17% d"])
     assert [name for _, name in sorted(drawn.axes["left"])] == ["L1", "L0"]
 
 
@@ -109,7 +109,7 @@ def test_bars_are_of_one_length_a_number() -> None:
         fell["x"] + fell["width"] == pytest.approx(rose["x"], abs=0.1) and fell["fill"] != rose["fill"] and fell["y"] < rose["y"]
     )
     said = [text["text"] for text in (*drawn.of("text", "numbers_left"), *drawn.of("text", "numbers_right"))]
-    assert said == ["80.0%", "10.0%", "20.0%", "60.0%", "+50.0%", "-60.0%"]
+    assert said == ["80.0%", "10.0%", "20.0%", "60.0%", "+50.0%", "−60.0%"]
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_every_picture_renders_and_says_what_it_is(dark: bool, demo: infoflow.Mo
         found = infoflow.compare(run("The capital of France is"), run("The capital of Italy is"))
         drawn = picture_of(found, dark)
         assert found.kind == kind and "“The capital of France is” (A) and “The capital of Italy is” (B) on demo" in drawn.title
-        assert "One scale for all three." in drawn.note and {"a", "b", "difference"} & {*drawn.frame} or kind == "generation"
+        assert "One scale for all three." in drawn.note and {*TITLES} <= {*drawn.frame}
         assert rendering.chart_svg(drawn.with_words(), background(dark)).startswith(b"<svg")
     swapped = infoflow.swap_ratio(*(runs["flow"](f"The capital of {name} is") for name in ("France", "Italy")), "France", "Italy")
     shown = swap_pictures.picture(swapped, dark)
@@ -157,3 +157,15 @@ def test_what_is_said_of_two_runs() -> None:
     ]
     wrong = made.flow(error=np.full((3, 2, 4), 0.5, np.float32), top=())
     assert "names a winner" in summaries.sentences(infoflow.compare(made.flow(top=()), wrong))[0].text
+
+
+def test_of_long_prompts_the_last_positions_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_COLUMNS", 2)
+    one = made.attention(np.tril(np.ones((1, 1, 4, 4))))
+    drawn = pictures.attention(infoflow.compare(one, one))
+    assert drawn.note.endswith("The last 2 of 4 positions.") and len(drawing(drawn.chart).of("rect", "cells")) == 3 * 3
+    assert [name for _, name in drawing(drawn.chart).axes["left"]][::-1] in (["C", "D"], ["D", "C"])
+    where = made.location([[1, 2, 3]] * 3, bias=np.ones(3, np.float32))
+    where = replace(where, provenance=replace(where.provenance, ids=(5, 6, 7)), top=())
+    columns = sorted(drawing(pictures.answer(infoflow.compare(where, where)).chart).axes["bottom"])
+    assert [name for _, name in columns] == ["B", "C", "bias"] * 3

@@ -163,6 +163,7 @@ def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
     target = one.top[0].id
     before, after = (infoflow.locate(demo, prompt, target, interventions=c) for c in ([], [Block(2, 14)]))
     assert cells["L5", "to·2"] == pytest.approx(after.total - before.total, abs=1e-3)
+    assert {b.label for b in app.get("download_button")} >= {"PNG", "CSV", "Python"}, "of every view"
 
 
 def test_a_change_that_can_not_be_made_is_said_and_taken_back() -> None:
