@@ -31,6 +31,9 @@ _MAY_LACK = {"scores", "effect"}
 """arrays in which some entries are no number: of heads that have nothing to be scored by, of keys that a query can't see, of
 sources that were not removed"""
 
+_ELSEWHERE = {"Batch"}
+"""what names a folder of this machine: that is where it is kept, and no file that is opened names one"""
+
 
 @cache
 def kinds() -> dict[str, type[Any]]:
@@ -42,7 +45,8 @@ def kinds() -> dict[str, type[Any]]:
             yield from (child, *below(child))
 
     rooms = ("infoflow.analyses.", "infoflow.studies.")
-    return {kind.__name__: kind for kind in below(Result) if is_dataclass(kind) and kind.__module__.startswith(rooms)}
+    found = {kind.__name__: kind for kind in below(Result) if is_dataclass(kind) and kind.__module__.startswith(rooms)}
+    return {name: kind for name, kind in found.items() if name not in _ELSEWHERE}
 
 
 def pack(result: Any) -> tuple[dict[str, Any], Arrays]:
