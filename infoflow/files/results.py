@@ -31,13 +31,10 @@ _MAY_LACK = {"scores", "effect"}
 """arrays in which some entries are no number: of heads that have nothing to be scored by, of keys that a query can't see, of
 sources that were not removed"""
 
-_ELSEWHERE = {"Batch"}
-"""what names a folder of this machine: that is where it is kept, and no file that is opened names one"""
-
 
 @cache
 def kinds() -> dict[str, type[Any]]:
-    """Every result that there is, by the name of its class."""
+    """Every result of a request, by the name of its class; what is made of results, or of a data set, is made of them again."""
     known()  # which imports them all
 
     def below(kind: type[Any]) -> Iterator[type[Any]]:
@@ -46,11 +43,26 @@ def kinds() -> dict[str, type[Any]]:
 
     rooms = ("infoflow.analyses.", "infoflow.studies.")
     found = {kind.__name__: kind for kind in below(Result) if is_dataclass(kind) and kind.__module__.startswith(rooms)}
-    return {name: kind for name, kind in found.items() if name not in _ELSEWHERE}
+    return {name: kind for name, kind in found.items() if _hints(kind).get("provenance") is Provenance}
+
+
+def check_kind(result: Any) -> None:
+    """That something is a result of a request.
+
+    Raises:
+        BadFile: it is not.
+    """
+    if type(result).__name__ not in kinds():
+        raise BadFile(f"A {type(result).__name__} can't be kept. Keep the results that it was made of.")
 
 
 def pack(result: Any) -> tuple[dict[str, Any], Arrays]:
-    """A result as plain values, and its arrays by the names that they have there."""
+    """A result as plain values, and its arrays by the names that they have there.
+
+    Raises:
+        BadFile: values that are no numbers, or no result of a request: a comparison is made again of the two that it is of.
+    """
+    check_kind(result)
     arrays: Arrays = {}
     return {"kind": type(result).__name__, "values": _packed(result, "", arrays)}, arrays
 

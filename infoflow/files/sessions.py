@@ -26,7 +26,7 @@ from infoflow.analyses.request import Request, text_of
 from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, formats, strict
 from infoflow.files.arrays import Arrays, as_npz, check_size, member, opened_zip, read_npz
-from infoflow.files.results import as_text, pack, request_of, unpack
+from infoflow.files.results import as_text, check_kind, pack, request_of, unpack
 from infoflow.pictures.picture import picture_of, short
 from infoflow.summaries.sentence import sentences_of
 from infoflow.text.amounts import in_words
@@ -90,7 +90,13 @@ class Session:
 
 
 def session_of(results: Sequence[Any], title: str = "", note: str = "") -> Session:
-    """A session of some results."""
+    """A session of some results.
+
+    Raises:
+        BadFile: one that is no result of a request.
+    """
+    for result in results:
+        check_kind(result)
     entries = tuple(Entry(request=result.provenance.request, result=result) for result in results)
     named = title or (short(entries[0].request.title, 80) if entries else "Nothing yet")
     return Session(entries=entries, title=named, note=note, made=now())

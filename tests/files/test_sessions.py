@@ -92,7 +92,7 @@ def small(model: "infoflow.Model") -> bytes:
 
 
 def test_every_kind_of_result_can_be_kept() -> None:
-    assert MAKE.keys() == kinds().keys() - {"Answer", "Change", "OfPrompt", "OfSweep"}  # parts of others
+    assert MAKE.keys() == kinds().keys() - {"OfSweep"}  # what sweeps have in common
 
 
 def test_a_session_comes_back_to_the_last_bit(results: dict[str, Any], tmp_path: Path) -> None:
@@ -196,6 +196,9 @@ def test_a_run_that_was_saved_alone_opens_too(results: dict[str, Any], tmp_path:
 def test_nothing_to_keep_and_nothing_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="1 to 500 results; this has 0"):
         infoflow.save_session(tmp_path / "none", [])
+    both = infoflow.compare(*[infoflow.attention(tiny.model("llama"), "ab")] * 2)
+    with pytest.raises(BadFile, match="A Comparison can't be kept. Keep the results"):
+        infoflow.save_session(tmp_path / "both", [both])
     with pytest.raises(BadFile, match="can't be read: No such file"):
         infoflow.open_session(tmp_path / "none.zip")
     with pytest.raises(InfoflowError, match="can't be written"):
