@@ -34,8 +34,7 @@ def flow(
     """What one position's residual is made of after each layer: two bars, and what is more and less in the second."""
     table = tables.residual(found, place, stage)
     colours = source_colours(found.axis("source").keys, palette, dark)
-    aside = [found.a.source_labels[i] for i in found.aside]
-    hidden = f" Not shown: {', '.join(aside)}; the others are scaled to 100 %." if aside else ""
+    hidden = f" Not shown: {', '.join(found.aside)}; the others are scaled to 100 %." if found.aside else ""
     return Picture(
         chart=charts.stacks(table, _titles(names), colours, dark),
         frame=names.of(table.drop(columns=["row", "source"])),

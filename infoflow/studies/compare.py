@@ -109,8 +109,8 @@ class Comparison(Result):
     """of `a` and of `b`"""
     kept: Bool[np.ndarray, " *axes"]
     """which values there are: what causality forbids is none"""
-    aside: tuple[int, ...] = ()
-    """sources of `a` that are not shown"""
+    aside: tuple[str, ...] = ()
+    """sources that are not shown, of the one and of the other"""
     top: tuple[tuple[Prediction, ...], tuple[Prediction, ...]]
     """the likeliest next tokens of each"""
     provenance: Both
@@ -171,9 +171,9 @@ def compare(
 
     `quantity`, at first the one named first: of a flow norm, projection, distance (shares); of a location logit, specific,
     hindsight; of attention pattern, value-weighted, contribution; of a lens probability, logit (of the tokens that both follow),
-    entropy, kl. `groups` and `hidden` are those of `Flow.shares`, by the sources of `a`; without `hidden` the first token is
-    set aside where it is a source of its own (not at its own position). `align`: "start" or "end" lays prompts of unlike length
-    beside each other at one end; else what they begin and end with alike is paired.
+    entropy, kl. `groups` and `hidden` are those of `Flow.shares`, by the sources of `a`; without `hidden` the first token of
+    each is set aside where it is a source of its own (not at its own position). `align`: "start" or "end" lays prompts of unlike
+    length beside each other at one end; else what they begin and end with alike is paired, and their last positions.
 
     Raises:
         BadPrompt: results that can't be compared, with what differs; another quantity.
@@ -241,7 +241,7 @@ class _Found:
     a: np.ndarray
     b: np.ndarray
     kept: np.ndarray
-    aside: tuple[int, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -261,16 +261,16 @@ def _flows(a: Flow, b: Flow, asked: _Asked) -> _Found:
     if aside is None:
         aside = (0,) if a.first_is_one_of_many() and b.first_is_one_of_many() else ()
     ours = a.hidden_mask(aside).nonzero()[0].tolist()
-    theirs = [t for s, t in sources if s in ours and t is not None]
+    theirs = ours if asked.hidden is None else [t for s, t in sources if s in ours and t is not None]
     values, reach = [], np.zeros((len(asked.pairs.places), len(sources)), bool)
-    for run, side, out in ((a, 0, ours), (b, 1, theirs)):
+    for run, side, hidden in ((a, 0, ours), (b, 1, theirs)):
         at, of = [place[side] for place in asked.pairs.places], [pair[side] for pair in sources]
         known = [i for i, s in enumerate(of) if s is not None]
         number = [s for s in of if s is not None]
         found = np.zeros((run.n_layers, 2, len(at), len(of)), np.float32)
         for k, stage in enumerate(STAGES):
-            shares = run.shares(asked.quantity, stage, hidden=out)
-            if asked.hidden is None and out:  # of the first position nothing would be left
+            shares = run.shares(asked.quantity, stage, hidden=hidden)
+            if asked.hidden is None and hidden:  # of the first position nothing would be left
                 shares[:, 0] = run.shares(asked.quantity, stage)[:, 0]
             found[:, k][:, :, known] = shares[:, at][:, :, number]
         values.append(found)
@@ -282,7 +282,8 @@ def _flows(a: Flow, b: Flow, asked: _Asked) -> _Found:
         Axis("layer", tuple(range(a.n_layers))), Axis("stage", STAGES), _positional(asked),
         Axis("source", unique(names)),
     )  # fmt: skip
-    return _Found(asked.quantity, axes, values[0], values[1], np.broadcast_to(reach, values[0].shape), tuple(ours))
+    out = dict.fromkeys([*(a.source_labels[s] for s in ours), *(b.source_labels[t] for t in theirs)])
+    return _Found(asked.quantity, axes, values[0], values[1], np.broadcast_to(reach, values[0].shape), tuple(out))
 
 
 def paired_sources(a: Flow, b: Flow, pairs: Pairs) -> list[tuple[int | None, int | None]]:

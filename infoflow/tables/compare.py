@@ -60,9 +60,12 @@ def percent(p: float) -> str:
 def moved(top: tuple[Sequence[Prediction], Sequence[Prediction]]) -> str:
     """What became of the first run's likeliest token in the second, in a sentence."""
     first, other = (of[0] for of in top)
-    was, now = first.probability, next((p.probability for p in top[1] if p.id == first.id), 0.0)
+    was, now = first.probability, next((p.probability for p in top[1] if p.id == first.id), None)
     name = visible(first.token)
-    if abs(now - was) < LEAST:
+    if now is None:  # it was not read: it is no likelier than any that was, nor than what they leave
+        most = max(LEAST, min(top[1][-1].probability, 1 - sum(p.probability for p in top[1])))
+        said = f"“{name}” {'falls' if most < was else 'goes'} from {percent(was)} to less than {most:.1%}"
+    elif abs(now - was) < LEAST:
         said = f"“{name}” stays at {percent(was)}"
     else:
         said = f"“{name}” {'rises' if now > was else 'falls'} from {percent(was)} to {percent(now)}"

@@ -65,7 +65,8 @@ class Pairs:
 
 def paired(ids: Sequence[int], other: Sequence[int], align: Align = Align.NONE) -> Pairs:
     """Texts of any two lengths, by their tokens' ids: of one length place by place, else aligned at an end, or, where none is
-    chosen, at both: what they begin with alike, and what they end with alike."""
+    chosen, at both: what they begin with alike, and what they end with alike. Then the last of both, where the next token is
+    predicted, are counterparts whatever they are."""
     if align == Align.END:
         shift = len(other) - len(ids)
         places = [(p, p + shift) for p in range(len(ids)) if p + shift >= 0]
@@ -73,8 +74,8 @@ def paired(ids: Sequence[int], other: Sequence[int], align: Align = Align.NONE) 
         places = [(p, p) for p in range(min(len(ids), len(other)))]
     else:
         shortest = min(len(ids), len(other))
-        head = next((p for p in range(shortest) if ids[p] != other[p]), shortest)
-        tail = next((p for p in range(shortest - head) if ids[-1 - p] != other[-1 - p]), shortest - head)
+        head = next((p for p in range(shortest - 1) if ids[p] != other[p]), max(shortest - 1, 0))
+        tail = next((p for p in range(1, shortest - head) if ids[-1 - p] != other[-1 - p]), shortest - head)
         places = [(p, p) for p in range(head)] + [(len(ids) - p, len(other) - p) for p in range(tail, 0, -1)]
     return Pairs(tuple(places), tuple(ids[p] != other[q] for p, q in places))
 

@@ -391,8 +391,11 @@ def group(found: Comparison, at: Asks, place: int) -> None:
     ours, theirs = (_apart(found, number) for number in (0, 1))
     if not ours or not theirs or at.metric == "projection":
         return
+    here, there = (position - len(run.labels) for position, run in zip(found.places[place], (found.a, found.b), strict=True))
+    if here != there:  # it comes before what differs
+        return
     try:
-        swapped = swap_ratio(found.a, found.b, ours, theirs, place, at.metric)
+        swapped = swap_ratio(found.a, found.b, ours, theirs, here, at.metric)
     except BadPrompt:  # the first token is one of them
         return
     _swapped(swapped)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import infoflow
+from infoflow.analyses.result import Prediction
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Block, Scale
 from infoflow.studies.compare import Both, paired_sources
 from infoflow.studies.swap import places_of
+from infoflow.tables.compare import moved
 from infoflow.text.alignment import Align, paired
 from tests.helpers import made, tiny
 
@@ -70,7 +72,7 @@ def test_a_flow_is_compared_source_by_source(pairs: dict[str, tuple[Any, Any]]) 
     shares = infoflow.compare(a, b, "projection", hidden=[]).values
     np.testing.assert_allclose(shares[0][:, 1], a.shares("projection"), atol=1e-6)
     by_word = infoflow.compare(a, b, groups="words", hidden=["France"])
-    assert by_word.aside == (4,) and not by_word.values[..., by_word.axis("source").keys.index("France | Italy")].any()
+    assert by_word.aside == ("France", "Italy") and not by_word.values[..., by_word.axis("source").keys.index("France | Italy")].any()
 
 
 def test_an_answer_is_compared_cell_by_cell_and_the_sums_differ_as_the_totals(pairs: dict[str, tuple[Any, Any]]) -> None:
@@ -113,11 +115,13 @@ def test_the_likeliest_tokens_of_both_stand_side_by_side(pairs: dict[str, tuple[
 def test_places_are_paired_by_hand() -> None:
     assert paired([1, 2, 3], [1, 9, 3]).differs == (False, True, False)
     assert paired([1, 2, 3], [1, 8, 9, 3]).places == ((0, 0), (2, 3))  # alike at both ends
-    assert paired([1, 2, 2], [1, 2]).places == ((0, 0), (1, 1))  # no place is taken twice
+    assert paired([1, 2, 2], [1, 2]).places == ((0, 0), (2, 1))  # no place is taken twice
+    apart = paired([1, 5, 7], [1, 2, 5, 8])
+    assert apart.places == ((0, 0), (1, 2), (2, 3)) and apart.differs == (False, False, True)  # the last of both, whatever they are
     assert paired([1, 2], [1, 5, 2], Align.START).places == ((0, 0), (1, 1))
     end = paired([1, 2], [1, 5, 2], Align.END)
     assert end.places == ((0, 1), (1, 2)) and end.differs == (True, False)
-    assert paired([7], [8, 9]).places == () and paired([7], [8]).differs == (True,)
+    assert paired([7], [8, 9]).places == ((0, 1),) and paired([7], [8]).differs == (True,)
 
 
 def test_what_has_no_counterpart_is_left_out_and_told(demo: infoflow.Model) -> None:
@@ -133,6 +137,41 @@ def test_what_has_no_counterpart_is_left_out_and_told(demo: infoflow.Model) -> N
     assert sources[-3:] == ("the", "big", "city") and not found.values[0][..., -3:].any() and found.values[1][..., -3:].any()
     assert not found.values[1][..., sources.index("France")].any()
     np.testing.assert_allclose(found.values[:, :, :, 1:].sum(-1), 1, atol=1e-5)
+
+
+def test_the_first_token_of_each_is_set_aside_whatever_it_is(demo: infoflow.Model) -> None:
+    """Of prompts that have no counterpart of it, too: else one run's shares would be of what is left, and the other's of all."""
+    one, other = (infoflow.decompose(demo, text) for text in (FRANCE, "Yesterday the capital of France is"))
+    shares = [run.shares(hidden=[0])[:, -1] for run in (one, other)]
+    ends = infoflow.compare(one, other, align="end")
+    assert ends.aside == ("⟨bos⟩",) and ends.places[0] == (0, 4)
+    for found in (ends, infoflow.compare(*(replace(run, token_ids=(9000 + n, *run.token_ids[1:])) for n, run in
+                                           enumerate((one, other))))):  # fmt: skip
+        last = found.values[:, :, 1, -1]
+        np.testing.assert_allclose(last.sum(-1), 1, atol=1e-5)
+        np.testing.assert_allclose(last[1][:, found.axis("source").keys.index("France")], shares[1][:, -2], atol=1e-6)
+        np.testing.assert_allclose(last[0][:, found.axis("source").keys.index("France")], shares[0][:, -2], atol=1e-6)
+    named = replace(other, labels=("Y", *other.labels[1:]), source_labels=("Y", *other.source_labels[1:]))
+    assert infoflow.compare(one, named, align="end").aside == ("⟨bos⟩", "Y")
+
+
+def test_the_last_positions_are_counterparts_whatever_they_are(demo: infoflow.Model) -> None:
+    for text in ("The capital of Italy was not", "The capital of France is the"):
+        both = infoflow.locate(demo, FRANCE, " Paris"), infoflow.locate(demo, text, " Paris")
+        found = infoflow.compare(*both)
+        assert found.places[-1] == (5, len(both[1].labels) - 1) and found.differs[-1]
+        assert found.values[1, -1, -1] == pytest.approx(both[1].by_cell[-1, -1])
+
+
+def test_a_token_that_was_not_read_is_as_likely_as_it_may_be() -> None:
+    """Attention knows the likeliest token alone: of another one no more than what that leaves."""
+    read = [Prediction(" Rome", 2, 0.45, 1.0), Prediction(" Oslo", 3, 0.3, 0.0)]
+    first = (Prediction(" Paris", 1, 0.4, 1.0),)
+    assert moved((first, read)) == "“Paris” falls from 40.0% to less than 25.0%; the likeliest is now “Rome” (45.0%)."
+    assert moved((first, read[:1])).startswith("“Paris” goes from 40.0% to less than 45.0%; ")
+    sure = [Prediction(" Rome", 2, 0.9999, 1.0)]
+    assert moved((first, sure)).startswith("“Paris” falls from 40.0% to less than 0.1%; ")
+    assert moved((first, (*read, first[0]))).startswith("“Paris” stays at 40.0%; ")
 
 
 def test_sources_of_one_name_are_one_where_no_token_pairs_them() -> None:
