@@ -21,7 +21,7 @@ with row:
 def differing() -> None:
     """The picture of the view that is chosen, and what it says."""
     found = ui.compared(a, b, at)
-    ui.told(head, found)
+    ui.told(head, found, a, b)
     blocks.told([*found.a.notes, *(note for note in found.b.notes if note not in found.a.notes)])
     blocks.says(sentences(found))
     drawn = ui.shown(found, at, row)

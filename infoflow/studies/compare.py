@@ -81,6 +81,8 @@ class Both:
             said.append("interventions")
         if (self.a.dtype, self.a.weights) != (self.b.dtype, self.b.weights):
             said.append("weights")
+        if a.model.host != b.model.host:
+            said.append("machines")
         return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said) or "nothing"
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@ before and after by the same."""
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from infoflow.text.contrasts import difference, proposals
 from infoflow.text.examples import PAIRS
 from infoflow.ui import asking, blocks, changes, controls, results
 from infoflow.ui.controls import choice
-from infoflow.ui.frame import dark
+from infoflow.ui.frame import dark, saved
 from infoflow.ui.places import Places
 
 R = TypeVar("R")
@@ -110,6 +110,8 @@ class Side:
     prompt: str
     interventions: tuple[Any, ...]
     key: str = ""
+    kept: set[str] = field(default_factory=set, compare=False)
+    """titles of the session that its results came from, without a run"""
 
     @property
     def runs(self) -> tuple[Any, ...]:
@@ -156,6 +158,7 @@ def side(of: Side, request: Request[R]) -> R:
         st.button("Try again", key=f"{stopped}_again", on_click=asking.run_again, icon=":material/refresh:")
         raise Cancelled(f"The run of {of.name} was stopped.")
     found = results.performed(asked, of.key, name, lambda: st.session_state.update({stopped: asked}))
+    of.kept.update({found.kept} - {""})
     result: Any = found.result
     if not result.provenance.verdict and found.verdict.verdict:  # of a run that was made before the self-test
         result = replace(result, provenance=replace(result.provenance, verdict=str(found.verdict.verdict)))
@@ -439,15 +442,18 @@ def nothing_yet(a: Side) -> None:
             st.button(title, key=f"cmp_near_{number}", on_click=use_example, args=(a.prompt, text))
 
 
-def told(head: DeltaGenerator, found: Comparison) -> None:
-    """In a page's first line: what is compared."""
+def told(head: DeltaGenerator, found: Comparison, a: Side, b: Side) -> None:
+    """In a page's first line: what is compared, and which side is of the session that is open."""
     made = found.provenance
     colour: Any = {"exact": "green", "approximate": "orange", "unsupported": "red"}.get(made.verdict, "gray")
     with head:
         if made.verdict:
             st.badge(made.verdict, color=colour, help="The self-test's verdict on the two models: the worse one.")
         where = made.a.whose if made.a.whose == made.b.whose else f"{made.a.whose} (A), {made.b.whose} (B)"
-        st.caption(blocks.plain(f"{made.apart.capitalize()} differ, on {where}"))
+        for title in sorted(a.kept | b.kept):
+            both = title in a.kept and title in b.kept
+            saved(title, "" if both else f" ({(a if title in a.kept else b).name})")
+        st.caption(blocks.plain(f"{made.apart.capitalize()} differ{'s' if made.apart == 'nothing' else ''}, on {where}"))
         if made.a.request.interventions or made.b.request.interventions:
             n = changes.count(max(len(one.request.interventions) for one in (made.a, made.b)))
             st.badge(n, icon=":material/science:", color="orange")

@@ -86,7 +86,7 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
     with place:
         st.badge(found.verdict, icon=icon, color=colour, help=blocks.plain(f"{_badge(run)} {found.reason}"))
         if run.kept:
-            st.badge(f"saved: {blocks.plain(short(run.kept, 24))}", icon=":material/inventory_2:", color="gray", help=SAVED)
+            saved(run.kept)
         if made is not None and made.weights:
             st.badge(made.weights, color="gray", help=WEIGHTS)
         if request.interventions:
@@ -95,6 +95,11 @@ def shown(place: DeltaGenerator, request: Request[Any], run: Performed[Any]) -> 
         name = where if len(where) <= 40 else f"…{where[-39:]}"  # of a path, its end says more
         words = blocks.plain(f"“{short(request.title, 32)}” on {name}")
         st.button(words, key="shown", type="tertiary", help=SHOWN, on_click=_open_sidebar, wrap=True)
+
+
+def saved(title: str, whose: str = "") -> None:
+    """That a result is of the session that is open."""
+    st.badge(f"saved{whose}: {blocks.plain(short(title, 24))}", icon=":material/inventory_2:", color="gray", help=SAVED)
 
 
 _VIEWS = {"flow": "flow", "location": "answer", "attention": "attention", "logit_lens": "lens"}

@@ -96,7 +96,7 @@ def close_session() -> None:
 
 def kept(request: Request[Any]) -> Performed[Any] | None:
     """The result of a request, where the open session has it. Of the model its name and where it runs count: how weights are
-    held is the session's."""
+    held is the session's, unless it is asked for."""
     open_now = opened()
     if open_now is None:
         return None
@@ -108,6 +108,9 @@ def kept(request: Request[Any]) -> Performed[Any] | None:
 
 
 def _same(asked: Request[Any], entry: Entry) -> bool:
+    wanted, held = asked.model.dtype, entry.result.provenance.request.model.dtype
+    if "auto" not in (wanted, held) and wanted != held:
+        return False
     n = len(getattr(entry.result, "tokens", ()))
     return type(asked) is type(entry.request) and _plain(asked, n) == _plain(entry.request, n)
 

@@ -1,6 +1,7 @@
 """The Compare page: two prompts, two models, with and without interventions, each view on one scale; a link reopens it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
+from infoflow.files.sessions import session_of
 from infoflow.interventions import Block
 from infoflow.models.catalog import MODELS, Entry
 from infoflow.text.examples import PAIRS
 from infoflow.ui import compare as ui
+from infoflow.ui.seen import Opened
 from tests.helpers import tiny
 from tests.helpers.pages import ROOT, button, captions, choose, errors, opened, rows_of, running_text, unescaped
 
@@ -147,6 +150,43 @@ def test_two_types_of_weights_and_a_run_that_was_stopped() -> None:
     assert "The run of A was stopped" in unescaped(app.info[0].value)
     button(app, "Try again").click().run()
     assert errors(app) == [] and not app.info and panel(app, "Next tokens")
+
+
+def test_a_side_of_the_open_session_is_shown_and_said(demo: infoflow.Model) -> None:
+    """What the session has is not run; weights that are asked for otherwise are."""
+
+    def opened_with(**address: str) -> AppTest:
+        app = AppTest.from_file(PAGE, default_timeout=120)
+        app.session_state["session_open"] = Opened(session_of([marked], "Mine"))
+        for name, value in {"prompt": FRANCE, "cmp_view": "next token", **address}.items():
+            app.query_params[name] = value
+        return app.run()
+
+    found = infoflow.generate(demo, FRANCE, 1, k=ui.READ)
+    marked = replace(found, probs=found.probs * np.float32(0.5))  # so that it is told from a run
+    app = opened_with(prompt_b=ITALY)
+    values = {r["name"]: r["value"] for r in panel(app, "Next tokens", "A")}
+    assert values["Paris"] == pytest.approx(float(found.probs[0, 0]) / 2, abs=1e-6)
+    assert errors(app) == [] and any("saved (A): Mine" in unescaped(m.value) for m in app.markdown)
+    other = opened_with(cmp_dtype="bfloat16")
+    assert {r["name"]: r["value"] for r in panel(other, "Next tokens", "B")}["Paris"] > 0.9 and "Weights differ" in captions(other)
+    same = opened_with(cmp_dtype="float32")
+    assert any("saved: Mine" in unescaped(m.value) for m in same.markdown) and "Nothing differs, on demo" in captions(same)
+
+
+def test_prompts_that_end_otherwise_meet_at_their_last_positions() -> None:
+    app = linked(prompt=FRANCE, prompt_b="The capital of Italy was not", cmp_view="answer")
+    assert errors(app) == [] and panel(app, "Change of what each")
+    choose(app, "View", "attention")
+    assert errors(app) == [] and not app.info and "is | not" in {r["row"] for r in panel(app, "Head ")}
+
+
+def test_the_group_that_differs_is_told_of_the_position_that_is_chosen() -> None:
+    other = "The capital of the big city is"
+    assert any("is so many times what" in unescaped(m.value) for m in linked(prompt=FRANCE, prompt_b=other).markdown)
+    before = linked(prompt=FRANCE, prompt_b=other, cmp_place="of")
+    assert errors(before) == [] and before.selectbox(key="cmp_place").value == -2
+    assert not any("is so many times what" in unescaped(m.value) for m in before.markdown), "no part of either is there"
 
 
 def test_any_text_is_data_and_prompts_of_any_length_are_compared() -> None:
