@@ -19,6 +19,7 @@ EXAMPLES = (
 ANALYSES = {"flow": "flow", "locate": "location", "attention": "attention", "lens": "logit_lens", "next": "generation"}
 """what can be compared, and the analysis that it is"""
 SESSION = ".zip"
+_OF_RUNS = ("target", "against", "change", "revision", "model_b", "revision_b", "dtype_b", "change_b")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--model-b", help="its model, of the same tokens: base and instruct, or two checkpoints with --revision-b")
     other.add_argument("--revision-b", help="branch, tag or commit of its model")
     other.add_argument("--dtype-b", choices=("auto", "float32", "bfloat16", "float16"), help="how its weights are held")
-    other.add_argument("--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change")
+    other.add_argument(
+        "--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change; '[]' is none"
+    )
     add_out(parser)
 
 
@@ -59,6 +62,9 @@ def run(options: argparse.Namespace) -> int:
     sessions = [one is not None and Path(one).suffix.lower() == SESSION for one in (options.a, options.b)]
     if any(sessions) and not all(sessions):
         raise BadPrompt("The one is a session and the other a prompt. Give two sessions, or two prompts.")
+    more = next((name for name in _OF_RUNS if getattr(options, name)), None) if all(sessions) else None
+    if more is not None:
+        raise BadPrompt(f"--{more.replace('_', '-')} is of runs, and results of sessions are as they were run. Leave it out.")
     a, b = _kept(options) if all(sessions) else _run(options)
     found = compare(a, b, options.quantity, align=options.align)
     say(found.summary(), options.quiet)
@@ -107,5 +113,9 @@ def _requests(options: argparse.Namespace) -> tuple[Request[Any], Request[Any]]:
     asked = {"analysis": name, **more.get(name, {})}
     return (
         replace(from_dict({**asked, "prompt": prompt}), model=spec, interventions=changes),
-        replace(from_dict({**asked, "prompt": options.b or prompt}), model=other, interventions=instead or changes),
+        replace(
+            from_dict({**asked, "prompt": options.b or prompt}),
+            model=other,
+            interventions=instead if options.change_b else changes,
+        ),
     )
