@@ -180,12 +180,13 @@ def _stacked(table: pd.DataFrame, panel: str, zero: float, unit: float, title: s
 
 
 def bars(table: pd.DataFrame, titles: Sequence[str], form: str = ".1%", dark: bool = False) -> alt.LayerChart:
-    """Two runs' numbers by name, and their difference, as bars of one scale. Columns: name, a, b, difference."""
+    """Two runs' numbers by name, and their difference, as bars of one scale; none of what is NaN. Columns: name, a, b,
+    difference."""
     page, (up, down) = ink(dark), signs(dark)
     high = len(table)
-    largest = float(table[["a", "b"]].abs().to_numpy().max()) or 1.0
+    largest = float(table[["a", "b"]].abs().fillna(0).to_numpy().max()) or 1.0
     unit, room = _UNIT / largest, 2.4
-    less, more = (float((sign * table["difference"]).clip(lower=0).max()) * unit for sign in (-1, 1))
+    less, more = (float((sign * table["difference"]).fillna(0).clip(lower=0).max()) * unit for sign in (-1, 1))
     zeros = [0.0, _UNIT + room + _GAP, 2 * (_UNIT + room + _GAP) + less + room]
     parts = []
     for panel, zero, title in zip(PANELS, zeros, titles, strict=True):
@@ -199,7 +200,7 @@ def bars(table: pd.DataFrame, titles: Sequence[str], form: str = ".1%", dark: bo
         }))  # fmt: skip
     drawn = pd.concat(parts, ignore_index=True)
     drawn = drawn.assign(y=drawn["order"] + 0.2, y2=drawn["order"] + 0.8, middle=drawn["order"] + 0.5)
-    rows = drawn.drop_duplicates("order")
+    rows, drawn = drawn.drop_duplicates("order"), drawn.dropna(subset="value")
     y_axis = alt.Axis(
         title=None, grid=False, ticks=False, domain=False, labelOverlap=False, labelColor=page.text, labelLimit=200,
         labelPadding=6, values=rows["middle"].tolist(), labelExpr=by_value(rows["middle"].tolist(), rows["name"].tolist()),

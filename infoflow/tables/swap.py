@@ -1,5 +1,6 @@
 """The table of a swap ratio as bars."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ def shares(found: SwapRatio) -> pd.DataFrame:
 def bands(found: SwapRatio) -> pd.DataFrame:
     """One row a band, the latest first: name (with its layers and ratio), a, b, difference, ratio."""
     table = found.to_frame()
-    names = [f"{_named(row)}: ×{row.ratio:.2f}" for row in table.itertuples()]
+    names = [f"{_named(row)}: {'no ratio' if math.isnan(row.ratio) else f'×{row.ratio:.2f}'}" for row in table.itertuples()]
     return table.assign(name=names)[::-1].reset_index(drop=True)[["name", "a", "b", "difference", "ratio"]]
 
 

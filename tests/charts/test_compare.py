@@ -1,5 +1,6 @@
 """Two runs and their difference: three panels of one view on one scale, told by where their marks are drawn."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +113,17 @@ def test_bars_are_of_one_length_a_number() -> None:
     assert said == ["80.0%", "10.0%", "20.0%", "60.0%", "+50.0%", "−60.0%"]
 
 
+def test_a_band_that_has_no_ratio_leaves_the_others_drawn() -> None:
+    """By distance “bc” is nothing in the last layer: the other two have their bars."""
+    one = made.flow(parts={(2, 1, 3): [5, 0, 1]})
+    drawn = swap_pictures.picture(infoflow.swap_ratio(one, made.flow(), "bc"))
+    assert drawn.note.endswith("A over B: early 1.00, middle 1.00, late none.")
+    bars = drawing(drawn.chart, 900).of("rect", "bars")
+    assert sorted(round(bar["width"] / bars[0]["width"], 3) for bar in bars) == [0, 0, 1, 1, 1, 1, 1]
+    assert [name for _, name in sorted(drawing(drawn.chart, 900).axes["left"])][0] == "late (L2): no ratio"
+    assert "nan%" not in json.dumps(drawn.chart.to_dict())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_picture_renders_and_says_what_it_is(dark: bool, demo: infoflow.Model) -> None:
@@ -148,7 +160,7 @@ def test_what_is_said_of_two_runs() -> None:
     one = made.attention(pattern)
     other = made.attention(moved, next_token=Prediction(" else", 8, 0.5, 3.0))
     first, second = summaries.sentences(infoflow.compare(one, other))
-    assert first.text == "From A to B “next” falls from 80.0% to less than 0.1%; the likeliest is now “else” (50.0%)."
+    assert first.text == "From A to B “next” falls from 80.0% to less than 50.0%; the likeliest is now “else” (50.0%)."
     assert second.text == "Their patterns are farthest apart in layer 1, head 0, at “C”, on “A”: 100% in A, 25% in B."
     same = summaries.sentences(infoflow.compare(one, one))
     assert [s.text for s in same] == [
