@@ -232,10 +232,11 @@ def _row(number: int, given: Any, where: str) -> Row:
     """
     if isinstance(given, str):
         return Row(number=number, prompt=given)
-    if not isinstance(given, Mapping) or not isinstance(given.get("prompt"), str):
+    prompt = given.get("prompt", 0) if isinstance(given, Mapping) else 0
+    if prompt is not None and not isinstance(prompt, str):
         raise BadPrompt(f"{where} has no prompt: it must be a text, or hold one as 'prompt'.")
-    return Row(
-        number=number, prompt=given["prompt"], target=_token(given.get("target"), where),
+    return Row(  # an empty cell is a prompt that fails alone, as in CSV
+        number=number, prompt=prompt or "", target=_token(given.get("target"), where),
         against=_token(given.get("against"), where),
         group=_word(given.get("group"), where), id=_word(given.get("id"), where),
     )  # fmt: skip

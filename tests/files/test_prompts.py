@@ -3,6 +3,7 @@
 import io
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -79,6 +80,16 @@ def test_what_is_no_file_of_prompts_gets_a_sentence(data: bytes, kind: str, said
     with pytest.raises(BadPrompt) as raised:
         of(data, kind)
     assert str(raised.value).startswith(said) or said in str(raised.value)
+
+
+def test_an_empty_cell_is_a_prompt_that_fails_alone(tmp_path: Path) -> None:
+    pd.DataFrame({"prompt": ["a", None], "group": ["x", "y"]}).to_parquet(tmp_path / "some.parquet")
+    assert [row.prompt for row in prompts.read(tmp_path / "some.parquet")] == ["a", ""]
+    assert (
+        of(b'{"prompt": null, "id": 1}', "jsonl")
+        == [Row(number=0, prompt="", id="1")]
+        == [replace(row, number=0) for row in of(b"prompt,id\n,1\n", "csv")]
+    )
 
 
 def test_places_that_hold_no_file_are_told(tmp_path: Path) -> None:
