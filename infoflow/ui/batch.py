@@ -2,8 +2,9 @@
 
 import io
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -81,6 +82,8 @@ class Made:
     wanted: Wanted
     place: "tempfile.TemporaryDirectory[str]"
     done: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """of the one run that writes there: one that was stopped may still be on its way out"""
 
 
 def asked() -> tuple[Wanted | None, str, str]:
@@ -170,7 +173,7 @@ def made(wanted: Wanted, key: str) -> Batch | None:
         title = f"{len(wanted.rows)} prompts on {wanted.model.name}"
         stop = partial(st.session_state.__setitem__, _CANCELLED, wanted)
         try:
-            jobs.run(partial(_run, wanted, folder, key), on_cancel=stop, name="batch", keep=wanted, title=title)
+            jobs.run(partial(_run, kept, key), on_cancel=stop, name="batch", keep=wanted, title=title)
             kept.done = True
             return open_batch(folder)
         except Cancelled:
@@ -185,12 +188,18 @@ def made(wanted: Wanted, key: str) -> Batch | None:
         return None
 
 
-def _run(wanted: Wanted, folder: str, key: str, job: jobs.Job) -> bool:
-    with cache.using(wanted.model, key, job.say) as model:
-        runner.batch(
-            model, wanted.rows, folder, wanted.analyses, interventions=wanted.interventions, spec=wanted.model,
-            parallel=PARALLEL if model.hosted else 1, at_once=8, on_progress=job.say,
-        )  # fmt: skip
+def _run(made: Made, key: str, job: jobs.Job) -> bool:
+    wanted = made.wanted
+    while not made.turn.acquire(timeout=0.1):
+        job.say("Waiting for the run that was stopped …")
+    try:
+        with cache.using(wanted.model, key, job.say) as model:
+            runner.batch(
+                model, wanted.rows, made.place.name, wanted.analyses, interventions=wanted.interventions, spec=wanted.model,
+                parallel=PARALLEL if model.hosted else 1, at_once=8, on_progress=job.say,
+            )  # fmt: skip
+    finally:
+        made.turn.release()
     return True
 
 

@@ -1,5 +1,8 @@
 """Many prompts on their page: run here, opened from a folder, shown by summary; and each row's address asks what the row says."""
 
+import contextlib
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -149,9 +152,9 @@ def test_what_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     once, stops = ui._run, [True]
 
-    def stopped(wanted: Any, folder: str, key: str, job: Any) -> bool:
+    def stopped(made: ui.Made, key: str, job: Any) -> bool:
         if not stops:
-            return once(wanted, folder, key, job)
+            return once(made, key, job)
         say = job.say
 
         def after_one(doing: str, fraction: float = 0.0) -> None:
@@ -161,13 +164,40 @@ def test_what_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
             say(doing, fraction)
 
         job.say = after_one
-        return once(wanted, folder, key, job)
+        return once(made, key, job)
 
     monkeypatch.setattr(ui, "_run", stopped)
     app = many("The sky is\nThe capital of France is")
     assert errors(app) == [] and "1 prompt on demo." in says(app) and any("Run goes on" in i.value for i in app.info)
     button(app, "Run").click().run()
     assert errors(app) == [] and "2 prompts on demo." in says(app) and not app.info
+
+
+def test_a_run_waits_for_the_stopped_one_that_still_writes(monkeypatch: pytest.MonkeyPatch, demo: "infoflow.Model") -> None:
+    """Run is pressed before the stopped run has heard of it: the folder is still that one's."""
+    inside, most, begun, go = [0], [0], threading.Event(), threading.Event()
+
+    def batch(*of: Any, **more: Any) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        begun.set()
+        go.wait(10)
+        inside[0] -= 1
+
+    monkeypatch.setattr(ui.runner, "batch", batch)
+    monkeypatch.setattr(ui.cache, "using", lambda *of: contextlib.nullcontext(demo))
+    made = ui.Made(ui.Wanted((), ModelSpec(), ("lens",)), tempfile.TemporaryDirectory())
+    jobs = [ui.jobs.Job(), ui.jobs.Job()]
+    threads = [threading.Thread(target=ui._run, args=(made, "", job)) for job in jobs]
+    threads[0].start()
+    begun.wait(10)
+    threads[1].start()
+    while threads[1].is_alive() and not jobs[1].doing.startswith("Waiting"):
+        assert most[0] == 1
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert most[0] == 1 and not made.turn.locked()
 
 
 def test_the_examples_are_there_at_first() -> None:
