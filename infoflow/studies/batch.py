@@ -43,6 +43,8 @@ BINS = 10
 """of places in a prompt"""
 _NO_ERROR = -20
 """stands for the power of ten of an error of 0"""
+_NO_NUMBER = 300
+"""of one that is not finite"""
 BEYOND = "interventions and biases"
 """sources that are no tokens"""
 
@@ -195,6 +197,11 @@ class Batch(Result):
             rows, failed = rows + len(frame), failed + int(frame["error"].notna().sum())
         return rows, failed
 
+    def ran(self, *analyses: str) -> int:
+        """On how many prompts one of these analyses gave something."""
+        found = [frame["number"].unique() for name in analyses if name in self.analyses for frame in self.rows(name, [])]
+        return len(np.unique(np.concatenate([np.zeros(0, int), *found])))
+
     @cached_property
     def heads(self) -> tuple[int, int]:
         """How many layers there are, and heads in each, where a table says it; else none."""
@@ -285,17 +292,19 @@ class Batch(Result):
         })  # fmt: skip
 
     def errors(self) -> pd.DataFrame:
-        """How exact it was: analysis, at_most (a power of ten that the error does not exceed; 0 of none), prompts."""
+        """How exact it was: analysis, at_most (a power of ten that the error does not exceed; 0 of none, infinity of one that is
+        no number), prompts."""
         counts: dict[tuple[str, int], int] = {}
         names = {f"max_error_{name}": name for name in self.analyses}
         for frame in self.rows(PROMPTS, list(names)):
             for column, name in names.items():
                 known = frame[column].dropna().to_numpy()
                 with np.errstate(divide="ignore"):
-                    power = np.maximum(np.ceil(np.log10(known) - 1e-9), _NO_ERROR).astype(int)
+                    power = np.clip(np.ceil(np.log10(known) - 1e-9), _NO_ERROR, _NO_NUMBER).astype(int)
                 for one, n in zip(*np.unique(power, return_counts=True), strict=True):
                     counts[name, int(one)] = counts.get((name, int(one)), 0) + int(n)
-        rows = [(name, 0.0 if power == _NO_ERROR else 10.0**power, n) for (name, power), n in sorted(counts.items())]
+        of = {_NO_ERROR: 0.0, _NO_NUMBER: float("inf")}
+        rows = [(name, of.get(power, 10.0**power), n) for (name, power), n in sorted(counts.items())]
         return pd.DataFrame(rows, columns=["analysis", "at_most", "prompts"])
 
     def head_writes(self) -> pd.DataFrame:

@@ -14,8 +14,7 @@ def sentences(found: Batch) -> tuple[Sentence, ...]:
     of = f" of “{found.group}”" if found.group is not None else ""
     bad = f", {failed:,} with an error" if failed else ""
     said = [Sentence(f"{rows:,} prompt{'' if rows == 1 else 's'}{of} on {found.model}{bad}.")]
-    if failed < rows:
-        said += [one for one in (_moves(found), _heads(found), _shares(found)) if one is not None]
+    said += [one for one in (_moves(found), _heads(found), _shares(found)) if one is not None]
     return tuple(said[:3])
 
 
@@ -26,8 +25,8 @@ def _moves(found: Batch) -> Sentence | None:
     if table.empty or not table["prompts"].sum():
         return None
     best = table.loc[table["prompts"].idxmax()]
-    share, layer = float(best["share"]), int(best["layer"])
-    return Sentence(f"Most of the answer comes to the last position in layer {layer} on {share:.0%} of them.", {"layer": layer})
+    layer, of = int(best["layer"]), f"{best['share']:.0%} of {_them(found, 'locate')}"
+    return Sentence(f"Most of the answer comes to the last position in layer {layer} on {of}.", {"layer": layer})
 
 
 def _heads(found: Batch) -> Sentence | None:
@@ -40,11 +39,19 @@ def _heads(found: Batch) -> Sentence | None:
     best = table.iloc[0]
     layer, head = int(best["layer"]), int(best["head"])
     article = "an" if best["kind"][0] in "aeiou" else "a"
-    also = f", as are {len(table) - 1} others on most" if len(table) > 1 else ""
+    more = int((table["kind"] == best["kind"]).sum()) - 1
+    also = f", as {'is 1 other' if more == 1 else f'are {more} others'} on most" if more else ""
     return Sentence(
-        f"Head {layer}.{head} is {article} {best['kind']} head on {best['share']:.0%} of them{also}.",
+        f"Head {layer}.{head} is {article} {best['kind']} head on {best['share']:.0%} of {_them(found, 'heads')}{also}.",
         {"layer": layer, "head": head},
     )
+
+
+def _them(found: Batch, analysis: str) -> str:
+    """The prompts that a share is of: those that the analysis did not fail on."""
+    if not found.counts[1] or (n := found.ran(analysis)) == found.ran(*found.analyses):
+        return "them"
+    return f"the {n:,} that this is known of"
 
 
 def _shares(found: Batch) -> Sentence | None:

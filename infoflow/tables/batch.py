@@ -4,6 +4,7 @@ summaries as tables to look at.
 Of a long prompt a result is large (a flow has layers x 2 x positions x sources numbers), of which a data set keeps what is read
 at the prompt's last position, where the next token is predicted; the address of each row shows the rest."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -154,9 +155,9 @@ def predicted(found: Any) -> Prediction | None:
 
 
 def max_error(found: Any) -> float | None:
-    """How far a result is from what it decomposes; of a map of attention there is no such number."""
+    """How far a result is from what it decomposes, infinitely where that is no number; of a map of attention there is none."""
     error = getattr(found, "max_error", None)
-    return None if error is None else float(error)
+    return None if error is None else math.inf if np.isnan(error) else float(error)
 
 
 def mapped_heads(labels: pd.DataFrame) -> pd.DataFrame:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from infoflow.files.datasets import Kept
 from infoflow.pictures import batch as pictures
 from infoflow.studies.batch import Batch
+from infoflow.summaries.batch import sentences
 from infoflow.tables import batch as tables
+from tests.helpers import dataset
 from tests.helpers.dataset import made
 
 
@@ -38,6 +41,30 @@ def test_the_first_picture_is_of_what_was_run(tmp_path: Path) -> None:
     for name in pictures.shown(nothing):
         assert pictures.of(name, nothing).frame.empty
     assert pictures.errors(nothing).note == pictures.NOTHING
+
+
+def test_what_one_analysis_failed_on_is_shown_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that is no token fails in some analyses alone; each summary says of how many prompts it is."""
+    whole = dataset._kept
+
+    def without(*numbers: int) -> Batch:
+        def kept(number: int) -> Kept:
+            row = whole(number)
+            if number not in numbers:
+                return row
+            return Kept({**row.record, "error": "locate: No."}, {n: t for n, t in row.tables.items() if n != "locate"})
+
+        monkeypatch.setattr(dataset, "_kept", kept)
+        return made(tmp_path / str(len(numbers)), numbers=(0, 1))
+
+    none = without(0, 1)
+    assert none.counts == (2, 2) and none.ran("locate") == 0 and none.ran("locate", "flow") == 2
+    assert pictures.shown(none) == ("places", "kinds of token", "heads", "writes", "errors")
+    assert pictures.places(none).title.endswith("2 prompts on by-hand") and sentences(none)[1].text.startswith("Head 0.0 is an")
+    one = without(1)
+    assert pictures.moves(one).title.endswith(", 1 prompt on by-hand") and "2 prompts on" in pictures.heads(one).title
+    said = "Most of the answer comes to the last position in layer 1 on 100% of the 1 that this is known of."
+    assert sentences(one)[1].text == said
 
 
 def test_a_notebook_shows_a_data_set(found: Batch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,7 +10,9 @@ import pytest
 import infoflow
 from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.models.spec import ModelSpec
+from infoflow.pictures.batch import of as picture
 from infoflow.studies.batch import Asked, Batch, check_analyses, request_of
+from infoflow.tables.batch import max_error
 from infoflow.text.kinds import kind_of
 from tests.helpers.dataset import made
 
@@ -73,6 +76,15 @@ def test_errors_are_counted_by_powers_of_ten(found: Batch) -> None:
     errors = found.errors()
     assert cells(errors[errors["analysis"] == "flow"], "at_most", "prompts") == [(1e-6, 1), (1e-5, 1)]
     assert "heads" not in set(errors["analysis"]), "a map of attention is no sum"
+
+
+def test_an_error_that_is_no_number_is_the_largest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max_error(SimpleNamespace(max_error=float("nan"))) == float("inf") and max_error(SimpleNamespace()) is None
+    monkeypatch.setattr("tests.helpers.dataset.ERRORS", (float("inf"), 0.0))
+    found = made(tmp_path, ("flow",))
+    assert cells(found.errors(), "at_most", "prompts") == [(0.0, 1), (float("inf"), 1)]
+    drawn = picture("errors", found)
+    assert drawn.note == "Prompts by the largest error of each analysis, at most not finite." and len(drawn.frame) == 2
 
 
 def test_one_head_over_all_prompts(found: Batch) -> None:
