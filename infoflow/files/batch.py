@@ -15,12 +15,15 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as waited_for
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.perform import perform, self_tested
@@ -41,6 +44,8 @@ SETTLED = 3.0
 """seconds before a guess at how much longer it takes says something"""
 WAITS = (10.0, 60.0)
 """seconds before a prompt is sent again to a service that failed by itself"""
+HEARD = 0.5
+"""seconds between two looks whether who asked wants it stopped, while the service is waited for"""
 _BY_ITSELF = ("busy", "lost", "silent", "unreachable")
 """failures of a service that another try may mend"""
 _FOR_GOOD = ("no key", "bad key", "gated", "not up", "version", "host", "no weights")
@@ -86,12 +91,12 @@ def batch(
 ) -> Batch:
     """Analyses of many prompts, as rows of a data set in the folder `out`; gives the data set, opened.
 
-    `prompts` is a file (CSV, JSON lines, Parquet, one a line), or texts or mappings with the columns prompt, target, against,
-    group and id. `analyses` are some of flow, locate, lens, heads and attribute. A run that was stopped, however, goes on where
-    it was when it is asked for again. `shard`, such as "3/16", takes each 16th row from the third on; shards that are put into
-    one folder are one data set. `parallel` requests are under way at once on a hosted model. `spec` is the model as addresses
-    shall name it, `total` how many prompts there are where that can't be counted. `on_progress(doing, fraction)`; raising in it
-    stops the run, and keeps what is done.
+    `prompts` is a file (CSV, JSON lines, Parquet, one a line), or texts, mappings or a table with the columns prompt, target,
+    against, group and id. `analyses` are some of flow, locate, lens, heads and attribute. A run that was stopped, however, goes
+    on where it was when it is asked for again. `shard`, such as "3/16", takes each 16th row from the third on; shards that are
+    put into one folder are one data set. `parallel` requests are under way at once on a hosted model. `spec` is the model as
+    addresses shall name it, `total` how many prompts there are where that can't be counted. `on_progress(doing, fraction)`;
+    raising in it stops the run, and keeps what is done.
 
     Raises:
         BadPrompt: prompts that can't be read, no such analysis, a folder with rows of other prompts.
@@ -128,9 +133,17 @@ def _count(given: Any, limit: int | None, shard: Shard) -> int | None:
 
 
 def _rows(given: Any, limit: int | None) -> Iterator[Row]:
-    """The rows of a file, or of what is at hand."""
+    """The rows of a file, or of what is at hand.
+
+    Raises:
+        BadPrompt: one mapping, whose columns would be taken for prompts.
+    """
     if isinstance(given, str | Path):
         return prompts.read(given, "", limit)
+    if isinstance(given, Mapping):
+        raise BadPrompt("This is one mapping, and prompts are several: texts, mappings or a table. Put it into a list.")
+    if isinstance(given, pd.DataFrame):
+        given = given.astype(object).where(given.notna(), None).to_dict("records")
     return islice(prompts.as_rows(given), limit)
 
 
@@ -144,7 +157,8 @@ def _beyond(rows: Iterator[Row], writer: Writer) -> Iterator[Row]:
         row = next(rows, None)
         if row is None:
             raise BadPrompt(
-                f"'{writer.folder}' holds more rows than there are prompts. Is it another file's? Choose another folder."
+                f"'{writer.folder}' holds more rows than there are prompts. Is it another file's, or is the limit lower than "
+                "before? Choose another folder."
             )
         if row.digest != digest:
             raise BadPrompt(
@@ -286,16 +300,18 @@ def _results(run: Run, rows: Iterator[Row], parallel: int) -> Iterator[Kept]:
         for row in rows:
             going.append(pool.submit(_alone(run).of, row))
             while len(going) >= 2 * parallel:
-                yield _waited(going)
+                yield _waited(run, going)
         while going:
-            yield _waited(going)
+            yield _waited(run, going)
     finally:
         run.stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _waited(going: "deque[Future[Kept]]") -> Kept:
+def _waited(run: Run, going: "deque[Future[Kept]]") -> Kept:
     """What the first of them gives; it stays the first until it has."""
+    while not waited_for([going[0]], HEARD).done:
+        run.heard()
     kept = going[0].result()
     going.popleft()
     return kept

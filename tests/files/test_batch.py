@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_a_run_that_asks_something_else_is_refused(model: "infoflow.Model", tmp_
     again("it is cut into 1 shards, and not into 2", shard="1/2")
     again("Prompt 1 is not the one", given=[PROMPTS[0], "other"])
     again("holds more rows than there are prompts", given=PROMPTS[:3])
+    again("is the limit lower than before?", limit=2)
     again("There is no analysis 'nonsense'", analyses=["nonsense"])
     again("No analysis was named", analyses=[])
     again("Several requests at once are for a hosted model", parallel=2)
@@ -352,6 +354,37 @@ def test_a_service_that_fails_ends_the_run_and_keeps_what_is_done(
     lost = hosted("qwen2", service, key="22222222-2222-3333-4444-555555555555")
     with pytest.raises(RemoteRunError):
         infoflow.batch(lost, PROMPTS, tmp_path / "other", ["lens"], parallel=2)
+
+
+def test_who_stops_is_heard_while_the_service_is_waited_for(
+    service: Service, hosted: Callable[..., "infoflow.Model"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, begun = hosted("qwen2", service), threading.Event()
+
+    def queued(self: runner.Run, row: Any) -> Any:
+        begun.set()
+        assert self.stopped.wait(20), "the service is left running"
+        raise Cancelled("stopped")
+
+    def stop(doing: str, fraction: float) -> None:
+        if begun.is_set():
+            raise Cancelled("by the reader")
+
+    monkeypatch.setattr(runner, "HEARD", 0.02)
+    monkeypatch.setattr(runner.Run, "of", queued)
+    with pytest.raises(Cancelled, match="by the reader"):
+        infoflow.batch(there, PROMPTS, tmp_path, ["lens"], parallel=2, on_progress=stop)
+
+
+def test_a_table_is_prompts_and_one_mapping_is_not(model: "infoflow.Model", tmp_path: Path) -> None:
+    table = pd.DataFrame({"prompt": ["ab", None, "cd"], "target": ["c", None, None], "group": ["x", "y", None]})
+    found = infoflow.batch(model, table, tmp_path / "table", ["lens"])
+    frame = found.to_frame()
+    assert frame["prompt"].tolist() == ["ab", "", "cd"] and found.counts == (3, 1) and found.groups == ("x", "y")
+    assert frame["target"].tolist()[0] == "c" and frame["target"].isna().tolist() == [False, True, True]
+    with pytest.raises(BadPrompt, match="This is one mapping, and prompts are several"):
+        infoflow.batch(model, {"prompt": "ab"}, tmp_path / "one", ["lens"])
+    assert not (tmp_path / "one").exists()
 
 
 def test_progress_tells_how_much_is_left() -> None:
