@@ -169,7 +169,9 @@ def test_a_side_of_the_open_session_is_shown_and_said(demo: infoflow.Model) -> N
     assert values["Paris"] == pytest.approx(float(found.probs[0, 0]) / 2, abs=1e-6)
     assert errors(app) == [] and any("saved (A): Mine" in unescaped(m.value) for m in app.markdown)
     other = opened_with(cmp_dtype="bfloat16")
-    assert {r["name"]: r["value"] for r in panel(other, "Next tokens", "B")}["Paris"] > 0.9 and "Weights differ" in captions(other)
+    assert {r["name"]: r["value"] for r in panel(other, "Next tokens", "B")}["Paris"] > 0.9 and "Weights differ" in captions(
+        other
+    )
     same = opened_with(cmp_dtype="float32")
     assert any("saved: Mine" in unescaped(m.value) for m in same.markdown) and "Nothing differs, on demo" in captions(same)
 

@@ -72,7 +72,10 @@ def test_a_flow_is_compared_source_by_source(pairs: dict[str, tuple[Any, Any]]) 
     shares = infoflow.compare(a, b, "projection", hidden=[]).values
     np.testing.assert_allclose(shares[0][:, 1], a.shares("projection"), atol=1e-6)
     by_word = infoflow.compare(a, b, groups="words", hidden=["France"])
-    assert by_word.aside == ("France", "Italy") and not by_word.values[..., by_word.axis("source").keys.index("France | Italy")].any()
+    assert (
+        by_word.aside == ("France", "Italy")
+        and not by_word.values[..., by_word.axis("source").keys.index("France | Italy")].any()
+    )
 
 
 def test_an_answer_is_compared_cell_by_cell_and_the_sums_differ_as_the_totals(pairs: dict[str, tuple[Any, Any]]) -> None:
@@ -117,7 +120,11 @@ def test_places_are_paired_by_hand() -> None:
     assert paired([1, 2, 3], [1, 8, 9, 3]).places == ((0, 0), (2, 3))  # alike at both ends
     assert paired([1, 2, 2], [1, 2]).places == ((0, 0), (2, 1))  # no place is taken twice
     apart = paired([1, 5, 7], [1, 2, 5, 8])
-    assert apart.places == ((0, 0), (1, 2), (2, 3)) and apart.differs == (False, False, True)  # the last of both, whatever they are
+    assert apart.places == ((0, 0), (1, 2), (2, 3)) and apart.differs == (
+        False,
+        False,
+        True,
+    )  # the last of both, whatever they are
     assert paired([1, 2], [1, 5, 2], Align.START).places == ((0, 0), (1, 1))
     end = paired([1, 2], [1, 5, 2], Align.END)
     assert end.places == ((0, 1), (1, 2)) and end.differs == (True, False)
