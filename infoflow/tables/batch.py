@@ -63,7 +63,7 @@ def _kind(found: Flow, tokens: np.ndarray) -> str:
 
 def of_location(found: Location) -> pd.DataFrame:
     """How the answer comes to the position whose logit it is, one row a layer: layer, arrives (what all heads of the layer bring
-    there from other positions), head (which brings most), from_position, from_token and from_logit (its largest single move),
+    there from other positions), head, from_position, from_token and from_logit (of the largest single move there; -1 of none),
     holds_position, holds_token and holds_logit (where most of the answer is after the layer), here (what is at the position
     itself), total."""
     at, n_layers = found.position, len(found.by_mlp)
