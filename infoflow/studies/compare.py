@@ -130,7 +130,8 @@ class Comparison(Result):
     @property
     def largest(self) -> dict[str, Any]:
         """Where the two are farthest apart: the place by its axes, a, b, difference."""
-        at = np.unravel_index(int(np.abs(np.where(self.kept, self.difference, 0)).argmax()), self.kept.shape)
+        far = np.nan_to_num(np.abs(np.where(self.kept, self.difference, 0)))
+        at = np.unravel_index(int(far.argmax()), self.kept.shape)
         where = {axis.name: (axis.labels or axis.keys)[int(i)] for axis, i in zip(self.axes, at, strict=True)}
         a, b = (float(run[at]) for run in self.values)
         return {**where, "a": a, "b": b, "difference": b - a}

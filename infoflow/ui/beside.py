@@ -1,6 +1,7 @@
 """The open session beside another saved one: results of the same analysis, value by value."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
@@ -65,15 +66,17 @@ def _other(name: str) -> Session:
 
 
 def compared(a: Session, b: Session) -> list[Comparison]:
-    """Of each analysis the results of both in their order; those that can't be compared are left out."""
-    out: list[Comparison] = []
+    """Of each analysis the results of both: those of one prompt, then the others in their order; those that can't be compared
+    are left out."""
+    out: dict[int, Comparison] = {}
     left: list[Entry] = list(b.entries)
-    for one in a.entries:
-        for other in [entry for entry in left if type(entry.result) is type(one.result)]:
-            try:
-                out.append(compare(one.result, other.result))
-            except BadPrompt:
-                continue
-            left.remove(other)
-            break
-    return out
+    for alike in (True, False):
+        for number, one in enumerate(a.entries):
+            for other in [entry for entry in left if number not in out and type(entry.result) is type(one.result)]:
+                if alike and other.request.prompt != one.request.prompt:
+                    continue
+                with suppress(BadPrompt):
+                    out[number] = compare(one.result, other.result)
+                    left = [entry for entry in left if entry is not other]
+                    break
+    return [out[number] for number in sorted(out)]

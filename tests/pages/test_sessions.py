@@ -14,6 +14,7 @@ from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
 from infoflow.models.spec import ModelSpec
+from infoflow.ui.beside import compared
 from infoflow.ui.seen import Opened, Seen
 from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened
 
@@ -194,3 +195,11 @@ def test_two_sessions_stand_beside_each_other(demo: "infoflow.Model", owners: Pa
     assert folds == ["Flow", "Attention"]  # the stream itself is not compared value by value
     expected = infoflow.compare(one.entries[0].result, other.entries[0].result)
     assert expected.summary() in " ".join(m.value for m in app.markdown).replace("\\", "")
+
+
+def test_results_of_one_prompt_stand_beside_each_other_whatever_their_order(demo: "infoflow.Model") -> None:
+    one, other = (infoflow.attention(demo, text) for text in ("The sky is", "The cat is"))
+    found = compared(sessions.session_of([one, other]), sessions.session_of([other, one, other]))
+    assert [pair.provenance.apart for pair in found] == ["nothing", "nothing"] and found[0].a is one
+    mixed = compared(sessions.session_of([one, one]), sessions.session_of([other, one]))
+    assert [pair.provenance.apart for pair in mixed] == ["nothing", "prompts"]

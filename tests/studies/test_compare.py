@@ -270,6 +270,26 @@ def test_one_tokenizer_is_told_by_what_its_tokens_mean() -> None:
     refused(one, replace(one, tokens=("A", "B", "X")), "token 2 is “C” in the one and “X” in the other")
 
 
+def test_a_mark_before_the_text_may_be_there_in_one_run_alone() -> None:
+    """As of a base model whose tokenizer puts one before a text, and its instruct model, whose doesn't."""
+    model = tiny.model()
+    one = infoflow.decompose(model, "abc")
+    bare = infoflow.decompose(model, one.token_ids[1:])
+    bare = replace(bare, provenance=replace(bare.provenance, request=replace(bare.provenance.request, prompt="abc")))
+    for found in (infoflow.compare(one, bare), infoflow.compare(bare, one)):
+        assert found.differs == (False,) * 3 and sorted(map(len, found.alone)) == [0, 1]
+    found = infoflow.compare(one, bare)
+    assert found.places == ((1, 0), (2, 1), (3, 2)) and found.aside == ("⟨bos⟩", "a")
+
+
+def test_the_largest_difference_is_a_number() -> None:
+    pattern = np.tril(np.ones((1, 1, 3, 3)))
+    moved = pattern.copy()
+    moved[0, 0, 1, 0], moved[0, 0, 2, 1] = np.nan, 0.25
+    found = infoflow.compare(made.attention(pattern), made.attention(moved)).largest
+    assert (found["dest"], found["src"], found["b"]) == ("C", "B", 0.25)
+
+
 def test_both_say_what_was_run(pairs: dict[str, tuple[Any, Any]]) -> None:
     a, b = pairs["flow"]
     both = infoflow.compare(a, b, "projection", hidden=(0, 1)).provenance
