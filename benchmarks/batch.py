@@ -3,9 +3,9 @@
     python benchmarks/batch.py                            # the bundled model: each analysis alone, all of them over 1,000 prompts
     python benchmarks/batch.py --prompts 200 --model smollm2 --each 40
 
-Rows a minute are those of `batch` as it is called, where prompts of one length share their passes, and of each prompt alone. The plain
-loop is transformers' own: tokenize, one forward pass without gradients, the likeliest next token. It runs now and then within the
-batch. Times are of the processor, in one thread, so that other work on the machine counts little.
+Rows a minute are those of `batch` as it is called, where prompts of one length share their passes, and of each prompt alone. The
+plain loop is transformers' own: tokenize, one forward pass without gradients, the likeliest next token. It runs now and then
+within the batch. Times are of the processor, in one thread, so that other work on the machine counts little.
 """
 
 import argparse

@@ -244,8 +244,19 @@ def test_what_the_reader_stops_is_kept(model: "infoflow.Model", tmp_path: Path) 
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], on_progress=stop)
+        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], together=1, on_progress=stop)
     assert infoflow.open_batch(tmp_path).counts == (2, 0)
+
+
+def test_what_the_reader_stops_is_kept_where_prompts_share_their_passes(model: "infoflow.Model", tmp_path: Path) -> None:
+    def stop(doing: str, fraction: float) -> None:
+        if doing.startswith("3 of 5"):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], on_progress=stop)
+    assert infoflow.open_batch(tmp_path).counts == (3, 0)
+    assert infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"]).counts == (5, 0)
 
 
 def test_interventions_are_in_force_and_in_the_addresses(model: "infoflow.Model", tmp_path: Path) -> None:
@@ -390,6 +401,7 @@ def test_so_many_share_a_pass_as_memory_allows(tmp_path: Path, monkeypatch: pyte
     model, shared = tiny.model("llama"), list[int]()
     run = infoflow.Model.run_together
     monkeypatch.setattr(infoflow.Model, "run_together", lambda self, calls: (shared.append(len(calls)), run(self, calls))[1])
+    model.tested = infoflow.check(model)
     needed = AttentionRequest(prompt="When Mary").estimate(model).bytes
     monkeypatch.setattr(infoflow.Model, "memory_limit", lambda self: 2 * needed + 1)
     infoflow.batch(model, ["When Mary"] * 5, tmp_path / "two", ("heads",))
