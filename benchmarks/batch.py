@@ -2,9 +2,9 @@
 
     python benchmarks/batch.py                            # the bundled model: each analysis alone, all of them over 1,000 prompts
     python benchmarks/batch.py --prompts 200 --model smollm2 --each 40
-    python benchmarks/batch.py --equal                    # what prompts of one length would gain from sharing a pass
 
-The plain loop is transformers' own: tokenize, one forward pass without gradients, the likeliest next token. It runs now and then
+Rows a minute are those of `batch` as it is called, where prompts of one length share their passes, and of each prompt alone. The
+plain loop is transformers' own: tokenize, one forward pass without gradients, the likeliest next token. It runs now and then
 within the batch. Times are of the processor, in one thread, so that other work on the machine counts little.
 """
 
@@ -37,24 +37,14 @@ def prompts_of(n: int) -> list[str]:
     return [PRESETS[i // 2 % len(PRESETS)].prompt if i % 2 else made[i] for i in range(n)]
 
 
-def plain(model: Any, prompts: list[str], together: int = 1) -> float:
-    """Seconds of the processor in a loop of forward passes, so many prompts of one length in each."""
+def plain(model: Any, prompts: list[str]) -> float:
+    """Seconds of the processor in a loop of forward passes."""
     hf, tokenizer, begun = model._hf, model.tokenizer, time.process_time()
     with torch.no_grad():
-        for first in range(0, len(prompts), together):
-            ids = torch.tensor([tokenizer(prompt)["input_ids"] for prompt in prompts[first : first + together]])
+        for prompt in prompts:
+            ids = torch.tensor([tokenizer(prompt)["input_ids"]])
             hf(ids).logits[:, -1].softmax(-1).argmax(-1).tolist()
     return time.process_time() - begun
-
-
-def equal(model: Any, n: int) -> None:
-    """One prompt many times: alone, and so many in a pass."""
-    prompts = [prompts_of(1)[0]] * n
-    alone = min(plain(model, prompts) for _ in range(3))
-    for together in (4, 16):
-        print(
-            f"{together} in a pass: {alone / min(plain(model, prompts, together) for _ in range(3)):.2f} times as fast as alone"
-        )
 
 
 def main() -> None:
@@ -63,16 +53,12 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1_000)
     parser.add_argument("--each", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--equal", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = infoflow.load_model(options.model)
     prompts = prompts_of(options.prompts)
     plain(model, prompts[:20])
-    if options.equal:
-        equal(model, options.each)
-        return
-    print("| analysis | rows a minute | passes a minute | passes a row |\n|---|---|---|---|")
+    print("| analysis | rows a minute | each prompt alone | forward passes a minute | passes a row |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         infoflow.batch(model, prompts[:5], Path(folder, "warm"))
         for name in ANALYSES:
@@ -95,11 +81,13 @@ def beside(model: Any, prompts: list[str], out: Path, analyses: tuple[str, ...])
             spent[0] += plain(model, prompts[done - 20 : done])
             passes[0] += 20
 
-    begun = time.process_time()
+    few, begun = prompts[: min(len(prompts), 100)], time.process_time()
+    infoflow.batch(model, few, out.with_name(f"{out.name}-alone"), analyses, together=1)
+    alone, begun = (time.process_time() - begun) / len(few), time.process_time()
     infoflow.batch(model, prompts, out, analyses, on_progress=note)
     row, once = (time.process_time() - begun - spent[0]) / len(prompts), spent[0] / passes[0]
     name = "all five" if len(analyses) > 1 else analyses[0]
-    print(f"| {name} | {60 / row:,.0f} | {60 / once:,.0f} | {row / once:.1f} |", flush=True)
+    print(f"| {name} | {60 / row:,.0f} | {60 / alone:,.0f} | {60 / once:,.0f} | {row / once:.1f} |", flush=True)
     return resident
 
 

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="some of flow, locate, lens, heads, attribute (default: all of them)",
     )  # fmt: skip
     add_model(parser)
+    parser.add_argument(
+        "--together", type=int, default=8, help="prompts of one length that share a forward pass, at most (default: 8)"
+    )
     parser.add_argument("--parallel", type=int, default=1, help="requests under way at once, with --remote (default: 1)")
     parser.add_argument(
         "--sources", default="words", help="what a source of flow is: words, tokens, sentences, or e.g. '32 spans'"
@@ -51,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from infoflow.studies.batch import PROMPTS, check_analyses
 
     analyses = check_analyses([name.strip() for name in options.analysis.split(",") if name.strip()])
-    if options.parallel < 1 or options.at_once < 1 or (options.limit is not None and options.limit < 1):
-        raise BadPrompt("--parallel, --at-once and --limit are whole numbers of 1 or more.")
+    if min(options.parallel, options.at_once, options.together) < 1 or (options.limit is not None and options.limit < 1):
+        raise BadPrompt("--parallel, --together, --at-once and --limit are whole numbers of 1 or more.")
     shard = prompts.Shard.named(options.shard)
     spec = spec_of(options)
     from_input = options.prompts == "-"
@@ -64,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         found = batch.batch(
             model, given, options.out, analyses, sources=options.sources, shard=shard, parallel=options.parallel,
+            together=options.together,
             at_once=options.at_once, spec=spec, total=total, on_progress=_teller(options.quiet),
         )  # fmt: skip
     except KeyboardInterrupt:

@@ -8,7 +8,8 @@ same `analyses/perform.py` as pages and commands.
 2. Each prompt is run by each analysis. One that fails is a row with its error, and the next one is run.
 3. Rows are written in the order of the prompts, some at a time. What ends the run, the rows that are done are kept.
 
-A model here is run by one prompt at a time, for it has one lock; of a hosted one several requests are under way at once.
+A model here has one lock; prompts of one length share its passes (`models/together.py`), by which the last digits of a number may
+depend on what runs beside it. Of a hosted model several requests are under way at once.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as waited_for
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,10 @@ from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError,
 from infoflow.files import links, prompts
 from infoflow.files.datasets import AT_ONCE, Kept, Writer, text
 from infoflow.files.prompts import Row, Shard
+from infoflow.models import memory
+from infoflow.models.account import ACCOUNT
 from infoflow.models.spec import ModelSpec
+from infoflow.models.together import together as shared
 from infoflow.studies.batch import ANALYSES, Asked, Batch, check_analyses, open_batch, request_of
 from infoflow.tables import batch as tables
 from infoflow.text.amounts import duration
@@ -40,6 +45,10 @@ from infoflow.text.amounts import duration
 if TYPE_CHECKING:
     import infoflow.models.model
 
+TOGETHER = 8
+"""prompts that share a pass at most: more gain little"""
+WINDOW = 64
+"""prompts among which those of one length are looked for"""
 SETTLED = 3.0
 """seconds before a guess at how much longer it takes says something"""
 WAITS = (10.0, 60.0)
@@ -84,6 +93,7 @@ def batch(
     shard: str | Shard = "1/1",
     limit: int | None = None,
     parallel: int = 1,
+    together: int = TOGETHER,
     at_once: int = AT_ONCE,
     spec: ModelSpec | None = None,
     total: int | None = None,
@@ -94,9 +104,10 @@ def batch(
     `prompts` is a file (CSV, JSON lines, Parquet, one a line), or texts, mappings or a table with the columns prompt, target,
     against, group and id. `analyses` are some of flow, locate, lens, heads and attribute. A run that was stopped, however, goes
     on where it was when it is asked for again. `shard`, such as "3/16", takes each 16th row from the third on; shards that are
-    put into one folder are one data set. `parallel` requests are under way at once on a hosted model. `spec` is the model as
-    addresses shall name it, `total` how many prompts there are where that can't be counted. `on_progress(doing, fraction)`;
-    raising in it stops the run, and keeps what is done.
+    put into one folder are one data set. `parallel` requests are under way at once on a hosted model; here up to `together`
+    prompts of one length share each forward pass, as far as memory allows. `spec` is the model as addresses shall name it,
+    `total` how many prompts there are where that can't be counted. `on_progress(doing, fraction)`; raising in it stops the run,
+    and keeps what is done.
 
     Raises:
         BadPrompt: prompts that can't be read, no such analysis, a folder with rows of other prompts.
@@ -116,7 +127,7 @@ def batch(
         run.verdict = self_tested(model, run.say).verdict
         rows = _beyond((row for row in given if part.has(row.number)), writer)
         begun, failed = time.monotonic(), writer.failed()
-        for done, kept in enumerate(_results(run, rows, parallel), 1):
+        for done, kept in enumerate(_results(run, rows, parallel, together), 1):
             writer.add(kept)
             failed += kept.record["error"] is not None
             run.tell(
@@ -227,6 +238,14 @@ class Run:
         record |= {"error": _said(failures, len(self.settings.analyses)), "seconds": time.monotonic() - begun}
         return Kept(record, kept)
 
+    def needed(self, row: Row) -> int:
+        """Bytes that a prompt takes beyond the weights, by the analysis that takes most; 0 where none can be run."""
+        asked, found = self.settings.of(row, self.model.spec), 0
+        for analysis in self.settings.analyses:
+            with contextlib.suppress(InfoflowError):
+                found = max(found, request_of(analysis, asked, 0).estimate(self.model).bytes)
+        return found
+
     def _performed(self, request: Request[Any]) -> Any:
         """The result, by the way of pages and commands; sent again where the service failed by itself."""
         for wait in (*WAITS, None):
@@ -288,8 +307,12 @@ def _said(failures: dict[str, str], n_analyses: int) -> str | None:
     return text(" ".join(f"{', '.join(some)}: {why}" for why, some in of.items()))
 
 
-def _results(run: Run, rows: Iterator[Row], parallel: int) -> Iterator[Kept]:
-    """What comes of each row, in order; of a hosted model several are under way."""
+def _results(run: Run, rows: Iterator[Row], parallel: int, together: int) -> Iterator[Kept]:
+    """What comes of each row, in order; of a hosted model several are under way, here those of one length share a pass."""
+    if together > 1 and not run.model.hosted:
+        while window := list(islice(rows, WINDOW)):
+            yield from _side_by_side(run, window, together)
+        return
     if parallel <= 1:
         for row in rows:
             yield run.of(row)
@@ -306,6 +329,51 @@ def _results(run: Run, rows: Iterator[Row], parallel: int) -> Iterator[Kept]:
     finally:
         run.stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _side_by_side(run: Run, rows: Sequence[Row], most: int) -> Iterator[Kept]:
+    """What comes of some rows, in order: those of one length in groups of `most`, or of as many as fit in memory together."""
+    model, found, given = run.model, dict[int, Kept](), 0
+    for group, needed in _groups(run, rows, most):
+        device = str(model.device)
+        with model.turn(run.heard), ACCOUNT.reserved(needed, device, run.heard, memory.limit):
+            for number, kept in zip(group, shared(model, [partial(_Seated.at, run, rows[n]) for n in group]), strict=True):
+                found[number] = kept.result()
+        while given in found:
+            yield found.pop(given)
+            given += 1
+
+
+def _groups(run: Run, rows: Sequence[Row], most: int) -> Iterator[tuple[list[int], int]]:
+    """Which of some rows go together, by their places, and the memory that they need; in the order of their first ones."""
+    by_length: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        try:
+            length = len(run.model.encode(row.prompt))
+        except InfoflowError:  # told in its own row
+            length = -1 - place
+        by_length.setdefault(length, []).append(place)
+    groups = []
+    for length, places in by_length.items():
+        needed = run.needed(rows[places[0]]) if length > 0 else 0
+        fit = max(1, min(most, run.model.memory_limit() // needed if needed else most))
+        groups += [(places[i : i + fit], needed * len(places[i : i + fit])) for i in range(0, len(places), fit)]
+    yield from sorted(groups)
+
+
+class _Seated(Run):
+    """The same run for one prompt, of a model that several share: nobody is told of its steps, and memory is reserved for all."""
+
+    @staticmethod
+    def at(run: Run, row: Row, seat: "infoflow.models.model.Model") -> Kept:
+        """What comes of a row."""
+        one = _Seated(seat, run.settings, run.named, lambda doing, fraction: None)
+        one.verdict, one.stopped = run.verdict, run.stopped
+        return one.of(row)
+
+    def _performed(self, request: Request[Any]) -> Any:
+        self.heard()
+        return request.exactly(self.model).run(self.model)
 
 
 def _waited(run: Run, going: "deque[Future[Kept]]") -> Kept:

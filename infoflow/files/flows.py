@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def save(flow: Flow, path: str | Path) -> None:
     )
 
 
-def load(path: str | Path) -> Flow:
+def load(path: str | Path | BytesIO) -> Flow:
     """Read a flow that `save` wrote.
 
     Raises:
@@ -55,7 +56,8 @@ def load(path: str | Path) -> Flow:
         raise InfoflowError(f"There is no file '{path}'. Check the path.") from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadPrompt, BadFile) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InfoflowError(f"'{path}' is no saved run ({why}). Choose a file that infoflow saved.") from error
+        named = "It" if isinstance(path, BytesIO) else f"'{path}'"
+        raise BadFile(f"{named} is no saved run ({why}). Choose a file that infoflow saved.") from error
     return Flow(gram=gram, provenance=made, **header, **arrays)
 
 

@@ -183,7 +183,7 @@ def _enum(kind: type[Enum], value: Any, where: str) -> Enum:
 
 
 def _tuple(hints: tuple[Any, ...], value: Any, where: str, arrays: Mapping[str, np.ndarray], depth: int) -> tuple[Any, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         raise BadFile(f"Its {where} is no list.")
     of_each: Callable[[int], Any] = (lambda place: hints[0]) if hints[-1] is Ellipsis else lambda place: hints[place]
     if hints[-1] is not Ellipsis and len(value) != len(hints):

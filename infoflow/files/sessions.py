@@ -33,7 +33,7 @@ from infoflow.text.amounts import in_words
 
 FORMAT = "infoflow session"
 SCHEMA = 1
-"""of config.json; raised when its fields change, with a line in `_UPGRADES`"""
+"""of config.json; raised when its fields change. What was saved before there were sessions, a single run (.npz), opens too"""
 ENDING = ".zip"
 MOST_BYTES = 2_000_000_000
 """of a session in memory"""
@@ -43,6 +43,8 @@ MOST_TITLE, MOST_NOTE = 200, 50_000
 TYPES = ("float32", "float16")
 _MEMBER = re.compile(r"config\.json|tensors(-\d{3})?\.npz|results/\d{3}-[a-z_]+\.npz|tables/\d{3}-[a-z_]+\.csv")
 _LINK = 0o120000
+_RUN = "header.npy"
+"""a member that single runs have, and sessions have not"""
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
@@ -134,8 +136,6 @@ def open_session(path: "str | Path | bytes", folders: bool = True) -> Session:
         return _read(path, folders)
     where = Path(path).expanduser()
     try:
-        if where.suffix == ".npz":
-            return session_of([flows.load(where)])
         data = where.read_bytes()
     except OSError as error:
         raise BadFile(f"'{path}' can't be read: {error.strerror or type(error).__name__}. Check the path.") from None
@@ -232,6 +232,8 @@ def _as_kept(result: Any, arrays: Arrays, tensors: str) -> Arrays:
 
 def _read(data: bytes, folders: bool) -> Session:
     with opened_zip(data) as stored:
+        if _RUN in stored.namelist():
+            return _single(data, folders)
         check_members(stored)
         config = _config(stored)
         title, note = _words(config)
@@ -247,6 +249,19 @@ def _read(data: bytes, folders: bool) -> Session:
     )
     if not entries:
         raise BadFile("It holds no results.")
+    return session
+
+
+def _single(data: bytes, folders: bool) -> Session:
+    """A run that was saved alone, as a session."""
+    read_npz(data, MOST_BYTES)  # which refuses what says that it is larger than it is
+    try:
+        session = session_of([unpack(*pack(flows.load(BytesIO(data))))])  # each array held against its field
+    except TypeError as error:
+        raise BadFile(f"It is no saved run ({short(str(error), 80)}). Choose a file that infoflow saved.") from None
+    _holds_together(session.entries[0].result)
+    if not folders:
+        _check_model(session.entries[0])
     return session
 
 

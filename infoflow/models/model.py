@@ -19,9 +19,10 @@ import nnsight
 import torch
 from nnsight import TransformersModel
 
-from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError, UnsupportedModel
+from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, memory
 from infoflow.models.architectures import Architecture
+from infoflow.models.failures import told_when_changes_fail
 from infoflow.models.held import as_analysed, lock_of, shapes_of
 from infoflow.models.layouts import modules_of, neurons_of, passing_parameters, query_key_modules, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
@@ -34,27 +35,7 @@ from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Conversation, Vocabulary
 from infoflow.traced import interventions
 from infoflow.traced.frozen import reconstruction_error
-from infoflow.traced.interventions import NO_NUMBER, NOTHING_LEFT
 from infoflow.traced.patterns import NO_PATTERN
-
-_REFUSED = {
-    NOTHING_LEFT: "With this attention blocked a token has nothing left to attend to: its weights would mean nothing. Leave it "
-    "itself, at least.",
-    NO_NUMBER: "With these changes the run leaves the range of numbers and says nothing. Choose smaller factors.",
-}
-"""how a changed run ends by itself -> what is said"""
-
-
-@contextlib.contextmanager
-def _told_when_changes_fail() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, RemoteRunError) as error:
-        told = f"{error} {getattr(error, 'details', '')}"
-        said = next((words for how, words in _REFUSED.items() if how in told), None)
-        if said is None:
-            raise
-        raise BadPrompt(said) from None
 
 
 class Model:
@@ -96,6 +77,8 @@ class Model:
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self._speed: float | None = None
+        self.table: Any = None
+        """where runs of several works meet; None for a model that runs at once"""
         self.stored = ""
         """how the weights were stored, where they are held otherwise"""
         self._shapes = shapes_of(hf_model)
@@ -410,8 +393,27 @@ class Model:
         The block may call neither Streamlit nor a lock; it sees the modules by dotted path (`envoy.get(path)`). A trace runs
         in an empty context: functions among `args` (progress) are called in that of this function's caller.
         """
-        with _told_when_changes_fail():
+        if self.table is not None:  # of several works that share a pass (together.py)
+            return self.table.run(ids, block, *args)
+        with told_when_changes_fail():
             return self._run(ids, block, *args)
+
+    def run_together(self, calls: Sequence[tuple[Sequence[int], Callable[..., Any], Sequence[Any]]]) -> list[Any]:
+        """`run` of several prompts of one length, none of them changed, in one pass: each block sees its own row."""
+        given: list[Any] = []
+        with (
+            memory.told_when_out(str(self.device)),
+            self.lock,
+            as_analysed(self._hf, self._shapes),
+            torch.no_grad(),
+            torch.autocast(self.device.type, enabled=False),
+            self._traced.trace() as tracer,
+        ):
+            results = nnsight.save(given)
+            for ids, block, args in calls:
+                with tracer.invoke(torch.tensor([list(ids)], device=self.device)):
+                    results.append(block(self._traced, tracer, *args))
+        return list(results)
 
     def _run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         if self.connection is not None:

@@ -65,7 +65,8 @@ def view(found: Activations) -> View:
         show = choice("Show", list(Show), Show.NORMS, "act_show", SHOW)
         position = _position("Position", names, "act_position", POSITION, last, mean=show == Show.NORMS)
         if show == Show.NORMS:
-            norm = choice("Norm", list(Norm), Norm.L2, "act_norm", NORM)
+            with controls.more({"act_norm": Norm.L2}):
+                norm = choice("Norm", list(Norm), Norm.L2, "act_norm", NORM)
         elif show == Show.POSITIONS:
             other = _position("and", names, "act_other", OTHER_POSITION, 0) or 0
         elif show == Show.RUNS:

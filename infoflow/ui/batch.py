@@ -315,7 +315,9 @@ def downloads(picture: Picture, dark: bool) -> None:
         st.markdown("**Download**", width="content")
         for kind in formats.DRAWN:
             make = partial(formats.drawn, lambda: picture, kind, paper)
-            st.download_button(kind.upper(), make, f"{picture.file_name}.{kind}", key=f"batch_download_{kind}", on_click="ignore")
+            st.download_button(
+                blocks.called(kind), make, f"{picture.file_name}.{kind}", key=f"batch_download_{kind}", on_click="ignore"
+            )
         st.download_button(
             "CSV", lambda: formats.as_csv(picture.frame, picture), f"{picture.file_name}.csv", "text/csv",
             key="batch_download_csv", on_click="ignore",

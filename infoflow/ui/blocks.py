@@ -192,11 +192,14 @@ _CALLED = {"py": "Python", "ipynb": "Notebook", "vl.json": "Vega-Lite", "parquet
 """kinds of files that are called otherwise than by their ending"""
 
 
+def called(kind: str) -> str:
+    """What a file of a kind is called on a button."""
+    return _CALLED.get(kind, kind.upper())
+
+
 def _button(kind: str, make: Callable[[], bytes], picture: Picture, key: str) -> None:
     name, mime = f"{picture.file_name}.{kind}", _MIMES[kind]
-    st.download_button(
-        _CALLED.get(kind, kind.upper()), make, file_name=name, mime=mime, key=f"download_{key}{kind}", on_click="ignore"
-    )
+    st.download_button(called(kind), make, file_name=name, mime=mime, key=f"download_{key}{kind}", on_click="ignore")
 
 
 def how(words: str, *functions: str) -> None:

@@ -247,7 +247,7 @@ def _restore(name: str) -> None:
 
 def upload() -> None:
     """A file of the reader's own."""
-    given = st.file_uploader("Open a file", type=["zip"], key="session_file", help=UPLOAD)
+    given = st.file_uploader("Open a file", type=["zip", "npz"], key="session_file", help=UPLOAD)
     if given is None:
         return
     if st.button("Open it", key="session_file_open", icon=":material/folder_open:"):

@@ -44,7 +44,7 @@ def test_the_first_visitor_may_come_by_a_link(browser: Browser, tmp_path: Path) 
         page = browser.new_page()
         Visitor(page, address).open("/generation")
         menu = page.inner_text('[data-testid="stTopNav"]')
-        assert menu.split() == ["Look", "Change", "Models"] and "Step 1 of" in page.inner_text("body")
+        assert menu.split() == ["Look", "Change", "Keep", "Models"] and "Step 1 of" in page.inner_text("body")
         page.close()
 
 

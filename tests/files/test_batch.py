@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import infoflow
+from infoflow.analyses.attention import AttentionRequest
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge
 from infoflow.files import batch as runner
 from infoflow.files import datasets
@@ -245,8 +246,19 @@ def test_what_the_reader_stops_is_kept(model: "infoflow.Model", tmp_path: Path) 
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], on_progress=stop)
+        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], together=1, on_progress=stop)
     assert infoflow.open_batch(tmp_path).counts == (2, 0)
+
+
+def test_what_the_reader_stops_is_kept_where_prompts_share_their_passes(model: "infoflow.Model", tmp_path: Path) -> None:
+    def stop(doing: str, fraction: float) -> None:
+        if doing.startswith("3 of 5"):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"], on_progress=stop)
+    assert infoflow.open_batch(tmp_path).counts == (3, 0)
+    assert infoflow.batch(model, PROMPTS, tmp_path, ["lens", "heads"]).counts == (5, 0)
 
 
 def test_interventions_are_in_force_and_in_the_addresses(model: "infoflow.Model", tmp_path: Path) -> None:
@@ -401,3 +413,29 @@ def test_a_refused_prompt_keeps_its_words() -> None:
     assert runner._said({"flow": str(TooLarge("A.")), "lens": str(BadPrompt("B."))}, 2) == "flow: A. lens: B."
     assert set(ANALYSES) == set(tables.OF) == set(datasets.SCHEMAS) - {"prompts"}
     assert replace(runner.Settings(), sources="x").to_dict() == {"sources": "x", "interventions": []}
+
+
+def test_prompts_of_one_length_share_their_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which no row moves, and no number by more than rounding; one that can't be run stops none of its group."""
+    model, shared = tiny.model("qwen2"), list[int]()
+    run = infoflow.Model.run_together
+    monkeypatch.setattr(infoflow.Model, "run_together", lambda self, calls: (shared.append(len(calls)), run(self, calls))[1])
+    given = ["When Mary", "a", "Then Paul", " ", "Now Anna!", {"prompt": "Here Tom!", "target": "nothing that is one token"}, "b"]
+    alone = infoflow.batch(model, given, tmp_path / "alone", ("heads", "attribute"), together=1)
+    assert not shared
+    both = infoflow.batch(model, given, tmp_path / "both", ("heads", "attribute"), together=3)
+    assert max(shared) == 3 and alone.counts == both.counts == (7, 2)
+    ours, theirs = every(alone), every(both)
+    for name, table in ours.items():
+        pd.testing.assert_frame_equal(table, theirs[name], check_exact=False, rtol=1e-3, atol=1e-4)
+
+
+def test_so_many_share_a_pass_as_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, shared = tiny.model("llama"), list[int]()
+    run = infoflow.Model.run_together
+    monkeypatch.setattr(infoflow.Model, "run_together", lambda self, calls: (shared.append(len(calls)), run(self, calls))[1])
+    model.tested = infoflow.check(model)
+    needed = AttentionRequest(prompt="When Mary").estimate(model).bytes
+    monkeypatch.setattr(infoflow.Model, "memory_limit", lambda self: 2 * needed + 1)
+    infoflow.batch(model, ["When Mary"] * 5, tmp_path / "two", ("heads",))
+    assert max(shared) == 2

@@ -191,6 +191,17 @@ def test_words_views_and_notes_are_kept(model: "infoflow.Model", small: bytes) -
 def test_a_run_that_was_saved_alone_opens_too(results: dict[str, Any], tmp_path: Path) -> None:
     flows.save(results["Flow"], tmp_path / "old.npz")
     same(infoflow.open_session(tmp_path / "old.npz").entries[0].result, results["Flow"])
+    data = (tmp_path / "old.npz").read_bytes()
+    same(sessions.open_session(data).entries[0].result, results["Flow"])
+    with np.load(io.BytesIO(data)) as held:
+        arrays = dict(held)
+    for forged, said in [
+        (_npz(**{**arrays, "error": np.zeros(3)}), "is no saved run|has the shape"),
+        (_npz(**{**arrays, "header": np.frombuffer(b"[1]", np.uint8)}), "is no saved run"),
+        (_npz(**{**arrays, "gram_lower": np.array([{}], dtype=object)}), "is no array|only numbers"),
+    ]:
+        with pytest.raises(BadFile, match=said):
+            sessions.open_session(forged)
 
 
 def test_nothing_to_keep_and_nothing_there_are_told(tmp_path: Path) -> None:
