@@ -5,6 +5,7 @@ shapes that its fields' axes say, the same axis as long everywhere.
 """
 
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -204,7 +205,7 @@ def _dict(hints: tuple[Any, ...], value: Any, where: str, arrays: Mapping[str, n
 def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # an integer may be larger
         return float(value)
     if hint is bytes and isinstance(value, str):
         return _of_hex(value, where)
