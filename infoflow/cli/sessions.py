@@ -93,9 +93,12 @@ def _show(session: "Session") -> None:
 
 def _again(session: "Session", quiet: bool) -> int:
     from infoflow.files.agreement import agreement, tolerance_of
+    from infoflow.files.sessions import check_service
 
     held: dict[object, object] = {}
     differ = 0
+    for entry in session.entries:
+        check_service(entry.request)
     for number, entry in enumerate(session.entries):
         found = agreement(entry.result, perform(entry.request, quiet, held), tolerance_of(entry.result))
         differ += not found.agrees

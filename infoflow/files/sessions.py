@@ -28,6 +28,7 @@ from infoflow.files import atomic, flows, formats, strict
 from infoflow.files.arrays import Arrays, as_npz, check_size, member, opened_zip, read_npz
 from infoflow.files.results import as_text, check_kind, pack, request_of, unpack
 from infoflow.pictures.picture import picture_of, short
+from infoflow.settings import settings
 from infoflow.summaries.sentence import sentences_of
 from infoflow.text.amounts import in_words
 
@@ -228,6 +229,19 @@ def _as_kept(result: Any, arrays: Arrays, tensors: str) -> Arrays:
         arrays = {name: array.astype(np.float16) for name, array in arrays.items()}
     ids = np.array(result.token_ids, dtype=np.int64)
     return {**arrays, "tokens": np.array(result.tokens, dtype=str), "token_ids": ids}
+
+
+def check_service(request: Request[Any]) -> None:
+    """That a request of a file may be run here: the service that it names would be sent the key of whoever runs it.
+
+    Raises:
+        BadFile: of another service than the one that is set.
+    """
+    host, ours = request.model.host, settings().host
+    if host and host != ours:
+        raise BadFile(
+            f"It was run on {short(host)}, and runs go to {short(ours)}: no other service gets a key. Set NDIF_HOST for it."
+        )
 
 
 def _read(data: bytes, folders: bool) -> Session:

@@ -1,6 +1,7 @@
 """The pieces of the Sessions page: keep what was looked at, find and open what was kept, see whether it still holds."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,7 +9,7 @@ from streamlit.errors import StreamlitPageNotFoundError
 
 from infoflow.analyses.activations import Activations, ActivationsRequest
 from infoflow.analyses.request import Request
-from infoflow.errors import InfoflowError
+from infoflow.errors import Cancelled, InfoflowError, without_frames
 from infoflow.files import agreement, reports, sessions
 from infoflow.files.agreement import Agreement
 from infoflow.files.library import KEPT_DAYS, Library, Listed
@@ -44,7 +45,10 @@ PAGES = {
     "patching": "patching", "pairs": "patching", "corrections": "corrections",
 }  # fmt: skip
 """the page that shows an analysis"""
-_BUILT, _DELETED, _AGAIN, _FAILED = "session_built", "session_deleted", "session_again", "session_failed"
+_BUILT, _DELETED, _FAILED = "session_built", "session_deleted", "session_failed"
+_AGAIN, _AGREES = "session_again", "session_agrees"
+_STREAMLITS = ("embed", "embed_options")
+"""of an address: what no link may set"""
 SHOWN = 12
 """saved sessions in a list before it is cut"""
 
@@ -306,12 +310,12 @@ def _entry(number: int, entry: Entry, key: str) -> None:
             except StreamlitPageNotFoundError:  # where this page stands alone
                 st.markdown(blocks.plain(entry.title))
         st.button(
-            "Run again", key=f"session_run_{number}", on_click=_run_again, args=(number,), icon=":material/replay:",
+            "Run again", key=f"session_run_{number}", on_click=_run_again, args=(entry,), icon=":material/replay:",
             help="Runs it on the model, and tells whether the numbers are still the same.",
         )  # fmt: skip
     said = spoken(sentences_of(entry.result))
     st.caption(blocks.plain(f"{said} {entry.note}".strip()))
-    if st.session_state.get(_AGAIN) == number:
+    if st.session_state.get(_AGAIN) is entry:  # and no entry of a session that was open before
         with blocks.reporting_errors():
             _tell(_agreement(entry, key))
 
@@ -319,12 +323,13 @@ def _entry(number: int, entry: Entry, key: str) -> None:
 def _view(entry: Entry) -> dict[str, Any]:
     """The address that the page had; of a session that no page made, what it needs to ask the same."""
     prompt = {"prompt": (entry.request.prompt,)} if isinstance(entry.request.prompt, str) else {}
-    return seen.of_view(entry.view or {"model": (entry.request.model.name,), **prompt})
+    view = entry.view or {"model": (entry.request.model.name,), **prompt}
+    return seen.of_view({name: values for name, values in view.items() if name.lower() not in _STREAMLITS})
 
 
-def _run_again(number: int) -> None:
-    st.session_state[_AGAIN] = number
-    st.session_state.pop("session_again_result", None)
+def _run_again(entry: Entry | None) -> None:
+    st.session_state[_AGAIN] = entry
+    st.session_state.pop(_AGREES, None)
 
 
 def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
@@ -333,23 +338,48 @@ def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
     Raises:
         InfoflowError: what the run raises.
     """
-    held = st.session_state.get("session_again_result")
+    held = st.session_state.get(_AGREES)
     if held is None:
-        now = jobs.run(
-            lambda job: cache.results(entry.request, key, job.say), on_cancel=lambda: None, name="session_again"
-        ).result
-        before, after = entry.result.provenance, now.provenance
-        other = [
-            f"{what}: {a or 'not known'} then, {b or 'not known'} now"
-            for what, a, b in (("weights", before.revision, after.revision), ("type", before.dtype, after.dtype))
-            if a != b
-        ]
-        held = st.session_state["session_again_result"] = (
-            agreement.agreement(entry.result, now, agreement.tolerance_of(entry.result)),
-            "; ".join(other),
-        )
+        try:
+            held = _compared_now(entry, key)
+        except Cancelled:
+            raise
+        except InfoflowError as error:
+            held = without_frames(error)  # told at every look, and not run again by it
+        st.session_state[_AGREES] = held
+    if isinstance(held, InfoflowError):
+        raise held
     found: tuple[Agreement, str] = held
     return found
+
+
+def _compared_now(entry: Entry, key: str) -> tuple[Agreement, str]:
+    request = _runnable(entry)
+    now = jobs.run(
+        lambda job: cache.results(request, key, job.say), on_cancel=partial(_run_again, None), name="session_again"
+    ).result
+    before, after = entry.result.provenance, now.provenance
+    other = [
+        f"{what}: {a or 'not known'} then, {b or 'not known'} now"
+        for what, a, b in (("weights", before.revision, after.revision), ("type", before.dtype, after.dtype))
+        if a != b
+    ]
+    return agreement.agreement(entry.result, now, agreement.tolerance_of(entry.result)), "; ".join(other)
+
+
+def _runnable(entry: Entry) -> Request[Any]:
+    """The request of an entry as this reader may run it: with no file of this machine that they may not name.
+
+    Raises:
+        BadFile: of another service.
+    """
+    sessions.check_service(entry.request)
+    lens = getattr(entry.request, "lens", None)
+    if lens is None or cache.folders_allowed():
+        return entry.request
+    from infoflow.models import lenses  # heavy
+
+    return replace(entry.request, lens=lenses.hub_only(lens))  # type: ignore[call-arg]  # requests of lenses have one
 
 
 def _tell(found: tuple[Agreement, str]) -> None:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import infoflow
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.request import Request
+from infoflow.errors import BadPrompt
 from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
@@ -100,6 +101,73 @@ def test_run_again_tells_whether_the_numbers_are_the_same(demo: "infoflow.Model"
         assert errors(app) == []
         (told,) = [*(s.value for s in app.success), *(w.value for w in app.warning)]
         assert said in told.replace("\\", "")
+
+
+def again(*entries: Entry) -> AppTest:
+    """The page with such a session open, its first result run again."""
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(Session(entries=entries, title="x"))
+    return app.run().button(key="session_run_0").click().run()
+
+
+def test_what_was_said_of_one_session_is_not_said_of_the_next(demo: "infoflow.Model", owners: Path) -> None:
+    found = infoflow.attention(demo, PROMPT)
+    one = Entry(request=replace(found.provenance.request, model=ModelSpec(name="demo")), result=found)
+    name = Library(owners).save(Session(entries=(replace(one, result=replace(found, pattern=found.pattern / 2)),), title="y"))
+    app = again(one)
+    assert len(app.success) == 1
+    app.button(key=f"session_open_{name}").click().run()
+    assert errors(app) == [] and not app.success and not app.warning
+
+
+def test_a_run_that_failed_is_not_sent_again_by_every_look(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+
+    def fail(request: object, *_: object) -> None:
+        runs.append(request)
+        raise BadPrompt("It went wrong.")
+
+    monkeypatch.setattr("infoflow.ui.cache.results", fail)
+    found = infoflow.attention(demo, PROMPT)
+    app = again(Entry(request=found.provenance.request, result=found)).run()
+    assert errors(app) == ["It went wrong."] and len(runs) == 1
+    app.button(key="session_run_0").click().run()
+    assert len(runs) == 2
+
+
+def test_a_key_goes_to_no_service_that_a_file_names(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Request[object]] = []
+    monkeypatch.setattr("infoflow.ui.cache.results", lambda request, *_: runs.append(request))
+    found = infoflow.attention(demo, PROMPT)
+    elsewhere = replace(found.provenance.request, model=ModelSpec(name="owner/model", host="https://elsewhere.example"))
+    app = again(Entry(request=elsewhere, result=found))
+    assert not runs and "no other service gets a key" in errors(app)[0]
+
+
+def test_visitors_sessions_have_lenses_of_the_hub_alone(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Request[object]] = []
+
+    def run(request: Request[object], *_: object) -> None:
+        runs.append(request)
+        raise BadPrompt("enough")
+
+    monkeypatch.setattr("infoflow.ui.cache.results", run)
+    found = infoflow.logit_lens(demo, PROMPT, k=1)
+    entry = Entry(request=replace(found.provenance.request, kind="jacobian", lens="/etc/lens.pt"), result=found)
+    for allowed, lens in (("1", "/etc/lens.pt"), ("0", "hub:/etc/lens.pt")):
+        monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", allowed)
+        again(entry)
+        assert getattr(runs[-1], "lens", None) == lens
+
+
+def test_a_view_that_no_link_may_set_breaks_nothing(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+    view = {"embed": ("true",), "Embed_Options": ("x",), "prompt": (PROMPT,)}
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(
+        Session(entries=(Entry(request=found.provenance.request, result=found, view=view),))
+    )
+    assert errors(app.run()) == []
 
 
 def looked_at(*requests: Request[object]) -> AppTest:
