@@ -23,7 +23,7 @@ import infoflow
 from infoflow.analyses.activations import Activations
 from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, sessions
-from infoflow.files.agreement import agreement
+from infoflow.files.agreement import agreement, tolerance_of
 from infoflow.files.results import kinds, pack, unpack
 from infoflow.files.sessions import Entry, Session
 from infoflow.interventions import Zero
@@ -151,7 +151,9 @@ def test_tensors_open_in_plain_numpy(results: dict[str, Any], tmp_path: Path) ->
         assert table.splitlines()[0].startswith("layer,")
     again = infoflow.open_session(path).entries[1].result
     assert again.resid_post.dtype == np.float32 and np.allclose(again.resid_post, acts.resid_post, rtol=1e-3, atol=1e-3)
-    assert agreement(again, acts, tolerance=2e-3).agrees and not agreement(again, acts, tolerance=1e-6).agrees
+    assert agreement(again, acts, tolerance_of(again)).agrees and not agreement(again, acts, tolerance_of(acts)).agrees
+    half = replace(acts.provenance, dtype="bfloat16")
+    assert tolerance_of(again) < tolerance_of(replace(again, provenance=half)) == tolerance_of(replace(acts, provenance=half))
 
 
 def test_tensors_that_half_precision_can_not_hold_are_kept_in_full(results: dict[str, Any]) -> None:
