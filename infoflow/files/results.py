@@ -28,9 +28,11 @@ DEEPEST = 40
 """levels of values in values: a result has fewer than ten"""
 _NUMBERS = "biuf"
 """kinds of arrays that hold numbers"""
-_MAY_LACK = {"scores", "effect"}
+_MAY_LACK = (
+    "scores", "effect", "runs.against", "clean.against", "corrupted.against", "runs.log_probability", "runs.rank", "runs.kl",
+)  # fmt: skip
 """arrays in which some entries are no number: of heads that have nothing to be scored by, of keys that a query can't see, of
-sources that were not removed"""
+sources that were not removed, of a sweep's outcomes where there is no rival or logits alone are estimated"""
 
 
 @cache

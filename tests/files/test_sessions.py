@@ -107,6 +107,17 @@ def test_a_session_comes_back_to_the_last_bit(results: dict[str, Any], tmp_path:
         assert entry.result.to_frame().equals(ours.to_frame()) and entry.result.summary() == ours.summary()
 
 
+@pytest.mark.parametrize("asked", [{"target": 65}, {"target": 65, "site": "z", "method": "gradient"}, {"method": "gradient"}])
+def test_sweeps_without_a_rival_or_of_logits_alone_are_kept_too(asked: dict[str, Any], model: "infoflow.Model") -> None:
+    found = infoflow.patch(model, PROMPT, "When Mary and Paul", **asked)
+    same(found, sessions.open_session(sessions.as_zip(sessions.session_of([found]))).entries[0].result)
+
+
+def test_a_prompt_of_which_nothing_is_left_opens_again() -> None:
+    found = infoflow.activations(tiny.model("llama"), "ab", interventions=[Zero("embed")])  # no biases: all of it is nothing
+    same(found, sessions.open_session(sessions.as_zip(sessions.session_of([found]))).entries[0].result)
+
+
 @pytest.mark.slow
 def test_run_again_its_numbers_are_the_same(results: dict[str, Any], model: "infoflow.Model") -> None:
     for name, ours in results.items():
