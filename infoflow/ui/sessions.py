@@ -287,7 +287,7 @@ def opened(found: Opened, key: str) -> None:
         blocks.verbatim(session.note)
     for number, entry in enumerate(session.entries):
         with st.container(border=True, key=f"session_entry_{number}"):
-            _entry(number, entry, key)
+            _entry(number, entry, session, key)
     with blocks.reporting_errors():
         if cache.for_this_machine_alone():
             beside.beside(session, [one for one in Library().found() if one.name != found.name])
@@ -299,13 +299,16 @@ def _report(session: Session) -> bytes:
     return reports.report(parts, None, session.title, session.note)
 
 
-def _entry(number: int, entry: Entry, key: str) -> None:
+def _entry(number: int, entry: Entry, session: Session, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         page = PAGES.get(entry.request.analysis)
         if page is not None:
             try:
                 st.page_link(
-                    f"pages/{page}.py", label=f"{blocks.plain(entry.title)} →", query_params=_view(entry), width="stretch"
+                    f"pages/{page}.py",
+                    label=f"{blocks.plain(entry.title)} →",
+                    query_params=_view(entry, session),
+                    width="stretch",
                 )
             except StreamlitPageNotFoundError:  # where this page stands alone
                 st.markdown(blocks.plain(entry.title))
@@ -320,10 +323,12 @@ def _entry(number: int, entry: Entry, key: str) -> None:
             _tell(_agreement(entry, key))
 
 
-def _view(entry: Entry) -> dict[str, Any]:
+def _view(entry: Entry, session: Session) -> dict[str, Any]:
     """The address that the page had; of a session that no page made, what it needs to ask the same."""
+    model = entry.request.model
+    several = len({one.request.model.revision for one in session.entries if one.request.model.name == model.name}) > 1
     prompt = {"prompt": (entry.request.prompt,)} if isinstance(entry.request.prompt, str) else {}
-    view = entry.view or {"model": (entry.request.model.name,), **prompt}
+    view = entry.view or {"model": (seen.exact_name(model) if several else model.name,), **prompt}
     return seen.of_view({name: values for name, values in view.items() if name.lower() not in _STREAMLITS})
 
 

@@ -15,8 +15,9 @@ from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
 from infoflow.models.spec import ModelSpec
+from infoflow.ui import sessions as ui_sessions
 from infoflow.ui.seen import Opened, Seen
-from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened
+from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened, rows_of
 
 PAGE = str(ROOT / "pages/sessions.py")
 PROMPT = "The cat sat on the hat"
@@ -75,6 +76,37 @@ def test_the_same_question_runs_again_where_none_is_open(kept: Session, monkeypa
     app.session_state["model"] = "demo"
     app.run()
     assert errors(app) == [] and grid_spec(app) == before and not any("saved" in m.value for m in app.markdown)
+
+
+def test_what_was_kept_of_one_type_of_weights_is_not_shown_as_of_another(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+    asked = replace(found.provenance.request, model=ModelSpec(name="demo"))
+    app = AppTest.from_file(str(ROOT / "pages/compare.py"), default_timeout=120)
+    app.session_state["session_open"] = Opened(Session(entries=(Entry(request=asked, result=found),), title="Cats"))
+    for name, value in {"prompt": PROMPT, "model": "demo", "cmp_view": "attention", "cmp_dtype": "bfloat16"}.items():
+        app.query_params[name] = value
+    app.run()
+    assert errors(app) == [] and not any("No head looks elsewhere" in i.value for i in app.info)
+
+
+def test_each_of_two_revisions_has_its_own_result(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+
+    def of(revision: str, scale: float) -> Entry:
+        asked = replace(found.provenance.request, model=ModelSpec(name="owner/model", revision=revision))
+        other = replace(found, pattern=found.pattern * np.float32(scale), provenance=replace(found.provenance, request=asked))
+        return Entry(request=asked, result=other)
+
+    session = Session(entries=(of("step1", 1.0), of("step2", 0.5)), title="x")
+    for entry in session.entries:
+        app = AppTest.from_file(str(ROOT / "pages/attention.py"), default_timeout=120)
+        app.session_state["session_open"] = Opened(session)
+        for name, value in ui_sessions._view(entry, session).items():
+            app.query_params[name] = value
+        app.run()
+        assert errors(app) == []
+        row = sum(r["weight"] for r in rows_of(app, "Attention, ") if r["dest"] == 5)
+        assert row == pytest.approx(float(entry.result.pattern[0, 0, 5].sum()), abs=1e-4)
 
 
 def test_what_an_open_session_says(kept: Session) -> None:
