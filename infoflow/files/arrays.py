@@ -13,7 +13,7 @@ from infoflow.errors import BadFile
 from infoflow.text.amounts import in_words
 
 Arrays = dict[str, np.ndarray]
-_TOO_LARGE = "It would take {} when unpacked, and {} are allowed. Such a file is broken, or made to do harm."
+_TOO_LARGE = "It would take {} when unpacked, and {} are allowed: it is broken, made to do harm, or too large for here."
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, EOFError, OverflowError, NotImplementedError,
     RuntimeError,

@@ -27,6 +27,7 @@ from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, formats, strict
 from infoflow.files.arrays import Arrays, as_npz, check_size, member, opened_zip, read_npz
 from infoflow.files.results import as_text, check_kind, pack, request_of, unpack
+from infoflow.models import memory
 from infoflow.pictures.picture import picture_of, short
 from infoflow.settings import settings
 from infoflow.summaries.sentence import sentences_of
@@ -38,6 +39,8 @@ SCHEMA = 1
 ENDING = ".zip"
 MOST_BYTES = 2_000_000_000
 """of a session in memory"""
+SHOWN = 10
+"""times the memory of its arrays that checking and showing a result may take"""
 MOST_CONFIG = 100_000_000
 MOST_ENTRIES = 500
 MOST_TITLE, MOST_NOTE = 200, 50_000
@@ -245,11 +248,13 @@ def check_service(request: Request[Any]) -> None:
 
 
 def _read(data: bytes, folders: bool) -> Session:
+    # a visitor's file, which may be made to do harm, takes no more than a run may
+    left = MOST_BYTES if folders else min(MOST_BYTES, memory.limit(memory.free()) // SHOWN)
     with opened_zip(data) as stored:
-        check_members(stored)
+        check_members(stored, left)
         config = _config(stored)
         title, note = _words(config)
-        entries, left = [], MOST_BYTES
+        entries = []
         for one in _entries(config):
             entry, used = _entry(one, stored, left)
             left -= used
@@ -264,8 +269,8 @@ def _read(data: bytes, folders: bool) -> Session:
     return session
 
 
-def check_members(stored: zipfile.ZipFile) -> None:
-    """That a zip has the members of a session alone.
+def check_members(stored: zipfile.ZipFile, most: int = MOST_BYTES) -> None:
+    """That a zip has the members of a session alone, and no more than `most` bytes of them.
 
     Raises:
         BadFile: another name, a link, or more bytes than are allowed.
@@ -275,7 +280,7 @@ def check_members(stored: zipfile.ZipFile) -> None:
             raise BadFile(f"It holds a link, '{short(info.filename)}', and is refused for that.")
         if not _MEMBER.fullmatch(info.filename):
             raise BadFile(f"It holds '{short(info.filename)}', which no session has, and is refused for that.")
-    check_size(stored, MOST_BYTES)
+    check_size(stored, most)
 
 
 def _config(stored: zipfile.ZipFile) -> dict[str, Any]:

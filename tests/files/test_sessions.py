@@ -355,6 +355,12 @@ def test_archives_that_do_harm_are_refused(small: bytes, monkeypatch: pytest.Mon
     ]:
         with pytest.raises(BadFile, match=said):
             sessions.open_session(data)
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "2")  # of which checking it takes a part
+    wide = rezipped(small, put={held: _npz(kl=np.zeros(100_000, np.float32))})
+    with pytest.raises(BadFile, match="would take 1 MB when unpacked"):
+        sessions.open_session(wide, folders=False)
+    with pytest.raises(BadFile, match="is missing"):
+        sessions.open_session(wide)
     monkeypatch.setattr(sessions, "MOST_BYTES", 1_000_000)
     bomb = rezipped(small, put={held: _npz(kl=np.zeros(10_000_000, np.float32))})  # 40 MB of nothing in 40 kB
     assert len(bomb) < 200_000
