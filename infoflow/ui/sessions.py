@@ -80,7 +80,8 @@ def keep(key: str) -> None:
         st.caption(KEEP)
         return
     with blocks.reporting_errors():
-        data = _built(_session(chosen, title, note, key, stream, tuple(without)), str(kind), csv)
+        parts = tuple(without)
+        data = _built(_session(chosen, title, note, key, stream, parts), str(kind), csv, parts)
         _write(data, title or short(chosen[0].request.title, 80))
 
 
@@ -120,19 +121,16 @@ def _without(found: Activations, parts: tuple[str, ...]) -> Activations:
     return replace(found, z=None if "z" in parts else found.z, pattern=None if "pattern" in parts else found.pattern)
 
 
-def _built(session: Session, kind: str, csv: bool) -> bytes:
-    """The session's file, made anew when something in it changed."""
-    of = (
-        tuple((e.request.key, id(e.result), tuple(e.view.items())) for e in session.entries),
-        session.title,
-        session.note,
-        kind,
-        csv,
+def _built(session: Session, kind: str, csv: bool, without: tuple[str, ...]) -> bytes:
+    """The session's file, made anew when something in it changed. A cache gives its results as other objects at every look."""
+    results_of = tuple(
+        (e.request.key, e.result.provenance.request.key, e.result.provenance.infoflow, *e.view.items()) for e in session.entries
     )
+    of, source = (results_of, session.title, session.note, kind, csv, without), seen.opened()
     before = st.session_state.get(_BUILT)
-    if before is None or before[0] != of:
+    if before is None or before[0] != of or before[2] is not source:
         with st.spinner("Putting it together …"):
-            before = st.session_state[_BUILT] = (of, sessions.as_zip(session, kind, csv))
+            before = st.session_state[_BUILT] = (of, sessions.as_zip(session, kind, csv), source)
     data: bytes = before[1]
     return data
 

@@ -250,6 +250,20 @@ def test_the_stream_goes_along_where_it_is_asked_for() -> None:
     assert len(app.session_state["session_built"][1]) < len(data)
 
 
+def test_the_file_is_made_once_and_anew_when_something_in_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, as_zip = [], sessions.as_zip
+    monkeypatch.setattr(sessions, "as_zip", lambda *given: made.append(given) or as_zip(*given))
+    app = looked_at(FlowRequest(model=ModelSpec(name="demo"), prompt=PROMPT))
+    app.text_input(key="session_search").set_value("x").run()
+    assert errors(app) == [] and len(made) == 1
+    app.toggle(key="session_stream").set_value(True).run()
+    for parts in (["z"], ["pattern"], []):
+        app.multiselect(key="session_without").set_value(parts).run()
+        acts = sessions.open_session(app.session_state["session_built"][1]).entries[1].result
+        assert (acts.z is None) == ("z" in parts) and (acts.pattern is None) == ("pattern" in parts)
+    assert len(made) == 5
+
+
 def test_visitors_of_an_app_that_is_open_to_others_keep_nothing_on_it(monkeypatch: pytest.MonkeyPatch, owners: Path) -> None:
     monkeypatch.setattr("infoflow.ui.cache.for_this_machine_alone", lambda: False)
     app = looked_at(FlowRequest(model=ModelSpec(name="demo"), prompt=PROMPT))
