@@ -69,6 +69,11 @@ def performed(
     raise before.error
 
 
+def here(request: Request[Any], key: str) -> bool:
+    """Whether a result is at hand, without a run."""
+    return (seen.kept(request) or cache.at_hand(request, key)) is not None
+
+
 def refused(request: PatchRequest, key: str, name: str) -> tuple[Offer, ...] | None:
     """None where a run that is made in parts may be begun; else its refusal is shown, and what may be run instead comes back.
 

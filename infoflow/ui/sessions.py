@@ -26,7 +26,7 @@ opens without the model."""
 USE = """Look at something on any page, then keep it here. Opening a session runs nothing: its links show each result as it was,
 until you close it. **Run again** tells whether the numbers are still the same."""
 EMPTY = """Nothing has been looked at in this browser session yet. Open a page, ask something, and come back."""
-KEEP = """What goes into the session. The latest is on top."""
+KEEP = """Choose what goes into the session. The latest is on top; what is no longer in memory is run again when it is chosen."""
 STREAM = """Adds the residual before and after every layer, what attention and the MLP added, each head's z and its pattern, for
 every prompt among them: `tensors.npz`, which plain numpy opens. Activations works on it without the model."""
 TYPE = """float32 is exact. float16 takes half the room and keeps three digits."""
@@ -62,7 +62,7 @@ def keep(key: str) -> None:
     table = tables.looked_at([one.request for one in found])
     picked = st.dataframe(
         table, hide_index=True, key="session_seen", on_select="rerun", selection_mode="multi-row",
-        selection_default={"selection": {"rows": _first(found)}}, height=min(300, 38 + 35 * len(table)),
+        selection_default={"selection": {"rows": _first(found, key)}}, height=min(300, 38 + 35 * len(table)),
     )  # fmt: skip
     chosen = [found[row] for row in sorted(picked.selection.rows, reverse=True) if row < len(found)]  # as they came
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -85,9 +85,9 @@ def keep(key: str) -> None:
         _write(data, title or short(chosen[0].request.title, 80))
 
 
-def _first(found: list[Seen]) -> list[int]:
-    """At first all that pages have shown themselves is chosen."""
-    return [number for number, one in enumerate(found) if one.main]
+def _first(found: list[Seen], key: str) -> list[int]:
+    """At first all that pages have shown themselves is chosen, but for what would have to be run again."""
+    return [number for number, one in enumerate(found) if one.main and results.here(one.request, key)]
 
 
 def _session(chosen: list[Seen], title: str, note: str, key: str, stream: bool, without: tuple[str, ...]) -> Session:

@@ -15,6 +15,7 @@ from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
 from infoflow.models.spec import ModelSpec
+from infoflow.ui import cache
 from infoflow.ui import sessions as ui_sessions
 from infoflow.ui.seen import Opened, Seen
 from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened, rows_of
@@ -203,6 +204,8 @@ def test_a_view_that_no_link_may_set_breaks_nothing(demo: "infoflow.Model") -> N
 
 
 def looked_at(*requests: Request[object]) -> AppTest:
+    for one in requests:
+        cache.results(one, "", lambda *_: None)
     app = AppTest.from_file(PAGE, default_timeout=120)
     app.session_state["seen"] = {one.key: Seen(one, True, {"prompt": (PROMPT,), "model": ("demo",)}) for one in requests}
     return app.run()
@@ -248,6 +251,19 @@ def test_the_stream_goes_along_where_it_is_asked_for() -> None:
     assert lighter.z is None and lighter.pattern is not None
     app.button_group(key="session_type").set_value("float16").run()
     assert len(app.session_state["session_built"][1]) < len(data)
+
+
+def test_what_would_have_to_run_again_does_not_by_itself(kept: Session) -> None:
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(kept)
+    app.session_state["seen"] = {one.request.key: Seen(one.request, True) for one in kept.entries}
+    app.run()
+    assert len(sessions.open_session(app.session_state["session_built"][1]).entries) == len(kept.entries)
+    app.button(key="session_close").click().run()
+    app = AppTest.from_file(PAGE, default_timeout=120)  # and so when it is come back to
+    app.session_state["seen"] = {one.request.key: Seen(one.request, True) for one in kept.entries}
+    app.run()
+    assert errors(app) == [] and "Choose what goes into the session" in captions(app)
 
 
 def test_the_file_is_made_once_and_anew_when_something_in_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
