@@ -348,7 +348,8 @@ def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
         except Cancelled:
             raise
         except InfoflowError as error:
-            held = without_frames(error)  # told at every look, and not run again by it
+            without_frames(error)
+            held = error  # told at every look, and not run again by it
         st.session_state[_AGREES] = held
     if isinstance(held, InfoflowError):
         raise held
