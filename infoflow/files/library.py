@@ -93,8 +93,9 @@ class Library:
 
     def _searched(self, index: sqlite3.Connection, search: str) -> list[Listed]:
         self._refresh(index)
-        words = [f"%{_escaped(word)}%" for word in search.split()[:20]]
-        of = " AND ".join(["text LIKE ? ESCAPE '\\'"] * len(words)) or "1"
+        index.create_function("folded", 1, _folded, deterministic=True)  # SQLite knows upper and lower case of ASCII alone
+        words = [f"%{_escaped(_folded(word))}%" for word in search.split()[:20]]
+        of = " AND ".join(["folded(text) LIKE ? ESCAPE '\\'"] * len(words)) or "1"
         asked = f"SELECT {_COLUMNS}, broken FROM sessions WHERE {of} ORDER BY made DESC, name"  # values are bound
         return [Listed(*row) for row in index.execute(asked, words)]
 
@@ -229,6 +230,11 @@ def _make(index: sqlite3.Connection) -> None:
         "CREATE TABLE IF NOT EXISTS sessions (name TEXT PRIMARY KEY, title TEXT, note TEXT, prompts TEXT, models TEXT, made TEXT,"
         " results INT, bytes INT, broken TEXT, stamp INT, text TEXT)"
     )
+
+
+def _folded(text: str) -> str:
+    """In lower case, and each letter written in one way."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _escaped(word: str) -> str:
