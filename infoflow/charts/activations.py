@@ -29,7 +29,9 @@ def lines(table: pd.DataFrame, title: str, signed: bool = False, dark: bool = Fa
             labelColor=page.muted, labelOverlap=True,
         ),
     )  # fmt: skip
-    ticks: dict[str, Any] = {} if signed else {"values": _ticks(float(shown["value"].min()), float(shown["value"].max()))}
+    ticks: dict[str, Any] = {}
+    if not signed and len(shown):  # all may be nothing, where the embedding was taken out
+        ticks["values"] = _ticks(float(shown["value"].min()), float(shown["value"].max()))
     axis = alt.Axis(
         tickCount=5,
         gridColor=page.line,

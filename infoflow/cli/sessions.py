@@ -1,6 +1,7 @@
 """Saved sessions: which there are, what is in one, whether its numbers are still the same; rename, annotate, delete, bring back.
 
-A session is a file, or the name of one of yours as the list has it (they are in INFOFLOW_SESSIONS, or your data folder).
+A session is a file (to show, run again or add), or the name of one of yours as the list has it (they are in INFOFLOW_SESSIONS, or
+your data folder).
 """
 
 import argparse
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from infoflow.cli.shared import EXIT_DIFFERS, perform, say
 
 if TYPE_CHECKING:
+    from infoflow.files.library import Library
     from infoflow.files.sessions import Session
 
 HELP = "list, show, check, rename and delete saved sessions"
@@ -32,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("delete", "take it off the list, for a week"), ("restore", "bring back what was deleted"),
     ):  # fmt: skip
         one = chosen.add_parser(action, help=about)
-        one.add_argument("session", help="a file, or a name of the list")
+        where = {"show": "a file, or a name of the list", "again": "a file, or a name of the list", "add": "a file"}
+        one.add_argument("session", help=where.get(action, "a name of the list"))
         if action in ("rename", "note"):
             one.add_argument("text", help="the title" if action == "rename" else "the note")
         if action == "again":
@@ -59,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.action == "again":
         return _again(_opened(options.session), options.quiet)
     elif options.action == "add":
-        session = _opened(options.session)
-        sys.stdout.write(f"{library.put(Path(options.session).expanduser().read_bytes(), session.title)}\n")
+        sys.stdout.write(f"{_added(library, Path(options.session).expanduser())}\n")
     elif options.action in ("rename", "note"):
         library.change(options.session, **{"title" if options.action == "rename" else "note": options.text})
     elif options.action == "delete":
@@ -69,6 +71,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         library.restore(options.session)
     return 0
+
+
+def _added(library: "Library", file: Path) -> str:
+    """The name that a file has in the list, as it is; a single run that was saved becomes a session."""
+    from infoflow.files.sessions import open_session
+
+    session = open_session(file)
+    return library.save(session) if file.suffix == ".npz" else library.put(file.read_bytes(), session.title)
 
 
 def _opened(named: str) -> "Session":
@@ -93,9 +103,12 @@ def _show(session: "Session") -> None:
 
 def _again(session: "Session", quiet: bool) -> int:
     from infoflow.files.agreement import agreement, tolerance_of
+    from infoflow.files.sessions import check_service
 
     held: dict[object, object] = {}
     differ = 0
+    for entry in session.entries:
+        check_service(entry.request)
     for number, entry in enumerate(session.entries):
         found = agreement(entry.result, perform(entry.request, quiet, held), tolerance_of(entry.result))
         differ += not found.agrees

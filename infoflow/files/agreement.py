@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from infoflow.analyses.activations import Activations
 from infoflow.files.results import pack
 
 
@@ -44,13 +45,17 @@ class Agreement:
         return f"Not the same: {' and '.join(words)}."
 
 
-EXACT, HALF = 1e-4, 2e-2
-"""relative to the largest value: what float32 rounding may take, and that of half precision"""
+EXACT, KEPT_AS_HALF, HALF = 1e-4, 1e-3, 2e-2
+"""relative to the largest value: what float32 rounding may take, that of tensors kept as float16, and that of half precision"""
 
 
 def tolerance_of(kept: Any) -> float:
-    """How far numbers may be apart when they are made again, by the type that the model computed in."""
-    return EXACT if kept.provenance.dtype == "float32" else HALF
+    """How far numbers may be apart when they are made again, by the type that the model computed in, and that of the file."""
+    if kept.provenance.dtype != "float32":
+        return HALF
+    if isinstance(kept, Activations) and np.array_equal(kept.resid_post.astype(np.float16), kept.resid_post):
+        return KEPT_AS_HALF
+    return EXACT
 
 
 def agreement(kept: Any, again: Any, tolerance: float = 1e-4) -> Agreement:

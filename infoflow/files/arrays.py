@@ -1,6 +1,7 @@
 """Arrays in files: plain .npz that opens in numpy, read with checks before anything is put into memory. Nothing is unpickled."""
 
 import io
+import lzma
 import math
 import zipfile
 import zlib
@@ -12,9 +13,12 @@ from infoflow.errors import BadFile
 from infoflow.text.amounts import in_words
 
 Arrays = dict[str, np.ndarray]
-_TOO_LARGE = "It would take {} when unpacked, and {} are allowed. Such a file is broken, or made to do harm."
-_BROKEN = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
-"""what reading a broken zip raises; RuntimeError for one with a password"""
+_TOO_LARGE = "It would take {} when unpacked, and {} are allowed: it is broken, made to do harm, or too large for here."
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, EOFError, OverflowError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
+"""what reading a broken zip raises; OverflowError for a place behind every file's end, RuntimeError for one with a password"""
 
 
 def lower_half(gram: np.ndarray) -> np.ndarray:
@@ -111,10 +115,13 @@ def _array(data: bytes, name: str) -> np.ndarray:
         raise BadFile(f"Its member '{_said(name)}' is no array ({_said(error)}).") from None
     if dtype.kind not in "biufU" or dtype.hasobject:
         raise BadFile(f"Its member '{_said(name)}' holds {_said(dtype)}, and only numbers and texts are read.")
-    if any(not isinstance(n, int) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data) - held.tell():
+    size = len(data) - held.tell()
+    if any(type(n) is not int or n < 0 for n in shape) or not dtype.itemsize or math.prod(shape) * dtype.itemsize != size:
         raise BadFile(f"Its member '{_said(name)}' does not hold as many numbers as it says.")
-    flat = np.frombuffer(data, dtype=dtype, offset=held.tell()).copy() if dtype.itemsize else np.zeros(math.prod(shape), dtype)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    try:
+        return np.frombuffer(data, dtype=dtype, offset=held.tell()).copy().reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:  # of nothing there may be more rows than any array has
+        raise BadFile(f"Its member '{_said(name)}' has a shape that no array has ({_said(error)}).") from None
 
 
 def _said(what: object) -> str:

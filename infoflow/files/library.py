@@ -9,7 +9,7 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,12 +81,23 @@ class Library:
         Raises:
             InfoflowError: the folder can't be read.
         """
-        with self._index() as index:
-            self._refresh(index)
-            words = [f"%{_escaped(word)}%" for word in search.split()[:20]]
-            of = " AND ".join(["text LIKE ? ESCAPE '\\'"] * len(words)) or "1"
-            asked = f"SELECT {_COLUMNS}, broken FROM sessions WHERE {of} ORDER BY made DESC, name"  # values are bound
-            return [Listed(*row) for row in index.execute(asked, words)]
+        try:
+            try:
+                with self._index() as index:
+                    return self._searched(index, search)
+            except sqlite3.DatabaseError:  # where it can't be written, everything is read anew
+                with _in_memory() as index:
+                    return self._searched(index, search)
+        except OSError as error:
+            raise InfoflowError(f"The folder '{self.folder}' can't be read: {error.strerror}. Set INFOFLOW_SESSIONS.") from error
+
+    def _searched(self, index: sqlite3.Connection, search: str) -> list[Listed]:
+        self._refresh(index)
+        index.create_function("folded", 1, _folded, deterministic=True)  # SQLite knows upper and lower case of ASCII alone
+        words = [f"%{_escaped(_folded(word))}%" for word in search.split()[:20]]
+        of = " AND ".join(["folded(text) LIKE ? ESCAPE '\\'"] * len(words)) or "1"
+        asked = f"SELECT {_COLUMNS}, broken FROM sessions WHERE {of} ORDER BY made DESC, name"  # values are bound
+        return [Listed(*row) for row in index.execute(asked, words)]
 
     def data(self, name: str) -> bytes:
         """A session's file.
@@ -149,15 +160,15 @@ class Library:
     def _index(self) -> Iterator[sqlite3.Connection]:
         """The index of the folder; one that is broken is made anew."""
         if not self.folder.is_dir():
-            with closing(sqlite3.connect(":memory:")) as none:
-                _make(none)
+            with _in_memory() as none:
                 yield none
             return
         path = self.folder / INDEX
         try:
             index = _opened(path)
         except sqlite3.DatabaseError:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             index = _opened(path)
         with closing(index):
             yield index
@@ -168,11 +179,12 @@ class Library:
             return
         there: dict[str, tuple[int, int]] = {}
         for path in self.folder.iterdir():
-            if path.name.endswith(DELETED) and time.time() - path.stat().st_mtime > KEPT_DAYS * 86_400:
-                path.unlink(missing_ok=True)
-            elif _NAME.fullmatch(path.name) and path.is_file():
-                stat = path.stat()
-                there[path.name] = (stat.st_mtime_ns, stat.st_size)
+            with suppress(OSError):  # another process may have taken it away meanwhile
+                if path.name.endswith(DELETED) and time.time() - path.stat().st_mtime > KEPT_DAYS * 86_400:
+                    path.unlink()
+                elif _NAME.fullmatch(path.name) and path.is_file():
+                    stat = path.stat()
+                    there[path.name] = (stat.st_mtime_ns, stat.st_size)
         known = {name: (stamp, size) for name, stamp, size in index.execute("SELECT name, stamp, bytes FROM sessions")}
         with index:
             index.executemany("DELETE FROM sessions WHERE name = ?", [(name,) for name in known.keys() - there.keys()])
@@ -194,11 +206,19 @@ class Library:
         return name, held.title, held.note, prompts, models, held.made, len(held.entries), size, "", stamp, text
 
 
+@contextmanager
+def _in_memory() -> Iterator[sqlite3.Connection]:
+    """An index that is kept nowhere."""
+    with closing(sqlite3.connect(":memory:")) as index:
+        _make(index)
+        yield index
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     index = sqlite3.connect(path, timeout=10)
     try:
         _make(index)
-        index.execute("SELECT count(*) FROM sessions").fetchone()
+        index.execute(f"SELECT {_COLUMNS}, broken, stamp, text FROM sessions LIMIT 1").fetchone()  # else of another version
     except sqlite3.DatabaseError:
         index.close()
         raise
@@ -210,6 +230,11 @@ def _make(index: sqlite3.Connection) -> None:
         "CREATE TABLE IF NOT EXISTS sessions (name TEXT PRIMARY KEY, title TEXT, note TEXT, prompts TEXT, models TEXT, made TEXT,"
         " results INT, bytes INT, broken TEXT, stamp INT, text TEXT)"
     )
+
+
+def _folded(text: str) -> str:
+    """In lower case, and each letter written in one way."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _escaped(word: str) -> str:

@@ -5,6 +5,7 @@ shapes that its fields' axes say, the same axis as long everywhere.
 """
 
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +28,11 @@ DEEPEST = 40
 """levels of values in values: a result has fewer than ten"""
 _NUMBERS = "biuf"
 """kinds of arrays that hold numbers"""
-_MAY_LACK = {"scores", "effect"}
+_MAY_LACK = (
+    "scores", "effect", "runs.against", "clean.against", "corrupted.against", "runs.log_probability", "runs.rank", "runs.kl",
+)  # fmt: skip
 """arrays in which some entries are no number: of heads that have nothing to be scored by, of keys that a query can't see, of
-sources that were not removed"""
+sources that were not removed, of a sweep's outcomes where there is no rival or logits alone are estimated"""
 
 
 @cache
@@ -204,7 +207,7 @@ def _dict(hints: tuple[Any, ...], value: Any, where: str, arrays: Mapping[str, n
 def _plain(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # an integer may be larger
         return float(value)
     if hint is bytes and isinstance(value, str):
         return _of_hex(value, where)

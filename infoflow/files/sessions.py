@@ -27,7 +27,9 @@ from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, formats, strict
 from infoflow.files.arrays import Arrays, as_npz, check_size, member, opened_zip, read_npz
 from infoflow.files.results import as_text, check_kind, pack, request_of, unpack
+from infoflow.models import memory
 from infoflow.pictures.picture import picture_of, short
+from infoflow.settings import settings
 from infoflow.summaries.sentence import sentences_of
 from infoflow.text.amounts import in_words
 
@@ -37,6 +39,8 @@ SCHEMA = 1
 ENDING = ".zip"
 MOST_BYTES = 2_000_000_000
 """of a session in memory"""
+SHOWN = 10
+"""times the memory of its arrays that checking and showing a result may take"""
 MOST_CONFIG = 100_000_000
 MOST_ENTRIES = 500
 MOST_TITLE, MOST_NOTE = 200, 50_000
@@ -230,14 +234,29 @@ def _as_kept(result: Any, arrays: Arrays, tensors: str) -> Arrays:
     return {**arrays, "tokens": np.array(result.tokens, dtype=str), "token_ids": ids}
 
 
+def check_service(request: Request[Any]) -> None:
+    """That a request of a file may be run here: the service that it names would be sent the key of whoever runs it.
+
+    Raises:
+        BadFile: of another service than the one that is set.
+    """
+    host, ours = request.model.host, settings().host
+    if host and host != ours:
+        raise BadFile(
+            f"It was run on {short(host)}, and runs go to {short(ours)}: no other service gets a key. Set NDIF_HOST for it."
+        )
+
+
 def _read(data: bytes, folders: bool) -> Session:
+    # a visitor's file, which may be made to do harm, takes no more than a run may
+    left = MOST_BYTES if folders else min(MOST_BYTES, memory.limit(memory.free()) // SHOWN)
     with opened_zip(data) as stored:
         if _RUN in stored.namelist():
-            return _single(data, folders)
-        check_members(stored)
+            return _single(data, folders, left)
+        check_members(stored, left)
         config = _config(stored)
         title, note = _words(config)
-        entries, left = [], MOST_BYTES
+        entries = []
         for one in _entries(config):
             entry, used = _entry(one, stored, left)
             left -= used
@@ -252,9 +271,9 @@ def _read(data: bytes, folders: bool) -> Session:
     return session
 
 
-def _single(data: bytes, folders: bool) -> Session:
+def _single(data: bytes, folders: bool, most: int) -> Session:
     """A run that was saved alone, as a session."""
-    read_npz(data, MOST_BYTES)  # which refuses what says that it is larger than it is
+    read_npz(data, most)  # which refuses what says that it is larger than it is
     try:
         session = session_of([unpack(*pack(flows.load(BytesIO(data))))])  # each array held against its field
     except TypeError as error:
@@ -265,8 +284,8 @@ def _single(data: bytes, folders: bool) -> Session:
     return session
 
 
-def check_members(stored: zipfile.ZipFile) -> None:
-    """That a zip has the members of a session alone.
+def check_members(stored: zipfile.ZipFile, most: int = MOST_BYTES) -> None:
+    """That a zip has the members of a session alone, and no more than `most` bytes of them.
 
     Raises:
         BadFile: another name, a link, or more bytes than are allowed.
@@ -276,7 +295,7 @@ def check_members(stored: zipfile.ZipFile) -> None:
             raise BadFile(f"It holds a link, '{short(info.filename)}', and is refused for that.")
         if not _MEMBER.fullmatch(info.filename):
             raise BadFile(f"It holds '{short(info.filename)}', which no session has, and is refused for that.")
-    check_size(stored, MOST_BYTES)
+    check_size(stored, most)
 
 
 def _config(stored: zipfile.ZipFile) -> dict[str, Any]:

@@ -20,6 +20,11 @@ def sentences(found: Location) -> tuple[Sentence, ...]:
     if found.total <= 0:
         what = tables.what(found)
         return (Sentence(f"{what[0].upper()}{what[1:]} is {found.total:+.1f}, so that there is no answer to locate."),)
+    if start == len(found.rows):
+        held = float(found.by_cell[-1, found.position])
+        return (
+            Sentence(f"{whole} {end} holds {held:+.1f} at the end: it is the weights' biases, or what was put in, that says it."),
+        )
     if start == 0:
         return (Sentence(f"{whole} the largest part is at {end} from the embedding on.", {"row": 0, "position": found.position}),)
     before = int(found.path[start - 1])

@@ -6,6 +6,7 @@ The one place where pages load, test, run, report and refuse.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -19,6 +20,7 @@ from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge, witho
 from infoflow.pictures.picture import short
 from infoflow.ui import asking, blocks, cache, jobs, seen
 
+STOPPED = "The run was stopped."
 R = TypeVar("R")
 Offer = tuple[str, Request[Any], Any]
 
@@ -33,7 +35,7 @@ class Failed:
     """what may be run instead; None where nothing was looked for"""
 
 
-def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True) -> R:
+def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True) -> R:
     """The result of a request that a part of a page makes: `performed` without what is to be said of the model.
 
     Raises:
@@ -43,10 +45,11 @@ def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = 
 
 
 def performed(
-    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] = lambda: None, noted: bool = True
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True
 ) -> Performed[R]:
     """A request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A failure that another
-    try may end otherwise has a button for it. `noted`: it counts as looked at.
+    try may end otherwise has a button for it, and so has a run that was stopped, where `on_cancel` does not take its question
+    back. `noted`: it counts as looked at.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -54,8 +57,9 @@ def performed(
     kept = f"{name}_failed"
     before: Failed | None = st.session_state.get(kept)
     if before is None or before.request != request:
+        stopped = partial(st.session_state.__setitem__, kept, Failed(request, Cancelled(STOPPED)))
         try:
-            return _performed(request, key, name, on_cancel, noted)
+            return _performed(request, key, name, on_cancel or stopped, noted)
         except Cancelled:
             raise
         except InfoflowError as error:
@@ -63,6 +67,11 @@ def performed(
     if not isinstance(before.error, BadPrompt):
         st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
+
+
+def here(request: Request[Any], key: str) -> bool:
+    """Whether a result is at hand, without a run."""
+    return (seen.kept(request) or cache.at_hand(request, key)) is not None
 
 
 def refused(request: PatchRequest, key: str, name: str) -> tuple[Offer, ...] | None:
@@ -177,7 +186,7 @@ def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:
 
 
 def _tell_cancelled(page: str) -> None:
-    st.info("The run was stopped.", icon=":material/cancel:")
+    st.info(STOPPED, icon=":material/cancel:")
     _again(page)
 
 

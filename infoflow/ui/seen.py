@@ -96,28 +96,37 @@ def close_session() -> None:
 
 def kept(request: Request[Any]) -> Performed[Any] | None:
     """The result of a request, where the open session has it. Of the model its name and where it runs count: how weights are
-    held is the session's, unless it is asked for."""
+    held is the session's, unless another way is asked for than that of all pages (Compare)."""
     open_now = opened()
     if open_now is None:
         return None
-    found = next((entry for entry in open_now.session.entries if _same(request, entry)), None)
-    if found is None:
+    alike = [entry for entry in open_now.session.entries if _same(request, entry)]
+    if not alike:
         return None
+    found = next((entry for entry in alike if entry.request.model == request.model), alike[0])
     verdict = of_kept(found.result)
     return Performed(found.result, verdict, has_template=_has_template(found), kept=open_now.title)
 
 
 def _same(asked: Request[Any], entry: Entry) -> bool:
-    wanted, held = asked.model.dtype, entry.result.provenance.request.model.dtype
-    if "auto" not in (wanted, held) and wanted != held:
-        return False
     n = len(getattr(entry.result, "tokens", ()))
-    return type(asked) is type(entry.request) and _plain(asked, n) == _plain(entry.request, n)
+    return type(asked) is type(entry.request) and _plain(asked, n) == _plain(entry.request, n) and _of_model(asked.model, entry)
+
+
+def _of_model(asked: ModelSpec, entry: Entry) -> bool:
+    kept_of, ran = entry.request.model, entry.result.provenance.request.model
+    held = ("auto", st.session_state.get("dtype", "auto"), kept_of.dtype, ran.dtype)
+    return asked.name in (kept_of.name, exact_name(kept_of)) and asked.host == kept_of.host and asked.dtype in held
+
+
+def exact_name(spec: ModelSpec) -> str:
+    """A model with its revision, as it is typed."""
+    return f"{spec.name}@{spec.revision}" if spec.revision else spec.name
 
 
 def _plain(request: Request[Any], n: int) -> Request[Any]:
-    """A request with its positions counted from the first token, as they are in what Python has kept, and of the model's name."""
-    fields: dict[str, Any] = {"model": ModelSpec(name=request.model.name, host=request.model.host)}
+    """A request of no model, with its positions counted from the first token, as they are in what Python has kept."""
+    fields: dict[str, Any] = {"model": ModelSpec()}
     for name in _POSITIONS:
         value = getattr(request, name, None)
         if isinstance(value, int) and -n <= value < 0:

@@ -1,6 +1,7 @@
 """The pieces of the Sessions page: keep what was looked at, find and open what was kept, see whether it still holds."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,7 +9,7 @@ from streamlit.errors import StreamlitPageNotFoundError
 
 from infoflow.analyses.activations import Activations, ActivationsRequest
 from infoflow.analyses.request import Request
-from infoflow.errors import InfoflowError
+from infoflow.errors import Cancelled, InfoflowError, without_frames
 from infoflow.files import agreement, reports, sessions
 from infoflow.files.agreement import Agreement
 from infoflow.files.library import KEPT_DAYS, Library, Listed
@@ -25,7 +26,7 @@ opens without the model."""
 USE = """Look at something on any page, then keep it here. Opening a session runs nothing: its links show each result as it was,
 until you close it. **Run again** tells whether the numbers are still the same."""
 EMPTY = """Nothing has been looked at in this browser session yet. Open a page, ask something, and come back."""
-KEEP = """What goes into the session. The latest is on top."""
+KEEP = """Choose what goes into the session. The latest is on top; what is no longer in memory is run again when it is chosen."""
 STREAM = """Adds the residual before and after every layer, what attention and the MLP added, each head's z and its pattern, for
 every prompt among them: `tensors.npz`, which plain numpy opens. Activations works on it without the model."""
 TYPE = """float32 is exact. float16 takes half the room and keeps three digits."""
@@ -33,7 +34,7 @@ PARTS = """Heavy parts of the stream that can be left out."""
 TABLES = """Each result as a table too (CSV), for other programs. Not needed to open the session here."""
 NOTE = """Goes into the file, the list and the report."""
 SEARCH = """Words of the title, the note, a prompt, a model or the date (2026-11)."""
-UPLOAD = """A session's .zip, or a single run that was saved (.npz). It is checked, opened, and written nowhere."""
+UPLOAD = """A session's .zip. It is checked, opened, and written nowhere."""
 REPORT = """All of its results as one HTML file with your notes: it opens offline, and asks for nothing."""
 HOSTED = """This app is open to others, so that nothing is kept on its machine: download a session, and upload it to open it."""
 PAGES = {
@@ -44,7 +45,10 @@ PAGES = {
     "patching": "patching", "pairs": "patching", "corrections": "corrections",
 }  # fmt: skip
 """the page that shows an analysis"""
-_BUILT, _DELETED, _AGAIN, _FAILED = "session_built", "session_deleted", "session_again", "session_failed"
+_BUILT, _DELETED, _FAILED = "session_built", "session_deleted", "session_failed"
+_AGAIN, _AGREES = "session_again", "session_agrees"
+_STREAMLITS = ("embed", "embed_options")
+"""of an address: what no link may set"""
 SHOWN = 12
 """saved sessions in a list before it is cut"""
 
@@ -58,7 +62,7 @@ def keep(key: str) -> None:
     table = tables.looked_at([one.request for one in found])
     picked = st.dataframe(
         table, hide_index=True, key="session_seen", on_select="rerun", selection_mode="multi-row",
-        selection_default={"selection": {"rows": _first(found)}}, height=min(300, 38 + 35 * len(table)),
+        selection_default={"selection": {"rows": _first(found, key)}}, height=min(300, 38 + 35 * len(table)),
     )  # fmt: skip
     chosen = [found[row] for row in sorted(picked.selection.rows, reverse=True) if row < len(found)]  # as they came
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -76,13 +80,14 @@ def keep(key: str) -> None:
         st.caption(KEEP)
         return
     with blocks.reporting_errors():
-        data = _built(_session(chosen, title, note, key, stream, tuple(without)), str(kind), csv)
+        parts = tuple(without)
+        data = _built(_session(chosen, title, note, key, stream, parts), str(kind), csv, parts)
         _write(data, title or short(chosen[0].request.title, 80))
 
 
-def _first(found: list[Seen]) -> list[int]:
-    """At first all that pages have shown themselves is chosen."""
-    return [number for number, one in enumerate(found) if one.main]
+def _first(found: list[Seen], key: str) -> list[int]:
+    """At first all that pages have shown themselves is chosen, but for what would have to be run again."""
+    return [number for number, one in enumerate(found) if one.main and results.here(one.request, key)]
 
 
 def _session(chosen: list[Seen], title: str, note: str, key: str, stream: bool, without: tuple[str, ...]) -> Session:
@@ -116,19 +121,16 @@ def _without(found: Activations, parts: tuple[str, ...]) -> Activations:
     return replace(found, z=None if "z" in parts else found.z, pattern=None if "pattern" in parts else found.pattern)
 
 
-def _built(session: Session, kind: str, csv: bool) -> bytes:
-    """The session's file, made anew when something in it changed."""
-    of = (
-        tuple((e.request.key, id(e.result), tuple(e.view.items())) for e in session.entries),
-        session.title,
-        session.note,
-        kind,
-        csv,
+def _built(session: Session, kind: str, csv: bool, without: tuple[str, ...]) -> bytes:
+    """The session's file, made anew when something in it changed. A cache gives its results as other objects at every look."""
+    results_of = tuple(
+        (e.request.key, e.result.provenance.request.key, e.result.provenance.infoflow, *e.view.items()) for e in session.entries
     )
+    of, source = (results_of, session.title, session.note, kind, csv, without), seen.opened()
     before = st.session_state.get(_BUILT)
-    if before is None or before[0] != of:
+    if before is None or before[0] != of or before[2] is not source:
         with st.spinner("Putting it together …"):
-            before = st.session_state[_BUILT] = (of, sessions.as_zip(session, kind, csv))
+            before = st.session_state[_BUILT] = (of, sessions.as_zip(session, kind, csv), source)
     data: bytes = before[1]
     return data
 
@@ -283,7 +285,7 @@ def opened(found: Opened, key: str) -> None:
         blocks.verbatim(session.note)
     for number, entry in enumerate(session.entries):
         with st.container(border=True, key=f"session_entry_{number}"):
-            _entry(number, entry, key)
+            _entry(number, entry, session, key)
     with blocks.reporting_errors():
         if cache.for_this_machine_alone():
             beside.beside(session, [one for one in Library().found() if one.name != found.name])
@@ -295,36 +297,42 @@ def _report(session: Session) -> bytes:
     return reports.report(parts, None, session.title, session.note)
 
 
-def _entry(number: int, entry: Entry, key: str) -> None:
+def _entry(number: int, entry: Entry, session: Session, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         page = PAGES.get(entry.request.analysis)
         if page is not None:
             try:
                 st.page_link(
-                    f"pages/{page}.py", label=f"{blocks.plain(entry.title)} →", query_params=_view(entry), width="stretch"
+                    f"pages/{page}.py",
+                    label=f"{blocks.plain(entry.title)} →",
+                    query_params=_view(entry, session),
+                    width="stretch",
                 )
             except StreamlitPageNotFoundError:  # where this page stands alone
                 st.markdown(blocks.plain(entry.title))
         st.button(
-            "Run again", key=f"session_run_{number}", on_click=_run_again, args=(number,), icon=":material/replay:",
+            "Run again", key=f"session_run_{number}", on_click=_run_again, args=(entry,), icon=":material/replay:",
             help="Runs it on the model, and tells whether the numbers are still the same.",
         )  # fmt: skip
     said = spoken(sentences_of(entry.result))
     st.caption(blocks.plain(f"{said} {entry.note}".strip()))
-    if st.session_state.get(_AGAIN) == number:
+    if st.session_state.get(_AGAIN) is entry:  # and no entry of a session that was open before
         with blocks.reporting_errors():
             _tell(_agreement(entry, key))
 
 
-def _view(entry: Entry) -> dict[str, Any]:
+def _view(entry: Entry, session: Session) -> dict[str, Any]:
     """The address that the page had; of a session that no page made, what it needs to ask the same."""
+    model = entry.request.model
+    several = len({one.request.model.revision for one in session.entries if one.request.model.name == model.name}) > 1
     prompt = {"prompt": (entry.request.prompt,)} if isinstance(entry.request.prompt, str) else {}
-    return seen.of_view(entry.view or {"model": (entry.request.model.name,), **prompt})
+    view = entry.view or {"model": (seen.exact_name(model) if several else model.name,), **prompt}
+    return seen.of_view({name: values for name, values in view.items() if name.lower() not in _STREAMLITS})
 
 
-def _run_again(number: int) -> None:
-    st.session_state[_AGAIN] = number
-    st.session_state.pop("session_again_result", None)
+def _run_again(entry: Entry | None) -> None:
+    st.session_state[_AGAIN] = entry
+    st.session_state.pop(_AGREES, None)
 
 
 def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
@@ -333,23 +341,49 @@ def _agreement(entry: Entry, key: str) -> tuple[Agreement, str]:
     Raises:
         InfoflowError: what the run raises.
     """
-    held = st.session_state.get("session_again_result")
+    held = st.session_state.get(_AGREES)
     if held is None:
-        now = jobs.run(
-            lambda job: cache.results(entry.request, key, job.say), on_cancel=lambda: None, name="session_again"
-        ).result
-        before, after = entry.result.provenance, now.provenance
-        other = [
-            f"{what}: {a or 'not known'} then, {b or 'not known'} now"
-            for what, a, b in (("weights", before.revision, after.revision), ("type", before.dtype, after.dtype))
-            if a != b
-        ]
-        held = st.session_state["session_again_result"] = (
-            agreement.agreement(entry.result, now, agreement.tolerance_of(entry.result)),
-            "; ".join(other),
-        )
+        try:
+            held = _compared_now(entry, key)
+        except Cancelled:
+            raise
+        except InfoflowError as error:
+            without_frames(error)
+            held = error  # told at every look, and not run again by it
+        st.session_state[_AGREES] = held
+    if isinstance(held, InfoflowError):
+        raise held
     found: tuple[Agreement, str] = held
     return found
+
+
+def _compared_now(entry: Entry, key: str) -> tuple[Agreement, str]:
+    request = _runnable(entry)
+    now = jobs.run(
+        lambda job: cache.results(request, key, job.say), on_cancel=partial(_run_again, None), name="session_again"
+    ).result
+    before, after = entry.result.provenance, now.provenance
+    other = [
+        f"{what}: {a or 'not known'} then, {b or 'not known'} now"
+        for what, a, b in (("weights", before.revision, after.revision), ("type", before.dtype, after.dtype))
+        if a != b
+    ]
+    return agreement.agreement(entry.result, now, agreement.tolerance_of(entry.result)), "; ".join(other)
+
+
+def _runnable(entry: Entry) -> Request[Any]:
+    """The request of an entry as this reader may run it: with no file of this machine that they may not name.
+
+    Raises:
+        BadFile: of another service.
+    """
+    sessions.check_service(entry.request)
+    lens = getattr(entry.request, "lens", None)
+    if lens is None or cache.folders_allowed():
+        return entry.request
+    from infoflow.models import lenses  # heavy
+
+    return replace(entry.request, lens=lenses.hub_only(lens))  # type: ignore[call-arg]  # requests of lenses have one
 
 
 def _tell(found: tuple[Agreement, str]) -> None:

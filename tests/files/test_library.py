@@ -1,9 +1,11 @@
 """Saved sessions in a folder: found by every word, changed, deleted and brought back; the index can always be made again."""
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +48,8 @@ def test_sessions_are_found_by_every_word_of_a_search(shelf: Library, held: Sess
     assert (newest.title, newest.note, newest.prompts, newest.models) == ("Ça va? 日本", "why", "ab 100% _x_", "tiny-llama")
     assert (newest.results, newest.broken, other.title) == (1, "", "Other") and newest.bytes == len(shelf.data(name))
     for search, titles in [
-        ("日本", ["Ça va? 日本"]), ("BECAUSE", ["Other"]), ("ab", ["Ça va? 日本", "Other"]), ("ab why", ["Ça va? 日本"]),
+        ("日本", ["Ça va? 日本"]), ("ÇA", ["Ça va? 日本"]), ("c\u0327a", ["Ça va? 日本"]),
+        ("BECAUSE", ["Other"]), ("ab", ["Ça va? 日本", "Other"]), ("ab why", ["Ça va? 日本"]),
         ("100%", ["Ça va? 日本", "Other"]), ("1%0", []), ("_x_", ["Ça va? 日本", "Other"]), ("ax_", []),
         ("2025-01", ["Other"]), ("tiny-llama other", ["Other"]), ("' OR 1=1 --", []),
         ("\ud800", ["Ça va? 日本"]),  # half a character is a question mark
@@ -114,6 +117,55 @@ def test_the_index_is_made_again_from_the_files(shelf: Library, held: Session) -
     assert len(shelf.found()) == 1
     (shelf.folder / name).unlink()  # by hand
     assert shelf.found() == []
+
+
+def test_an_index_of_another_version_is_made_again(shelf: Library, held: Session) -> None:
+    shelf.save(held)
+    with closing(sqlite3.connect(shelf.folder / INDEX)) as other:
+        other.execute("CREATE TABLE sessions (name TEXT)")
+    assert [s.title for s in shelf.found("va")] == [held.title]
+
+
+def test_where_the_index_can_not_be_written_the_list_is_there(
+    shelf: Library, held: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.save(held)
+    make = library._opened
+
+    def read_only(path: Path) -> sqlite3.Connection:
+        index = make(path)
+        index.execute("PRAGMA query_only = 1")
+        return index
+
+    monkeypatch.setattr(library, "_opened", read_only)
+    assert [s.title for s in shelf.found("va")] == [held.title]
+
+
+def test_a_file_that_another_process_takes_away_meanwhile_is_left_out(
+    shelf: Library, held: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, gone = shelf.save(held), shelf.save(replace(held, title="gone"))
+    look = Path.is_file
+
+    def taken(path: Path) -> bool:
+        found = look(path)
+        if path.name == gone:
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", taken)
+    assert [s.name for s in shelf.found()] == [name]
+
+
+def test_a_folder_that_can_not_be_read_is_told(shelf: Library, held: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.save(held)
+
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(InfoflowError, match="can't be read: Permission denied"):
+        shelf.found()
 
 
 def test_many_save_at_once(shelf: Library, held: Session) -> None:

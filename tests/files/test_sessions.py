@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ import infoflow
 from infoflow.analyses.activations import Activations
 from infoflow.errors import BadFile, InfoflowError
 from infoflow.files import atomic, flows, sessions
-from infoflow.files.agreement import agreement
+from infoflow.files.agreement import agreement, tolerance_of
 from infoflow.files.results import kinds, pack, unpack
 from infoflow.files.sessions import Entry, Session
 from infoflow.interventions import Zero
@@ -106,6 +107,17 @@ def test_a_session_comes_back_to_the_last_bit(results: dict[str, Any], tmp_path:
         assert entry.result.to_frame().equals(ours.to_frame()) and entry.result.summary() == ours.summary()
 
 
+@pytest.mark.parametrize("asked", [{"target": 65}, {"target": 65, "site": "z", "method": "gradient"}, {"method": "gradient"}])
+def test_sweeps_without_a_rival_or_of_logits_alone_are_kept_too(asked: dict[str, Any], model: "infoflow.Model") -> None:
+    found = infoflow.patch(model, PROMPT, "When Mary and Paul", **asked)
+    same(found, sessions.open_session(sessions.as_zip(sessions.session_of([found]))).entries[0].result)
+
+
+def test_a_prompt_of_which_nothing_is_left_opens_again() -> None:
+    found = infoflow.activations(tiny.model("llama"), "ab", interventions=[Zero("embed")])  # no biases: all of it is nothing
+    same(found, sessions.open_session(sessions.as_zip(sessions.session_of([found]))).entries[0].result)
+
+
 @pytest.mark.slow
 def test_run_again_its_numbers_are_the_same(results: dict[str, Any], model: "infoflow.Model") -> None:
     for name, ours in results.items():
@@ -150,7 +162,9 @@ def test_tensors_open_in_plain_numpy(results: dict[str, Any], tmp_path: Path) ->
         assert table.splitlines()[0].startswith("layer,")
     again = infoflow.open_session(path).entries[1].result
     assert again.resid_post.dtype == np.float32 and np.allclose(again.resid_post, acts.resid_post, rtol=1e-3, atol=1e-3)
-    assert agreement(again, acts, tolerance=2e-3).agrees and not agreement(again, acts, tolerance=1e-6).agrees
+    assert agreement(again, acts, tolerance_of(again)).agrees and not agreement(again, acts, tolerance_of(acts)).agrees
+    half = replace(acts.provenance, dtype="bfloat16")
+    assert tolerance_of(again) < tolerance_of(replace(again, provenance=half)) == tolerance_of(replace(acts, provenance=half))
 
 
 def test_tensors_that_half_precision_can_not_hold_are_kept_in_full(results: dict[str, Any]) -> None:
@@ -248,6 +262,7 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another kind": (_set(*LENS, "kind", to="Popen"), "a kind that is not known here, 'Popen'"),
     "a field more": (_set(*VALUES, "extra", to=1), "a field that is not known here, 'extra'"),
     "a text for a number": (_set(*VALUES, "max_error", to="small"), "max_error is small, which is no float"),
+    "more than a float holds": (_set(*VALUES, "max_error", to=10**400), "max_error is 10000.*, which is no float"),
     "a number for a truth": (_set(*VALUES, "kind", to=3), "kind is 3, which is no str"),
     "an array that is not there": (_set(*VALUES, "kl", to={"array": "x"}), "array 'x' is missing"),
     "another array's shape": (_set(*VALUES, "kl", to={"array": "probs"}), "kl has the shape .* which is no Float"),
@@ -293,13 +308,35 @@ def _npz(**arrays: Any) -> bytes:
     return out.getvalue()
 
 
-def _claiming(shape: tuple[int, ...]) -> bytes:
-    """An array that says it is larger than what follows."""
+def _claiming(shape: tuple[int, ...], follows: int = 8, dtype: str = "<f4") -> bytes:
+    """An array that says what it likes of the bytes that follow."""
     out, held = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array_header_1_0(held, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(held, {"descr": dtype, "fortran_order": False, "shape": shape})
     with zipfile.ZipFile(out, "w") as stored:
-        stored.writestr("kl.npy", held.getvalue() + b"\0" * 8)
+        stored.writestr("kl.npy", held.getvalue() + b"\0" * follows)
     return out.getvalue()
+
+
+def _lzma(data: bytes) -> bytes:
+    """A session whose config is compressed by another method, and broken in it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as new:
+        new.writestr("config.json", old.read("config.json"))
+    turned = bytearray(out.getvalue())
+    turned[100:104] = b"\xff\0\xff\0"
+    return bytes(turned)
+
+
+def _far(data: bytes) -> bytes:
+    """A zip whose first member is said to begin behind the end of every file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as stored:
+        where, name = stored.start_dir, len(stored.infolist()[0].filename)
+    turned, more = bytearray(data), struct.pack("<HHQ", 1, 8, 2**64 - 1)
+    turned[where + 30 : where + 32], turned[where + 42 : where + 46] = struct.pack("<H", len(more)), b"\xff" * 4
+    turned[where + 46 + name : where + 46 + name] = more
+    end = turned.rfind(b"PK\5\6")
+    turned[end + 12 : end + 16] = struct.pack("<I", end - where)
+    return bytes(turned)
 
 
 def test_archives_that_do_harm_are_refused(small: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,10 +354,24 @@ def test_archives_that_do_harm_are_refused(small: bytes, monkeypatch: pytest.Mon
         (rezipped(small, put={held: _npz(kl=np.array([1 + 2j]))}), "only numbers and texts are read"),
         (rezipped(small, put={held: _claiming((10**12,))}), "not hold as many numbers"),
         (rezipped(small, put={held: _claiming((-2,))}), "not hold as many numbers|no array"),
+        (rezipped(small, put={held: _claiming((10**12,), 0, "<U0")}), "not hold as many numbers"),
+        (rezipped(small, put={held: _claiming((True,), 4)}), "not hold as many numbers"),
+        *(
+            (rezipped(small, put={held: _claiming(shape, n)}), "that no array has")
+            for shape, n in (((10**30, 0), 0), ((1,) * 70, 4), ((2**62, 0), 0))
+        ),
+        (_lzma(small), "config.json' is broken"),
+        (_far(small), "is broken .*too large"),
         (rezipped(small, put={held: b"PK\5\6" + b"\0" * 18}), "is missing"),
     ]:
         with pytest.raises(BadFile, match=said):
             sessions.open_session(data)
+    monkeypatch.setenv("INFOFLOW_MAX_MEMORY_MB", "2")  # of which checking it takes a part
+    wide = rezipped(small, put={held: _npz(kl=np.zeros(100_000, np.float32))})
+    with pytest.raises(BadFile, match="would take 1 MB when unpacked"):
+        sessions.open_session(wide, folders=False)
+    with pytest.raises(BadFile, match="is missing"):
+        sessions.open_session(wide)
     monkeypatch.setattr(sessions, "MOST_BYTES", 1_000_000)
     bomb = rezipped(small, put={held: _npz(kl=np.zeros(10_000_000, np.float32))})  # 40 MB of nothing in 40 kB
     assert len(bomb) < 200_000

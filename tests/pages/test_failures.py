@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from infoflow.analyses.attention import AttentionRequest
@@ -13,6 +14,7 @@ from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge
 from infoflow.studies.corrections import CorrectionRequest
+from infoflow.ui import jobs
 from tests.helpers.pages import FLOW, ROOT, ask, button, captions, choose, errors, opened
 
 ATTENTION = str(ROOT / "pages/attention.py")
@@ -121,3 +123,24 @@ def test_a_part_that_can_only_fail_again_has_no_such_button(failing) -> None:  #
     app.run()
     assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
     assert not [b for b in app.button if b.label == "Try again"]
+
+
+def test_a_part_that_was_stopped_is_not_begun_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, begun = jobs.run, []
+
+    def pressed(work: Any, on_cancel: Callable[[], Any], name: str = "", **more: Any) -> Any:
+        if name != "act_stability":
+            return run(work, on_cancel, name, **more)
+        begun.append(name)
+        assert len(begun) < 4
+        on_cancel()  # Cancel, which draws the page again
+        return st.rerun()
+
+    monkeypatch.setattr("infoflow.ui.results.jobs.run", pressed)
+    app = AppTest.from_file(str(ROOT / "pages/activations.py"), default_timeout=60)
+    app.query_params["prompt"] = "The dog sat"
+    app.session_state["fold_act_stable"] = True
+    app.run()
+    assert errors(app) == [] and len(begun) == 1 and "The run was stopped." in [m.value.replace("\\", "") for m in app.info]
+    button(app, "Try again").click().run()
+    assert len(begun) == 2

@@ -10,13 +10,16 @@ from streamlit.testing.v1 import AppTest
 import infoflow
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.request import Request
+from infoflow.errors import BadPrompt
 from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
 from infoflow.models.spec import ModelSpec
+from infoflow.ui import cache
+from infoflow.ui import sessions as ui_sessions
 from infoflow.ui.beside import compared
 from infoflow.ui.seen import Opened, Seen
-from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened
+from tests.helpers.pages import FLOW, ROOT, ask, captions, errors, grid_spec, opened, rows_of
 
 PAGE = str(ROOT / "pages/sessions.py")
 PROMPT = "The cat sat on the hat"
@@ -77,6 +80,37 @@ def test_the_same_question_runs_again_where_none_is_open(kept: Session, monkeypa
     assert errors(app) == [] and grid_spec(app) == before and not any("saved" in m.value for m in app.markdown)
 
 
+def test_what_was_kept_of_one_type_of_weights_is_not_shown_as_of_another(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+    asked = replace(found.provenance.request, model=ModelSpec(name="demo"))
+    app = AppTest.from_file(str(ROOT / "pages/compare.py"), default_timeout=120)
+    app.session_state["session_open"] = Opened(Session(entries=(Entry(request=asked, result=found),), title="Cats"))
+    for name, value in {"prompt": PROMPT, "model": "demo", "cmp_view": "attention", "cmp_dtype": "bfloat16"}.items():
+        app.query_params[name] = value
+    app.run()
+    assert errors(app) == [] and not any("No head looks elsewhere" in i.value for i in app.info)
+
+
+def test_each_of_two_revisions_has_its_own_result(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+
+    def of(revision: str, scale: float) -> Entry:
+        asked = replace(found.provenance.request, model=ModelSpec(name="owner/model", revision=revision))
+        other = replace(found, pattern=found.pattern * np.float32(scale), provenance=replace(found.provenance, request=asked))
+        return Entry(request=asked, result=other)
+
+    session = Session(entries=(of("step1", 1.0), of("step2", 0.5)), title="x")
+    for entry in session.entries:
+        app = AppTest.from_file(str(ROOT / "pages/attention.py"), default_timeout=120)
+        app.session_state["session_open"] = Opened(session)
+        for name, value in ui_sessions._view(entry, session).items():
+            app.query_params[name] = value
+        app.run()
+        assert errors(app) == []
+        row = sum(r["weight"] for r in rows_of(app, "Attention, ") if r["dest"] == 5)
+        assert row == pytest.approx(float(entry.result.pattern[0, 0, 5].sum()), abs=1e-4)
+
+
 def test_what_an_open_session_says(kept: Session) -> None:
     app = AppTest.from_file(PAGE, default_timeout=120)
     app.session_state["session_open"] = Opened(kept)
@@ -103,7 +137,76 @@ def test_run_again_tells_whether_the_numbers_are_the_same(demo: "infoflow.Model"
         assert said in told.replace("\\", "")
 
 
+def again(*entries: Entry) -> AppTest:
+    """The page with such a session open, its first result run again."""
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(Session(entries=entries, title="x"))
+    return app.run().button(key="session_run_0").click().run()
+
+
+def test_what_was_said_of_one_session_is_not_said_of_the_next(demo: "infoflow.Model", owners: Path) -> None:
+    found = infoflow.attention(demo, PROMPT)
+    one = Entry(request=replace(found.provenance.request, model=ModelSpec(name="demo")), result=found)
+    name = Library(owners).save(Session(entries=(replace(one, result=replace(found, pattern=found.pattern / 2)),), title="y"))
+    app = again(one)
+    assert len(app.success) == 1
+    app.button(key=f"session_open_{name}").click().run()
+    assert errors(app) == [] and not app.success and not app.warning
+
+
+def test_a_run_that_failed_is_not_sent_again_by_every_look(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+
+    def fail(request: object, *_: object) -> None:
+        runs.append(request)
+        raise BadPrompt("It went wrong.")
+
+    monkeypatch.setattr("infoflow.ui.cache.results", fail)
+    found = infoflow.attention(demo, PROMPT)
+    app = again(Entry(request=found.provenance.request, result=found)).run()
+    assert errors(app) == ["It went wrong."] and len(runs) == 1
+    app.button(key="session_run_0").click().run()
+    assert len(runs) == 2
+
+
+def test_a_key_goes_to_no_service_that_a_file_names(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Request[object]] = []
+    monkeypatch.setattr("infoflow.ui.cache.results", lambda request, *_: runs.append(request))
+    found = infoflow.attention(demo, PROMPT)
+    elsewhere = replace(found.provenance.request, model=ModelSpec(name="owner/model", host="https://elsewhere.example"))
+    app = again(Entry(request=elsewhere, result=found))
+    assert not runs and "no other service gets a key" in errors(app)[0]
+
+
+def test_visitors_sessions_have_lenses_of_the_hub_alone(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Request[object]] = []
+
+    def run(request: Request[object], *_: object) -> None:
+        runs.append(request)
+        raise BadPrompt("enough")
+
+    monkeypatch.setattr("infoflow.ui.cache.results", run)
+    found = infoflow.logit_lens(demo, PROMPT, k=1)
+    entry = Entry(request=replace(found.provenance.request, kind="jacobian", lens="/etc/lens.pt"), result=found)
+    for allowed, lens in (("1", "/etc/lens.pt"), ("0", "hub:/etc/lens.pt")):
+        monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", allowed)
+        again(entry)
+        assert getattr(runs[-1], "lens", None) == lens
+
+
+def test_a_view_that_no_link_may_set_breaks_nothing(demo: "infoflow.Model") -> None:
+    found = infoflow.attention(demo, PROMPT)
+    view = {"embed": ("true",), "Embed_Options": ("x",), "prompt": (PROMPT,)}
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(
+        Session(entries=(Entry(request=found.provenance.request, result=found, view=view),))
+    )
+    assert errors(app.run()) == []
+
+
 def looked_at(*requests: Request[object]) -> AppTest:
+    for one in requests:
+        cache.results(one, "", lambda *_: None)
     app = AppTest.from_file(PAGE, default_timeout=120)
     app.session_state["seen"] = {one.key: Seen(one, True, {"prompt": (PROMPT,), "model": ("demo",)}) for one in requests}
     return app.run()
@@ -149,6 +252,33 @@ def test_the_stream_goes_along_where_it_is_asked_for() -> None:
     assert lighter.z is None and lighter.pattern is not None
     app.button_group(key="session_type").set_value("float16").run()
     assert len(app.session_state["session_built"][1]) < len(data)
+
+
+def test_what_would_have_to_run_again_does_not_by_itself(kept: Session) -> None:
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["session_open"] = Opened(kept)
+    app.session_state["seen"] = {one.request.key: Seen(one.request, True) for one in kept.entries}
+    app.run()
+    assert len(sessions.open_session(app.session_state["session_built"][1]).entries) == len(kept.entries)
+    app.button(key="session_close").click().run()
+    app = AppTest.from_file(PAGE, default_timeout=120)  # and so when it is come back to
+    app.session_state["seen"] = {one.request.key: Seen(one.request, True) for one in kept.entries}
+    app.run()
+    assert errors(app) == [] and "Choose what goes into the session" in captions(app)
+
+
+def test_the_file_is_made_once_and_anew_when_something_in_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, as_zip = [], sessions.as_zip
+    monkeypatch.setattr(sessions, "as_zip", lambda *given: made.append(given) or as_zip(*given))
+    app = looked_at(FlowRequest(model=ModelSpec(name="demo"), prompt=PROMPT))
+    app.text_input(key="session_search").set_value("x").run()
+    assert errors(app) == [] and len(made) == 1
+    app.toggle(key="session_stream").set_value(True).run()
+    for parts in (["z"], ["pattern"], []):
+        app.multiselect(key="session_without").set_value(parts).run()
+        acts = sessions.open_session(app.session_state["session_built"][1]).entries[1].result
+        assert (acts.z is None) == ("z" in parts) and (acts.pattern is None) == ("pattern" in parts)
+    assert len(made) == 5
 
 
 def test_visitors_of_an_app_that_is_open_to_others_keep_nothing_on_it(monkeypatch: pytest.MonkeyPatch, owners: Path) -> None:

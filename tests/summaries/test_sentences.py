@@ -256,6 +256,11 @@ def test_where_an_answer_was_and_what_moved_it() -> None:
     assert "the largest part is at “B” still at layer 0, after MLP (+4.0 there)" in moved_on
     (none,) = texts(location.sentences(made.location([[-1, 0, 0]] * 3)))
     assert none == "The logit of “b” is -1.0, so that there is no answer to locate."
+    by_biases = replace(made.location([[1, 0, -1], [0, 0, -1], [0, 0, -1]]), total=2.0)
+    (said_by,) = texts(location.sentences(by_biases))
+    assert said_by == (
+        "Of the logit of “b” (+2.0) “C” holds -1.0 at the end: it is the weights' biases, or what was put in, that says it."
+    )
 
 
 def test_a_test_by_removal_says_how_well_contributions_foretell_it() -> None:
