@@ -4,6 +4,7 @@ A command is a file of this folder with `HELP`, `EXAMPLES`, `add_arguments(parse
 """
 
 import argparse
+import io
 import os
 import pkgutil
 import sys
@@ -74,6 +75,15 @@ def _complete(whole: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(whole)
 
 
+def _open_streams() -> None:
+    """What is written is UTF-8, whatever the system's own encoding; a stream that was closed takes and gives nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 2 with a sentence on standard error when the input can't be used, 3 with one where
     the self-test refused the model."""
@@ -81,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = parser()
     if arguments is None:
         _complete(whole)
+        _open_streams()
     tell_as_json("--json" in given)
     try:
         options = whole.parse_args(given)

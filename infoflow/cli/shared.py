@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -32,7 +33,7 @@ def tell_as_json(wanted: bool) -> None:
 def failed(kind: str, message: str, code: int, **more: Any) -> int:
     """An error on standard error, a sentence or a JSON object in a line: {"error": kind, "message": ..., "code": ...}."""
     told = {"error": kind, "message": message, "code": code, **more}
-    print(json.dumps(told) if _as_json[0] else f"infoflow: {message}", file=sys.stderr, flush=True)
+    say(json.dumps(told) if _as_json[0] else f"infoflow: {message}", quiet=False)
     return code
 
 
@@ -43,9 +44,13 @@ def failed_with(error: InfoflowError) -> int:
 
 
 def say(text: str, quiet: bool, end: str = "\n") -> None:
-    """A line on standard error."""
-    if not quiet:
+    """A line on standard error; nobody needs to read it."""
+    if quiet:
+        return
+    try:
         print(text, end=end, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
 
 
 def host_of(options: argparse.Namespace) -> str:

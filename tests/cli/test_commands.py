@@ -273,6 +273,28 @@ def test_a_pipe_that_is_closed_ends_quietly() -> None:
     assert done.stdout == "[" and done.stderr == ""
 
 
+class _Left(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_streams_that_are_closed_or_not_in_utf_8_stop_no_work(on_demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need read what is told; what is written is UTF-8 wherever it goes."""
+    held = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["infoflow", "flow", "The sky 日"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding="latin-1"))
+    monkeypatch.setattr(sys, "stderr", _Left())
+    assert cli.main() == 0 and json.loads(held.getvalue().decode("utf-8"))["provenance"]["prompt"] == "The sky 日"
+    monkeypatch.setattr(sys, "argv", ["infoflow", "flow", "-", "--out", "none.json"])
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main() == 2 and not Path("none.json").exists()
+    sys.argv[2] = "The sky"
+    assert cli.main() == 0 and Path("none.json").exists()
+
+
 def test_a_shell_is_told_how_a_line_goes_on(tmp_path: Path) -> None:
     """As argcomplete's script asks it, in bash and in zsh."""
     found = tmp_path / "found"
