@@ -114,7 +114,7 @@ def _opened(file: Path, quiet: bool, held: dict[Any, Any]) -> "tuple[tuple[str, 
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         request = from_dict(values["provenance"]["request"])
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         raise InfoflowError(
             f"'{file}' is no session and no result of a command. Give a .zip that was saved, or a .json that --out wrote."
         ) from None

@@ -75,7 +75,11 @@ def _opened(named: str) -> "Session":
     from infoflow.files.library import Library
     from infoflow.files.sessions import open_session
 
-    return open_session(named) if Path(named).expanduser().is_file() else Library().open(named)
+    try:
+        is_file = Path(named).expanduser().is_file()
+    except (OSError, RuntimeError):  # a name that is too long, a home that nobody has
+        is_file = False
+    return open_session(named) if is_file else Library().open(named)
 
 
 def _show(session: "Session") -> None:

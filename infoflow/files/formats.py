@@ -106,12 +106,17 @@ def check_place(path: str | Path) -> str:
         InfoflowError: an ending that can't be written, no such folder, or one that can't be written to.
     """
     kind = check_ending(path)
-    folder = Path(path).expanduser().parent
+    try:
+        place = Path(path).expanduser()
+        folder, taken = place.parent, place.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home that nobody has
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InfoflowError(f"'{path}' can't be written: {why}. Choose another place with --out.") from None
     if not folder.is_dir():
         raise InfoflowError(
             f"'{path}' can't be written: there is no folder '{folder}'. Make it, or choose another place with --out."
         )
-    if Path(path).expanduser().is_dir():
+    if taken:
         raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
     if not os.access(folder, os.W_OK):
         raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")

@@ -198,6 +198,12 @@ def test_pictures_are_those_that_were_asked_for(on_demo: Path) -> None:
         (["flow", PROMPT, "--change", "{x}"], "These interventions are no JSON"),
         (["flow", PROMPT, "--change", '{"kind": "zero", "site": "z", "head": 99}'], "head 99"),
         (["correct", "What?", "No.", "--contrast", "a", "b", "c"], "The contrast has 3 turns"),
+        (["flow", PROMPT, "--change", "[" * 100_000], "These interventions are no JSON"),
+        (["patch", PROMPT, "--positions=--5"], "--5"),
+        (["flow", PROMPT, "--top-k", "0"], "top_k is 0"), (["locate", PROMPT, "--top-k", "-1"], "top_k is -1"),
+        (["flow", PROMPT, "--out", f"a.{'x' * 300}.json"], "can't be written: File name too long"),
+        (["flow", PROMPT, "--out", "~nobody-of-that-name/a.json"], "can't be written: Could not determine home directory."),
+        (["sessions", "show", "x" * 300], "is no name of a session"), (["sessions", "show", "~nobody/a.zip"], "no name of a session"),
         (["flow", PROMPT, "--width", "1col"], "A figure for a paper is .pdf, .svg or .png"),
         (["flow", PROMPT, "--width", "wide", "--out", "a.pdf"], "'wide' is no width"),
         (["flow", PROMPT, "--font-size", "99", "--out", "a.pdf"], "Type is of 4 to 30 points"),
@@ -205,7 +211,7 @@ def test_pictures_are_those_that_were_asked_for(on_demo: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_can_not_be_asked_is_told(given: list[str], said: str, on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*given, "--quiet"]) == 2
+    assert cli.main([*given, *(["--quiet"] if given[0] != "sessions" else [])]) == 2
     captured = capsys.readouterr()
     assert said in captured.err and captured.out == "" and not list(on_demo.glob("a.*"))
 
