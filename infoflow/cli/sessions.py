@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoflow.cli.shared import EXIT_DIFFERS, perform, say
+from infoflow.cli.shared import EXIT_DIFFERS, own_service, perform, say
 
 if TYPE_CHECKING:
     from infoflow.files.sessions import Session
@@ -101,7 +101,8 @@ def _again(session: "Session", quiet: bool) -> int:
     held: dict[object, object] = {}
     differ = 0
     for number, entry in enumerate(session.entries):
-        found = agreement(entry.result, perform(entry.request, quiet, held), tolerance_of(entry.result))
+        again = perform(own_service(entry.request), quiet, held)
+        found = agreement(entry.result, again, tolerance_of(entry.result))
         differ += not found.agrees
         sys.stdout.write(f"{number}. {entry.title}: {found.summary()}\n")
     return EXIT_DIFFERS if differ else 0

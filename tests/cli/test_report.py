@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import infoflow
 from infoflow.cli import main as cli
 from infoflow.cli import report as command
-from infoflow.files import reports
+from infoflow.files import formats, reports
 from infoflow.models.spec import ModelSpec
 
 PROMPT = "The capital of France is"
@@ -78,6 +79,34 @@ def test_what_a_command_wrote_is_run_again(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["report", "attribute.json", "correct.json", "--out", "all.html"]) == 0
     assert [one.split()[0] for one in headings("all.html")] == ["What", "From"]
     assert "Running again what 'correct.json' is of" in capsys.readouterr().err
+
+
+def test_a_comparison_that_was_written_is_made_again() -> None:
+    asked = ["compare", PROMPT, "The capital of Italy is", "--quantity", "projection", "--quiet", "--out"]
+    assert cli.main([*asked, "c.json"]) == 0 and cli.main(["report", "c.json", "--quiet"]) == 0
+    page = Path("report.html").read_text()
+    assert "What the residual of" in page and "Italy" in page and "infoflow.compare(a, b, quantity=" in page
+    made = json.loads(Path("c.json").read_text())
+    made["provenance"]["options"]["colour"] = "red"
+    Path("c.json").write_text(json.dumps(made))
+    assert cli.main(["report", "c.json", "--quiet"]) == 2
+
+
+def test_no_file_sends_a_key_to_a_service_of_its_own(
+    demo: "infoflow.Model", on_demo: list[ModelSpec], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = infoflow.attribute(demo, PROMPT, " Paris")
+    request = replace(made.provenance.request, model=ModelSpec(name="a/b", host="http://127.0.0.1:9"))
+    there = replace(made, provenance=replace(made.provenance, request=request))
+    Path("there.json").write_bytes(formats.as_json(there))
+    infoflow.save_session("there.zip", [there])
+    for given in (["report", "there.json"], ["sessions", "again", "there.zip"]):
+        assert cli.main([*given, "--quiet"]) == 2 and not on_demo
+        assert "by the service at 'http://127.0.0.1:9', and yours is 'https://" in capsys.readouterr().err
+        monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9/")
+        assert cli.main([*given, "--quiet"]) == 0 and [spec.host for spec in on_demo] == ["http://127.0.0.1:9"]
+        monkeypatch.delenv("NDIF_HOST")
+        on_demo.clear()
 
 
 def test_a_session_is_reported_as_it_was_kept(demo: "infoflow.Model", on_demo: list[ModelSpec]) -> None:
