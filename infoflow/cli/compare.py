@@ -24,7 +24,7 @@ SESSION = ".zip"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("a", help="a prompt, '-' for standard input, or a session (.zip)")
-    parser.add_argument("b", nargs="?", help="another prompt or session (default: the same prompt)")
+    parser.add_argument("b", nargs="?", help="another prompt, '-' or session (default: the same prompt)")
     parser.add_argument(
         "--analysis", help=f"what is compared: {', '.join(ANALYSES)} (default: flow; of sessions the first in both)"
     )
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--model-b", help="its model, of the same tokens: base and instruct, or two checkpoints with --revision-b")
     other.add_argument("--revision-b", help="branch, tag or commit of its model")
     other.add_argument("--dtype-b", choices=("auto", "float32", "bfloat16", "float16"), help="how its weights are held")
-    other.add_argument("--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change")
+    other.add_argument("--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change; [] for none")
     add_out(parser)
 
 
@@ -99,13 +99,15 @@ def _requests(options: argparse.Namespace) -> tuple[Request[Any], Request[Any]]:
         "location": {"target": options.target, "against": options.against}, "generation": {"max_new_tokens": 1, "k": 50},
     }  # fmt: skip
     spec, prompt = spec_of(options), prompt_of(options.a)
+    against = prompt if options.b is None else prompt_of(options.b)
     other = replace(
         spec, name=options.model_b or spec.name, revision=options.revision_b or ("" if options.model_b else spec.revision),
         dtype=options.dtype_b or spec.dtype,
     )  # fmt: skip
-    changes, instead = changes_of(options.change), changes_of(options.change_b)
+    changes = changes_of(options.change)
+    others = changes_of(options.change_b) if options.change_b else changes
     asked = {"analysis": name, **more.get(name, {})}
     return (
         replace(from_dict({**asked, "prompt": prompt}), model=spec, interventions=changes),
-        replace(from_dict({**asked, "prompt": options.b or prompt}), model=other, interventions=instead or changes),
+        replace(from_dict({**asked, "prompt": against}), model=other, interventions=others),
     )

@@ -60,8 +60,10 @@ def parser() -> argparse.ArgumentParser:
         examples = "\n".join(["examples:", *(f"  {line}" for line in getattr(command, "EXAMPLES", ()))])
         below = chosen.add_parser(name, help=command.HELP, description=command.__doc__, epilog=examples, formatter_class=shape)
         command.add_arguments(below)
-        if not any("--json" in action.option_strings for action in below._actions):
-            below.add_argument("--json", action="store_true", help=JSON)
+        below.add_argument("--json", action="store_true", help=JSON)
+        for actions in (one for one in below._actions if isinstance(one, argparse._SubParsersAction)):
+            for action in actions.choices.values():  # what was said before it stays said
+                action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON)
         below.set_defaults(run=command.run)
     return whole
 

@@ -103,6 +103,11 @@ def test_a_wrong_command_and_wrong_inputs_are_told_in_the_same_way(capsys: pytes
     assert capsys.readouterr().err.startswith("infoflow: The prompt is empty")
 
 
+@pytest.mark.parametrize("given", [["--json", "list"], ["list", "--json"], ["show", "--json", "none.zip"]])
+def test_an_action_takes_json_on_either_side(given: list[str]) -> None:
+    assert cli.parser().parse_args(["sessions", *given]).json and not cli.parser().parse_args(["sessions", "list"]).json
+
+
 def test_ctrl_c_is_told_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -224,6 +229,22 @@ def test_interventions_come_from_files_and_from_json(tmp_path: Path) -> None:
     assert options.change_of('{"kind": "zero", "site": "mlp"}') == Zero("mlp")
     with pytest.raises(BadPrompt, match="One intervention is wanted here, and there are 2"):
         options.change_of(str(file))
+
+
+def test_the_other_run_has_a_prompt_and_interventions_of_its_own(
+    on_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut, read = '{"kind": "zero", "site": "mlp", "layers": 3}', io.TextIOWrapper(io.BytesIO(b"The capital of Italy is"))
+
+    def both(*given: str) -> list[tuple[str, int]]:
+        assert cli.main(["compare", PROMPT, *given, "--analysis", "next", "--quiet"]) == 0
+        made = json.loads(capsys.readouterr().out)["provenance"]
+        return [(made[run]["prompt"], len(made[run]["request"]["interventions"])) for run in "ab"]
+
+    monkeypatch.setattr("sys.stdin", read)
+    assert both("-") == [(PROMPT, 0), ("The capital of Italy is", 0)] and both("--change", cut) == [(PROMPT, 1), (PROMPT, 1)]
+    assert both("--change", cut, "--change-b", "[]") == [(PROMPT, 1), (PROMPT, 0)]
+    assert cli.main(["compare", PROMPT, "", "--quiet"]) == 2 and "The prompt is empty" in capsys.readouterr().err
 
 
 def test_interventions_of_a_result_are_asked_again(on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
