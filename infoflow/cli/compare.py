@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--model-b", help="its model, of the same tokens: base and instruct, or two checkpoints with --revision-b")
     other.add_argument("--revision-b", help="branch, tag or commit of its model")
     other.add_argument("--dtype-b", choices=("auto", "float32", "bfloat16", "float16"), help="how its weights are held")
-    other.add_argument("--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change; [] for none")
+    other.add_argument(
+        "--change-b", action="append", default=[], metavar="FILE", help="its interventions, instead of --change; [] for none"
+    )
     add_out(parser)
 
 

@@ -50,7 +50,7 @@ def say(text: str, quiet: bool, end: str = "\n") -> None:
     try:
         print(text, end=end, file=sys.stderr, flush=True)
     except BrokenPipeError:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def host_of(options: argparse.Namespace) -> str:

@@ -127,7 +127,8 @@ def test_a_session_is_reported_as_it_was_kept(demo: "infoflow.Model", on_demo: l
         (["--prompt", "a", "--analysis", "magic"], "There is no analysis 'magic' for a report"),
         (["--prompt", "a", "--analysis", "attribute"], "Name it with --target"),
         (["none.zip"], "none.zip"), (["none.json"], "'none.json' is no session and no result"),
-        (["list.json"], "'list.json' is no session and no result"), (["deep.json"], "'deep.json' is no session and no result"), (["bad.json"], "There is no analysis 'magic'"),
+        (["list.json"], "'list.json' is no session and no result"), (["deep.json"], "'deep.json' is no session and no result"),
+        (["bad.json"], "There is no analysis 'magic'"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_reported_is_told(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
