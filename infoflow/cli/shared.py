@@ -178,7 +178,7 @@ def written(result: Any, options: argparse.Namespace, draw: Draw | None = None, 
 
     code = code_of(result.provenance)
     if not options.out:
-        sys.stdout.write(formats.as_json(result).decode(errors="backslashreplace") + "\n")
+        sys.stdout.write(formats.as_json(result).decode() + "\n")
         return code
     wanted = _paper_of(options)
     drawn: list[Picture] = []

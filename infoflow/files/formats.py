@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +33,11 @@ def as_json(result: Any) -> bytes:
 
 def frame_json(frame: pd.DataFrame, provenance: Provenance | Both) -> bytes:
     """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
-    rows = json.loads(named(frame).to_json(orient="values", double_precision=8))
+    rows: list[list[Any]] = json.loads(named(frame).to_json(orient="values"))
+    for place, (_, column) in enumerate(frame.items()):
+        if pd.api.types.is_float_dtype(column):  # pandas would leave ten decimals of the smallest probability, too
+            for row, value in zip(rows, column.to_numpy(na_value=math.nan), strict=True):
+                row[place] = float(str(value))  # as few digits as tell it apart from others of its type
     return strict.as_json({"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows})
 
 

@@ -21,6 +21,8 @@ from infoflow.pictures.picture import background, picture_of
 
 VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
 """what notebooks call a chart of Altair's"""
+PATIENCE = 300.0
+"""seconds after which a picture is given up"""
 
 
 def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
@@ -99,10 +101,12 @@ def _run(given: bytes, code: str) -> bytes:
         InfoflowError: it could not draw the chart.
     """
     program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER)) + code
-    done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, timeout=300, check=False)
-    if done.returncode != 0:
-        raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
-    return done.stdout
+    command = [sys.executable, "-c", program]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE, check=False)
+        if done.returncode == 0:
+            return done.stdout
+    raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
 
 
 _PROGRAM = """
