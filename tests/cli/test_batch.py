@@ -126,6 +126,7 @@ def test_a_refused_model_ends_with_a_code_and_a_sentence(
 ) -> None:
     judged = selftest.judge
     monkeypatch.setattr(selftest, "judge", lambda flow: replace(judged(flow), verdict=selftest.Verdict.UNSUPPORTED))
+    monkeypatch.setattr("infoflow.models.loading.load", lambda spec: infoflow.load_model("demo"))  # and tested
     assert cli.main(["batch", str(given), "--out", str(tmp_path / "out"), "--analysis", "lens", "--quiet"]) == 3
     assert "the self-test refused demo" in capsys.readouterr().err
 

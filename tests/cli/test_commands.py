@@ -22,26 +22,21 @@ from infoflow.cli import main as cli
 from infoflow.cli import options
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Block, Scale, Zero
-from infoflow.models.spec import ModelSpec
 
 PROMPT = "The capital of France is"
 COMMANDS = cli.commands()
 SERVES = {"app"}
 """commands that end when they are stopped"""
+BEGINS = {".html": b"<!DOCTYPE html>", ".png": b"\x89PNG", ".svg": b"<svg", ".pdf": b"%PDF", ".parquet": b"PAR1", ".json": b"{"}
 TEXTS = "The old wizard walked through the forest and found a small house there.\n\nThe cat sat on the mat, and then it slept.\n"
 
 
 @pytest.fixture
-def on_demo(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder to write into, and a model that is loaded already."""
-
-    def load(spec: ModelSpec, *_: object, **more: object) -> "infoflow.Model":
-        return demo if spec.name == "demo" and not spec.hosted else infoflow.load_model(spec.name)
-
-    monkeypatch.setattr("infoflow.models.loading.load", load)
+def on_demo(session_file: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder to write into, with what examples read."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text(TEXTS)
-    infoflow.save_session(tmp_path / "session.zip", [infoflow.decompose(demo, PROMPT)])
+    (tmp_path / "session.zip").write_bytes(session_file)
     return tmp_path
 
 
@@ -74,7 +69,9 @@ def test_examples_run(
     assert cli.main(given) == 0
     out = capsys.readouterr().out
     if isinstance(getattr(read, "out", None), str | Path):
-        assert (on_demo / read.out).stat().st_size > 100
+        written = on_demo / read.out
+        assert written.stat().st_size > 100
+        assert written.is_dir() or written.read_bytes().startswith(BEGINS.get(written.suffix, b""))
     elif "prompt" in read:
         assert json.loads(out)["provenance"]["model"] == "demo"
 
