@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 import infoflow
+from infoflow.cli import compare, options
 from infoflow.cli import main as cli
-from infoflow.cli import options
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Block, Scale, Zero
 
@@ -230,14 +230,13 @@ def test_interventions_come_from_files_and_from_json(tmp_path: Path) -> None:
 
 
 def test_the_other_run_has_a_prompt_and_interventions_of_its_own(
-    on_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut, read = '{"kind": "zero", "site": "mlp", "layers": 3}', io.TextIOWrapper(io.BytesIO(b"The capital of Italy is"))
 
     def both(*given: str) -> list[tuple[str, int]]:
-        assert cli.main(["compare", PROMPT, *given, "--analysis", "next", "--quiet"]) == 0
-        made = json.loads(capsys.readouterr().out)["provenance"]
-        return [(made[run]["prompt"], len(made[run]["request"]["interventions"])) for run in "ab"]
+        asked = compare._requests(cli.parser().parse_args(["compare", PROMPT, *given]))
+        return [(str(one.prompt), len(one.interventions)) for one in asked]
 
     monkeypatch.setattr("sys.stdin", read)
     assert both("-") == [(PROMPT, 0), ("The capital of Italy is", 0)] and both("--change", cut) == [(PROMPT, 1), (PROMPT, 1)]
