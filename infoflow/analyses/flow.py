@@ -27,7 +27,7 @@ from infoflow.analyses import flow_cost
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, check_k
 from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
 from infoflow.errors import BadPrompt
 from infoflow.metrics import shares as metrics
@@ -324,6 +324,7 @@ def _decomposed(
 ) -> Flow:
     from infoflow.traced.flow import split
 
+    check_k(request.top_k, "top_k")
     tokens = model.encode(request.prompt)
     names, source_of = sources_of(tokens, request.sources)
     flow_cost.refuse(model, len(tokens), len(names))

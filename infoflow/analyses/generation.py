@@ -27,7 +27,7 @@ from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, check_k
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import Intervention
@@ -300,8 +300,7 @@ def _generated(
     max_new_tokens, temperature, top_p, seed = request.n_new, request.temperature, request.top_p, request.seed
     if max_new_tokens < 1:
         raise BadPrompt(f"{max_new_tokens} new tokens were asked for; ask for 1 or more.")
-    if request.k < 1:
-        raise BadPrompt(f"k is {request.k}; at least the likeliest token is needed.")
+    check_k(request.k)
     from infoflow.models import decoding
 
     wrong = decoding.check_choices(temperature, top_p)

@@ -32,7 +32,7 @@ from infoflow.analyses import contrast as contrasts
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_position
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_k, check_position
 from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
 from infoflow.text.amounts import before_cap
 from infoflow.text.rows import rows_of
@@ -288,6 +288,7 @@ def _located(
     tokens = model.encode(request.prompt)
     n, position = len(tokens), request.position
     check_position(position, n)
+    check_k(request.top_k, "top_k")
     ids = [-1 if request.target is None else model.token_id(request.target)]
     ids += [] if request.against is None else [model.token_id(request.against)]
     needed = needed_bytes(model, n, request.contrast is not None)

@@ -32,7 +32,7 @@ from infoflow.analyses.contrast import Contrast, as_contrast, prompts_of
 from infoflow.analyses.cost import FLOAT, Estimate, refuse_here
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
-from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
+from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer, check_k
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, UnsupportedModel
 from infoflow.models import memory
@@ -385,8 +385,7 @@ def _asked(request: LensRequest, model: "infoflow.models.model.Model", n: int) -
         raise BadPrompt(
             f"A {request.kind} lens reads each state where it stands. Only a frozen one reads it at the last position."
         )
-    if request.k < 1:
-        raise BadPrompt(f"k is {request.k}; at least the likeliest token is needed.")
+    check_k(request.k)
     vocabulary, mids = model.sizes().vocabulary, _has_mids(request, model)
     every = rows_of(model.n_layers, mids)
     missing = [row for row in request.rows or () if row not in every]

@@ -172,6 +172,16 @@ def check_position(position: int, n: int) -> None:
         raise BadPrompt(f"There is no position {position}; the prompt has {n} tokens (0 to {n - 1}, or -1 for the last).")
 
 
+def check_k(k: int, name: str = "k") -> None:
+    """That at least one of the likeliest tokens is asked for.
+
+    Raises:
+        BadPrompt: none is.
+    """
+    if k < 1:
+        raise BadPrompt(f"{name} is {k}; at least the likeliest token is needed.")
+
+
 def as_interventions(given: Sequence[Any]) -> tuple[Any, ...]:
     """Interventions as a request keeps them.
 

@@ -60,6 +60,11 @@ def run(options: argparse.Namespace) -> int:
     spec = spec_of(options)
     from_input = options.prompts == "-"
     total = None if from_input else prompts.count(options.prompts, options.format, options.limit, shard)
+    if total == 0:
+        if shard == prompts.Shard():
+            raise BadPrompt(f"There are no prompts in '{options.prompts}'. Write one a line, or choose another file.")
+        say(f"No prompt of '{options.prompts}' is in shard {shard}.", options.quiet)
+        return 0
     source: Any = sys.stdin.buffer if from_input else options.prompts
     given = prompts.read(source, options.format, options.limit)
     say(f"Loading {spec.name} …", options.quiet)

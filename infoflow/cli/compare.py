@@ -25,7 +25,7 @@ _OF_RUNS = ("target", "against", "change", "revision", "model_b", "revision_b", 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("a", help="a prompt, '-' for standard input, or a session (.zip)")
-    parser.add_argument("b", nargs="?", help="another prompt or session (default: the same prompt)")
+    parser.add_argument("b", nargs="?", help="another prompt, '-' or session (default: the same prompt)")
     parser.add_argument(
         "--analysis", help=f"what is compared: {', '.join(ANALYSES)} (default: flow; of sessions the first in both)"
     )
@@ -105,17 +105,15 @@ def _requests(options: argparse.Namespace) -> tuple[Request[Any], Request[Any]]:
         "location": {"target": options.target, "against": options.against}, "generation": {"max_new_tokens": 1, "k": 50},
     }  # fmt: skip
     spec, prompt = spec_of(options), prompt_of(options.a)
+    against = prompt if options.b is None else prompt_of(options.b)
     other = replace(
         spec, name=options.model_b or spec.name, revision=options.revision_b or ("" if options.model_b else spec.revision),
         dtype=options.dtype_b or spec.dtype,
     )  # fmt: skip
-    changes, instead = changes_of(options.change), changes_of(options.change_b)
+    changes = changes_of(options.change)
+    others = changes_of(options.change_b) if options.change_b else changes
     asked = {"analysis": name, **more.get(name, {})}
     return (
         replace(from_dict({**asked, "prompt": prompt}), model=spec, interventions=changes),
-        replace(
-            from_dict({**asked, "prompt": options.b or prompt}),
-            model=other,
-            interventions=instead if options.change_b else changes,
-        ),
+        replace(from_dict({**asked, "prompt": against}), model=other, interventions=others),
     )

@@ -53,7 +53,7 @@ def texts_of(file: Path) -> list[str]:
     try:
         held = file.read_text(encoding="utf-8")
         texts = json.loads(held) if file.suffix == ".json" else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadPrompt(f"The texts in '{file}' can't be read ({error}). Give a file of UTF-8 text, or a JSON list.") from None
     if texts is None:
         blocks = [block.strip() for block in held.split("\n\n") if block.strip()]

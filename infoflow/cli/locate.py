@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_question(parser)
     add_target(parser)
     parser.add_argument("--centred", action="store_true", help="less the mean logit of the vocabulary")
-    parser.add_argument("--top-k", type=int, default=8, help="moves that are kept of each cell (default: 8)")
+    parser.add_argument("--top-k", type=int, default=8, help="likeliest next tokens that are told (default: 8)")
     parser.add_argument("--contrast", nargs="+", metavar="TEXT", help=CONTRAST)
     add_out(parser)
 

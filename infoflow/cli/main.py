@@ -4,6 +4,7 @@ A command is a file of this folder with `HELP`, `EXAMPLES`, `add_arguments(parse
 """
 
 import argparse
+import io
 import os
 import pkgutil
 import sys
@@ -59,8 +60,10 @@ def parser() -> argparse.ArgumentParser:
         examples = "\n".join(["examples:", *(f"  {line}" for line in getattr(command, "EXAMPLES", ()))])
         below = chosen.add_parser(name, help=command.HELP, description=command.__doc__, epilog=examples, formatter_class=shape)
         command.add_arguments(below)
-        if not any("--json" in action.option_strings for action in below._actions):
-            below.add_argument("--json", action="store_true", help=JSON)
+        below.add_argument("--json", action="store_true", help=JSON)
+        for actions in (one for one in below._actions if isinstance(one, argparse._SubParsersAction)):
+            for action in actions.choices.values():  # what was said before it stays said
+                action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=JSON)
         below.set_defaults(run=command.run)
     return whole
 
@@ -74,6 +77,15 @@ def _complete(whole: argparse.ArgumentParser) -> None:
     argcomplete.autocomplete(whole)
 
 
+def _open_streams() -> None:
+    """What is written is UTF-8, whatever the system's own encoding; a stream that was closed takes and gives nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it is done, 2 with a sentence on standard error when the input can't be used, 3 with one where
     the self-test refused the model."""
@@ -81,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = parser()
     if arguments is None:
         _complete(whole)
+        _open_streams()
     tell_as_json("--json" in given)
     try:
         options = whole.parse_args(given)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -141,7 +142,7 @@ def _changes(given: str) -> tuple[AnyIntervention, ...]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadPrompt(f"These are no interventions: {where or 'the whole'}: {first['msg']}. {EXAMPLE}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadPrompt(f"These interventions are no JSON ({error}). {EXAMPLE}") from None
     return found
 
@@ -165,4 +166,4 @@ def layers_of(given: str | None) -> tuple[int, ...] | None:
 
 def places_of(given: Sequence[str] | None) -> tuple[int | str, ...] | None:
     """Positions and words: -1, France."""
-    return None if not given else tuple(int(one) if one.lstrip("-").isdecimal() else one for one in given)
+    return None if not given else tuple(int(one) if re.fullmatch(r"-?\d{1,9}", one) else one for one in given)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoflow.analyses.request import Request, from_dict
 from infoflow.cli.options import add_changes, add_model, changes_of, prompt_of, spec_of
-from infoflow.cli.shared import code_of, perform, say
+from infoflow.cli.shared import code_of, own_service, perform, say
 from infoflow.errors import BadPrompt, InfoflowError
 
 if TYPE_CHECKING:
@@ -106,17 +106,25 @@ def _opened(file: Path, quiet: bool, held: dict[Any, Any]) -> "tuple[tuple[str, 
         from infoflow.files.sessions import open_session
 
         session = open_session(file)
-        kept = [
-            Part(perform(entry.request, quiet, held) if entry.result is None else entry.result, entry.note)
-            for entry in session.entries
-        ]
-        return (session.title, session.note), kept
+        return (session.title, session.note), [Part(entry.result, entry.note) for entry in session.entries]
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        request = from_dict(values["provenance"]["request"])
-    except (OSError, ValueError, TypeError, LookupError):
+        made = json.loads(file.read_text(encoding="utf-8"))["provenance"]
+        compared = made["options"] if made.get("function") == "compare" else None
+        asked = [from_dict(one["request"]) for one in ([made] if compared is None else [made["a"], made["b"]])]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         raise InfoflowError(
             f"'{file}' is no session and no result of a command. Give a .zip that was saved, or a .json that --out wrote."
         ) from None
     say(f"Running again what '{file}' is of …", quiet)
-    return ("", ""), [Part(perform(replace(request, model=replace(request.model, device="auto")), quiet, held))]
+    asked = [replace(own_service(one), model=replace(one.model, device="auto")) for one in asked]
+    results = [perform(one, quiet, held) for one in asked]
+    return ("", ""), [Part(results[0] if compared is None else _compared(results, compared, file))]
+
+
+def _compared(results: list[Any], options: Any, file: Path) -> Any:
+    from infoflow.studies.compare import compare
+
+    try:
+        return compare(*results, **options)
+    except TypeError:
+        raise InfoflowError(f"'{file}' compares in a way that is not known here. Compare again, and write another.") from None

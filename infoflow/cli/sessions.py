@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoflow.cli.shared import EXIT_DIFFERS, perform, say
+from infoflow.cli.shared import EXIT_DIFFERS, own_service, perform, say
 
 if TYPE_CHECKING:
     from infoflow.files.library import Library
@@ -85,7 +85,11 @@ def _opened(named: str) -> "Session":
     from infoflow.files.library import Library
     from infoflow.files.sessions import open_session
 
-    return open_session(named) if Path(named).expanduser().is_file() else Library().open(named)
+    try:
+        is_file = Path(named).expanduser().is_file()
+    except (OSError, RuntimeError):  # a name that is too long, a home that nobody has
+        is_file = False
+    return open_session(named) if is_file else Library().open(named)
 
 
 def _show(session: "Session") -> None:
@@ -110,7 +114,8 @@ def _again(session: "Session", quiet: bool) -> int:
     for entry in session.entries:
         check_service(entry.request)
     for number, entry in enumerate(session.entries):
-        found = agreement(entry.result, perform(entry.request, quiet, held), tolerance_of(entry.result))
+        again = perform(own_service(entry.request), quiet, held)
+        found = agreement(entry.result, again, tolerance_of(entry.result))
         differ += not found.agrees
         sys.stdout.write(f"{number}. {entry.title}: {found.summary()}\n")
     return EXIT_DIFFERS if differ else 0

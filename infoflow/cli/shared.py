@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -32,7 +33,7 @@ def tell_as_json(wanted: bool) -> None:
 def failed(kind: str, message: str, code: int, **more: Any) -> int:
     """An error on standard error, a sentence or a JSON object in a line: {"error": kind, "message": ..., "code": ...}."""
     told = {"error": kind, "message": message, "code": code, **more}
-    print(json.dumps(told) if _as_json[0] else f"infoflow: {message}", file=sys.stderr, flush=True)
+    say(json.dumps(told) if _as_json[0] else f"infoflow: {message}", quiet=False)
     return code
 
 
@@ -43,9 +44,13 @@ def failed_with(error: InfoflowError) -> int:
 
 
 def say(text: str, quiet: bool, end: str = "\n") -> None:
-    """A line on standard error."""
-    if not quiet:
+    """A line on standard error; nobody needs to read it."""
+    if quiet:
+        return
+    try:
         print(text, end=end, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def host_of(options: argparse.Namespace) -> str:
@@ -59,6 +64,22 @@ def host_of(options: argparse.Namespace) -> str:
     from infoflow.ndif.service import connection
 
     return connection(options.host).host
+
+
+def own_service(request: Request[Any]) -> Request[Any]:
+    """A request of a file, which may be anybody's: where a service runs it, it is the reader's own, for their key goes there.
+
+    Raises:
+        RemoteRunError: it is another one.
+    """
+    if request.model.hosted:
+        from infoflow.ndif.service import connection
+
+        ours, host = connection().host, request.model.host
+        if host.rstrip("/") != ours:
+            said = f"This was run by the service at '{host}', and yours is '{ours}': your key would be sent there."
+            raise RemoteRunError("host", f"{said} Set NDIF_HOST to its address if you trust it.")
+    return request
 
 
 def code_of(made: Provenance | Both) -> int:
@@ -157,7 +178,7 @@ def written(result: Any, options: argparse.Namespace, draw: Draw | None = None, 
 
     code = code_of(result.provenance)
     if not options.out:
-        sys.stdout.write(formats.as_json(result).decode(errors="backslashreplace") + "\n")
+        sys.stdout.write(formats.as_json(result).decode() + "\n")
         return code
     wanted = _paper_of(options)
     drawn: list[Picture] = []

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +33,11 @@ def as_json(result: Any) -> bytes:
 
 def frame_json(frame: pd.DataFrame, provenance: Provenance | Both) -> bytes:
     """A table with what was run: {"provenance": ..., "columns": ..., "rows": ...}."""
-    rows = json.loads(named(frame).to_json(orient="values", double_precision=8))
+    rows: list[list[Any]] = json.loads(named(frame).to_json(orient="values"))
+    for place, (_, column) in enumerate(frame.items()):
+        if pd.api.types.is_float_dtype(column):  # pandas would leave ten decimals of the smallest probability, too
+            for row, value in zip(rows, column.to_numpy(na_value=math.nan), strict=True):
+                row[place] = float(str(value))  # as few digits as tell it apart from others of its type
     return strict.as_json({"provenance": provenance.to_dict(), "columns": list(frame.columns), "rows": rows})
 
 
@@ -106,12 +111,17 @@ def check_place(path: str | Path) -> str:
         InfoflowError: an ending that can't be written, no such folder, or one that can't be written to.
     """
     kind = check_ending(path)
-    folder = Path(path).expanduser().parent
+    try:
+        place = Path(path).expanduser()
+        folder, taken = place.parent, place.is_dir()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home that nobody has
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise InfoflowError(f"'{path}' can't be written: {why}. Choose another place with --out.") from None
     if not folder.is_dir():
         raise InfoflowError(
             f"'{path}' can't be written: there is no folder '{folder}'. Make it, or choose another place with --out."
         )
-    if Path(path).expanduser().is_dir():
+    if taken:
         raise InfoflowError(f"'{path}' can't be written: it is a folder. Give the file a name of its own.")
     if not os.access(folder, os.W_OK):
         raise InfoflowError(f"'{path}' can't be written: '{folder}' lets nobody write there. Choose another place with --out.")

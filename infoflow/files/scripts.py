@@ -136,15 +136,20 @@ def _loads(made: Provenance, model: str = "model") -> list[str]:
     said += [f"dtype={spec.dtype!r}"] if spec.dtype != "auto" and not spec.hosted else []
     said += [f"device={spec.device!r}"] if spec.device not in ("auto", "cpu") and not spec.hosted else []
     said += ["remote=True", f"host={spec.host!r}"] if spec.hosted else []
-    weights = [] if pinned or not spec.revision else [f"# its weights were {spec.revision}"]
+    weights = [] if pinned or not spec.revision else [f"# its weights were {_in_line(spec.revision)}"]
     return [*weights, f"{model} = infoflow.load_model({', '.join(said)})"]
 
 
 def _about(made: Provenance | Both) -> str:
     """What it is, in a line, with nothing in it that ends a docstring."""
     if isinstance(made, Both):
-        of = [f"{one.prompt!r} on {one.model}" for one in (made.a, made.b)]
-        what = f"{made.function}() of {made.a.request.function}() of {of[0]} and of {of[1]}, infoflow {made.a.infoflow}"
+        of = [f"{one.prompt!r} on {_in_line(one.model)}" for one in (made.a, made.b)]
+        what = f"{made.function}() of {made.a.request.function}() of {of[0]} and of {of[1]}, infoflow {_in_line(made.a.infoflow)}"
     else:
-        what = f"{made.request.function}() of {made.prompt!r} on {made.model}, infoflow {made.infoflow}"
+        what = f"{made.request.function}() of {made.prompt!r} on {_in_line(made.model)}, infoflow {_in_line(made.infoflow)}"
     return what.replace("\\", "/").replace('"', "'")
+
+
+def _in_line(text: str) -> str:
+    """A text of a file, which may be anything, with nothing in it that ends a line of Python."""
+    return repr(text)[1:-1]

@@ -6,8 +6,8 @@ from typing import Any
 
 
 def as_json(value: Any, indent: int | None = None) -> bytes:
-    """Plain values as strict JSON (RFC 8259), in UTF-8."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent).encode()
+    """Plain values as strict JSON (RFC 8259), in UTF-8; half a character pair, as a folder's name may have, is escaped."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent).encode(errors="backslashreplace")
 
 
 def _finite(value: Any) -> Any:

@@ -16,11 +16,13 @@ import pandas as pd
 
 from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.errors import InfoflowError
-from infoflow.pictures import glyphs
+from infoflow.pictures import fitting, glyphs
 from infoflow.pictures.picture import background, picture_of
 
 VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
 """what notebooks call a chart of Altair's"""
+PATIENCE = 300.0
+"""seconds after which a picture is given up"""
 
 
 def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
@@ -56,8 +58,10 @@ def chart_vegalite(chart: alt.TopLevelMixin, background: str) -> bytes:
 
 
 def chart_fitted(chart: alt.TopLevelMixin, background: str, width: int) -> bytes:
-    """The chart as SVG, with its axes and legends no wider than `width` pixels."""
-    return _converted(chart, background, f"glyphs.embedded(glyphs.with_font({_SVG})).encode()", width=width)
+    """The chart as SVG, with its axes, legends and texts no wider than `width` pixels."""
+    spec, call = _sized(chart, background, width), f"glyphs.embedded(glyphs.with_font({_SVG})).encode()"
+    svg = _drawn(spec, call)
+    return _drawn(spec, call) if fitting.widened(spec, svg.decode()) else svg
 
 
 def svg_converted(svg: bytes, kind: str, scale: float = 1.0, ppi: float = 72.0) -> bytes:
@@ -87,9 +91,13 @@ _SVG = "vl_convert.vegalite_to_svg(spec)"
 _STAND_IN = "\ue0f0"
 
 
-def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<", width: int | None = None) -> bytes:
-    spec = _as_text(_sized(chart, background, width)).decode().replace("<", less_than).encode()
-    return _run(spec, f"spec = json.load(sys.stdin.buffer)\nsys.stdout.buffer.write({call})")
+def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<") -> bytes:
+    return _drawn(_sized(chart, background), call, less_than)
+
+
+def _drawn(spec: dict[str, Any], call: str, less_than: str = "<") -> bytes:
+    given = _as_text(spec).decode().replace("<", less_than).encode()
+    return _run(given, f"spec = json.load(sys.stdin.buffer)\nsys.stdout.buffer.write({call})")
 
 
 def _run(given: bytes, code: str) -> bytes:
@@ -99,10 +107,12 @@ def _run(given: bytes, code: str) -> bytes:
         InfoflowError: it could not draw the chart.
     """
     program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER)) + code
-    done = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, timeout=300, check=False)
-    if done.returncode != 0:
-        raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
-    return done.stdout
+    command = [sys.executable, "-c", program]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE, check=False)
+        if done.returncode == 0:
+            return done.stdout
+    raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
 
 
 _PROGRAM = """

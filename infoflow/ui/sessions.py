@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
@@ -10,7 +11,7 @@ from streamlit.errors import StreamlitPageNotFoundError
 from infoflow.analyses.activations import Activations, ActivationsRequest
 from infoflow.analyses.request import Request
 from infoflow.errors import Cancelled, InfoflowError, without_frames
-from infoflow.files import agreement, reports, sessions
+from infoflow.files import agreement, links, reports, sessions
 from infoflow.files.agreement import Agreement
 from infoflow.files.library import KEPT_DAYS, Library, Listed
 from infoflow.files.sessions import ENDING, Entry, Session
@@ -322,11 +323,12 @@ def _entry(number: int, entry: Entry, session: Session, key: str) -> None:
 
 
 def _view(entry: Entry, session: Session) -> dict[str, Any]:
-    """The address that the page had; of a session that no page made, what it needs to ask the same."""
+    """The address that the page had; of a session that no page made, the one that asks the same."""
     model = entry.request.model
     several = len({one.request.model.revision for one in session.entries if one.request.model.name == model.name}) > 1
     prompt = {"prompt": (entry.request.prompt,)} if isinstance(entry.request.prompt, str) else {}
-    view = entry.view or {"model": (seen.exact_name(model) if several else model.name,), **prompt}
+    asked = {name: tuple(values) for name, values in parse_qs(urlsplit(links.link(entry.request)).query).items()}
+    view = entry.view or {**prompt, **asked, "model": (seen.exact_name(model) if several else model.name,)}
     return seen.of_view({name: values for name, values in view.items() if name.lower() not in _STREAMLITS})
 
 

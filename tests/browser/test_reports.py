@@ -69,6 +69,17 @@ def test_a_report_is_whole_without_a_network(page: tuple[Page, list[str], list[s
     assert asked == [report.as_uri()] and wrong == [] and opened.evaluate("globalThis.broken") is None
 
 
+def test_what_is_printed_is_whole_and_can_be_read(page: tuple[Page, list[str], list[str]]) -> None:
+    """A dark page keeps its paper, whose letters are light; a chart that is wider than the paper is made smaller."""
+    opened, _, _ = page
+    opened.set_viewport_size({"width": 500, "height": 700})
+    widths = "() => [...document.querySelectorAll('canvas')].map(one => one.getBoundingClientRect().right)"
+    assert max(opened.evaluate(widths)) > 500
+    opened.emulate_media(media="print")
+    assert max(opened.evaluate(widths)) <= 500
+    assert opened.evaluate("getComputedStyle(document.body).printColorAdjust") == "exact"
+
+
 def test_a_page_gives_its_view_as_a_report_and_as_a_figure(visitor: Callable[..., Any], browser: Browser, tmp_path: Path) -> None:
     """From a dark page a light figure of true size, with its caption to copy, and a report that opens offline."""
     seen = visitor(scheme="dark").open("/answer")

@@ -80,6 +80,18 @@ def test_bad_files_are_told_before_a_model_is_loaded(
         assert said in capsys.readouterr().err
 
 
+def test_a_shard_without_rows_is_done_and_a_file_without_prompts_is_told(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of sixteen processes on two rows fourteen have nothing to do, and did it."""
+    monkeypatch.setattr("infoflow.models.loading.load", lambda *more: pytest.fail("loaded"))
+    assert cli.main(["batch", str(given), "--out", str(tmp_path / "out"), "--shard", "5/16"]) == 0
+    assert "is in shard 5/16" in capsys.readouterr().err
+    given.write_text("prompt\n")
+    assert cli.main(["batch", str(given), "--out", str(tmp_path / "out")]) == 2
+    assert "There are no prompts in" in capsys.readouterr().err
+
+
 def test_standard_input_is_a_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Input:
         buffer = io.BytesIO(b'{"prompt": "The sky is", "id": 3}\n"The capital of France is"\n')
@@ -114,6 +126,7 @@ def test_a_refused_model_ends_with_a_code_and_a_sentence(
 ) -> None:
     judged = selftest.judge
     monkeypatch.setattr(selftest, "judge", lambda flow: replace(judged(flow), verdict=selftest.Verdict.UNSUPPORTED))
+    monkeypatch.setattr("infoflow.models.loading.load", lambda spec: infoflow.load_model("demo"))  # and tested
     assert cli.main(["batch", str(given), "--out", str(tmp_path / "out"), "--analysis", "lens", "--quiet"]) == 3
     assert "the self-test refused demo" in capsys.readouterr().err
 

@@ -18,30 +18,25 @@ import pandas as pd
 import pytest
 
 import infoflow
+from infoflow.cli import compare, options
 from infoflow.cli import main as cli
-from infoflow.cli import options
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Block, Scale, Zero
-from infoflow.models.spec import ModelSpec
 
 PROMPT = "The capital of France is"
 COMMANDS = cli.commands()
 SERVES = {"app"}
 """commands that end when they are stopped"""
+BEGINS = {".html": b"<!DOCTYPE html>", ".png": b"\x89PNG", ".svg": b"<svg", ".pdf": b"%PDF", ".parquet": b"PAR1", ".json": b"{"}
 TEXTS = "The old wizard walked through the forest and found a small house there.\n\nThe cat sat on the mat, and then it slept.\n"
 
 
 @pytest.fixture
-def on_demo(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder to write into, and a model that is loaded already."""
-
-    def load(spec: ModelSpec, *_: object, **more: object) -> "infoflow.Model":
-        return demo if spec.name == "demo" and not spec.hosted else infoflow.load_model(spec.name)
-
-    monkeypatch.setattr("infoflow.models.loading.load", load)
+def on_demo(session_file: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder to write into, with what examples read."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text(TEXTS)
-    infoflow.save_session(tmp_path / "session.zip", [infoflow.decompose(demo, PROMPT)])
+    (tmp_path / "session.zip").write_bytes(session_file)
     return tmp_path
 
 
@@ -74,7 +69,9 @@ def test_examples_run(
     assert cli.main(given) == 0
     out = capsys.readouterr().out
     if isinstance(getattr(read, "out", None), str | Path):
-        assert (on_demo / read.out).stat().st_size > 100
+        written = on_demo / read.out
+        assert written.stat().st_size > 100
+        assert written.is_dir() or written.read_bytes().startswith(BEGINS.get(written.suffix, b""))
     elif "prompt" in read:
         assert json.loads(out)["provenance"]["model"] == "demo"
 
@@ -101,6 +98,11 @@ def test_a_wrong_command_and_wrong_inputs_are_told_in_the_same_way(capsys: pytes
         assert told["error"] == error and told["code"] == 2 and told["message"], given
     assert cli.main(["flow", " ", "--quiet"]) == 2  # the next command tells errors as it was asked to
     assert capsys.readouterr().err.startswith("infoflow: The prompt is empty")
+
+
+@pytest.mark.parametrize("given", [["--json", "list"], ["list", "--json"], ["show", "--json", "none.zip"]])
+def test_an_action_takes_json_on_either_side(given: list[str]) -> None:
+    assert cli.parser().parse_args(["sessions", *given]).json and not cli.parser().parse_args(["sessions", "list"]).json
 
 
 def test_ctrl_c_is_told_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,6 +200,13 @@ def test_pictures_are_those_that_were_asked_for(on_demo: Path) -> None:
         (["flow", PROMPT, "--change", "{x}"], "These interventions are no JSON"),
         (["flow", PROMPT, "--change", '{"kind": "zero", "site": "z", "head": 99}'], "head 99"),
         (["correct", "What?", "No.", "--contrast", "a", "b", "c"], "The contrast has 3 turns"),
+        (["flow", PROMPT, "--change", "[" * 100_000], "These interventions are no JSON"),
+        (["patch", PROMPT, "--positions=--5"], "--5"),
+        (["flow", PROMPT, "--top-k", "0"], "top_k is 0"), (["locate", PROMPT, "--top-k", "-1"], "top_k is -1"),
+        (["flow", PROMPT, "--out", f"a.{'x' * 300}.json"], "can't be written: File name too long"),
+        (["flow", PROMPT, "--out", "~nobody-of-that-name/a.json"], "can't be written: Could not determine home directory."),
+        (["sessions", "show", "x" * 300], "is no name of a session"),
+        (["sessions", "show", "~nobody/a.zip"], "no name of a session"),
         (["flow", PROMPT, "--width", "1col"], "A figure for a paper is .pdf, .svg or .png"),
         (["flow", PROMPT, "--width", "wide", "--out", "a.pdf"], "'wide' is no width"),
         (["flow", PROMPT, "--font-size", "99", "--out", "a.pdf"], "Type is of 4 to 30 points"),
@@ -205,7 +214,7 @@ def test_pictures_are_those_that_were_asked_for(on_demo: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_can_not_be_asked_is_told(given: list[str], said: str, on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*given, "--quiet"]) == 2
+    assert cli.main([*given, *(["--quiet"] if given[0] != "sessions" else [])]) == 2
     captured = capsys.readouterr()
     assert said in captured.err and captured.out == "" and not list(on_demo.glob("a.*"))
 
@@ -218,6 +227,21 @@ def test_interventions_come_from_files_and_from_json(tmp_path: Path) -> None:
     assert options.change_of('{"kind": "zero", "site": "mlp"}') == Zero("mlp")
     with pytest.raises(BadPrompt, match="One intervention is wanted here, and there are 2"):
         options.change_of(str(file))
+
+
+def test_the_other_run_has_a_prompt_and_interventions_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut, read = '{"kind": "zero", "site": "mlp", "layers": 3}', io.TextIOWrapper(io.BytesIO(b"The capital of Italy is"))
+
+    def both(*given: str) -> list[tuple[str, int]]:
+        asked = compare._requests(cli.parser().parse_args(["compare", PROMPT, *given]))
+        return [(str(one.prompt), len(one.interventions)) for one in asked]
+
+    monkeypatch.setattr("sys.stdin", read)
+    assert both("-") == [(PROMPT, 0), ("The capital of Italy is", 0)] and both("--change", cut) == [(PROMPT, 1), (PROMPT, 1)]
+    assert both("--change", cut, "--change-b", "[]") == [(PROMPT, 1), (PROMPT, 0)]
+    assert cli.main(["compare", PROMPT, "", "--quiet"]) == 2 and "The prompt is empty" in capsys.readouterr().err
 
 
 def test_interventions_of_a_result_are_asked_again(on_demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,6 +295,28 @@ def test_a_pipe_that_is_closed_ends_quietly() -> None:
         f"{sys.executable} -m infoflow models --json | head -c 1", shell=True, capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "[" and done.stderr == ""
+
+
+class _Left(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_streams_that_are_closed_or_not_in_utf_8_stop_no_work(on_demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need read what is told; what is written is UTF-8 wherever it goes."""
+    held = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["infoflow", "flow", "The sky 日"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding="latin-1"))
+    monkeypatch.setattr(sys, "stderr", _Left())
+    assert cli.main() == 0 and json.loads(held.getvalue().decode("utf-8"))["provenance"]["prompt"] == "The sky 日"
+    monkeypatch.setattr(sys, "argv", ["infoflow", "flow", "-", "--out", "none.json"])
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main() == 2 and not Path("none.json").exists()
+    sys.argv[2] = "The sky"
+    assert cli.main() == 0 and Path("none.json").exists()
 
 
 def test_a_shell_is_told_how_a_line_goes_on(tmp_path: Path) -> None:

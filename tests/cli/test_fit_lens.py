@@ -50,7 +50,8 @@ def test_what_files_of_texts_may_be(tmp_path: Path) -> None:
     ("name", "held", "said"),
     [
         ("none.txt", None, "can't be read"), ("bytes.txt", b"\xff\xfe\x00", "can't be read"),
-        ("broken.json", b"[", "can't be read"), ("empty.txt", b"\n \n", "no list of texts"),
+        ("broken.json", b"[", "can't be read"), ("deep.json", b"[" * 100_000, "can't be read"),
+        ("empty.txt", b"\n \n", "no list of texts"),
         ("object.json", b'{"a": 1}', "no list of texts"), ("numbers.json", b"[1, 2]", "no list of texts"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 import infoflow
 from infoflow.analyses import selftest
 from infoflow.cli import main as cli
+from infoflow.pictures.picture import background
 from tests.helpers.loopback import KEY
 
 PROMPT = "The capital of France is"
@@ -41,9 +42,9 @@ def test_without_a_file_json_goes_to_standard_output(capsys: pytest.CaptureFixtu
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "begins"),
-    [("csv", b"layer,stage,position"), ("parquet", b"PAR1"), ("html", b"<!DOCTYPE html>"), ("png", b"\x89PNG"), ("svg", b"<svg")],
-)
-def test_every_format_is_written(kind: str, begins: bytes, tmp_path: Path) -> None:
+    [("csv", b"layer,stage,position"), ("parquet", b"PAR1"), ("svg", b"<svg")],
+)  # fmt: skip
+def test_tables_and_dark_pictures_are_written(kind: str, begins: bytes, tmp_path: Path) -> None:
     out = tmp_path / f"flow.{kind}"
     assert cli.main(["flow", PROMPT, "--out", str(out), "--quiet", "--metric", "projection", "--dark"]) == 0
     written = out.read_bytes()
@@ -52,6 +53,8 @@ def test_every_format_is_written(kind: str, begins: bytes, tmp_path: Path) -> No
         table = pd.read_csv(io.BytesIO(written))
         np.testing.assert_allclose(table["share"], table["projection"])
         assert (table["share"] < 0).any()  # as no share by norm is
+    if kind == "svg":
+        assert f'fill="{background(True)}"'.encode() in written and b"by projection" in written
 
 
 @pytest.mark.parametrize(

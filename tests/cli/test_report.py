@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import infoflow
 from infoflow.cli import main as cli
 from infoflow.cli import report as command
-from infoflow.files import reports
+from infoflow.files import formats, reports
 from infoflow.models.spec import ModelSpec
 
 PROMPT = "The capital of France is"
@@ -80,6 +81,34 @@ def test_what_a_command_wrote_is_run_again(capsys: pytest.CaptureFixture[str]) -
     assert "Running again what 'correct.json' is of" in capsys.readouterr().err
 
 
+def test_a_comparison_that_was_written_is_made_again() -> None:
+    asked = ["compare", PROMPT, "The capital of Italy is", "--quantity", "projection", "--quiet", "--out"]
+    assert cli.main([*asked, "c.json"]) == 0 and cli.main(["report", "c.json", "--quiet"]) == 0
+    page = Path("report.html").read_text()
+    assert "What the residual of" in page and "Italy" in page and "infoflow.compare(a, b, quantity=" in page
+    made = json.loads(Path("c.json").read_text())
+    made["provenance"]["options"]["colour"] = "red"
+    Path("c.json").write_text(json.dumps(made))
+    assert cli.main(["report", "c.json", "--quiet"]) == 2
+
+
+def test_no_file_sends_a_key_to_a_service_of_its_own(
+    demo: "infoflow.Model", on_demo: list[ModelSpec], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = infoflow.attribute(demo, PROMPT, " Paris")
+    request = replace(made.provenance.request, model=ModelSpec(name="a/b", host="http://127.0.0.1:9"))
+    there = replace(made, provenance=replace(made.provenance, request=request))
+    Path("there.json").write_bytes(formats.as_json(there))
+    infoflow.save_session("there.zip", [there])
+    for given in (["report", "there.json"], ["sessions", "again", "there.zip"]):
+        assert cli.main([*given, "--quiet"]) == 2 and not on_demo
+        assert "by the service at 'http://127.0.0.1:9', and yours is 'https://" in capsys.readouterr().err
+        monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9/")
+        assert cli.main([*given, "--quiet"]) == 0 and [spec.host for spec in on_demo] == ["http://127.0.0.1:9"]
+        monkeypatch.delenv("NDIF_HOST")
+        on_demo.clear()
+
+
 def test_a_session_is_reported_as_it_was_kept(demo: "infoflow.Model", on_demo: list[ModelSpec]) -> None:
     results = [infoflow.attribute(demo, PROMPT, " Paris"), infoflow.locate(demo, PROMPT, " Paris", against=" Rome")]
     infoflow.save_session("session.zip", results, title="Kept & told", note="Of a Tuesday.")
@@ -98,11 +127,13 @@ def test_a_session_is_reported_as_it_was_kept(demo: "infoflow.Model", on_demo: l
         (["--prompt", "a", "--analysis", "magic"], "There is no analysis 'magic' for a report"),
         (["--prompt", "a", "--analysis", "attribute"], "Name it with --target"),
         (["none.zip"], "none.zip"), (["none.json"], "'none.json' is no session and no result"),
-        (["list.json"], "'list.json' is no session and no result"), (["bad.json"], "There is no analysis 'magic'"),
+        (["list.json"], "'list.json' is no session and no result"), (["deep.json"], "'deep.json' is no session and no result"),
+        (["bad.json"], "There is no analysis 'magic'"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_reported_is_told(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("list.json").write_text("[1, 2]")
+    Path("deep.json").write_text("[" * 100_000)
     Path("bad.json").write_text(json.dumps({"provenance": {"request": {"analysis": "magic"}}}))
     assert cli.main(["report", *given, "--quiet"]) == 2
     assert said in capsys.readouterr().err and not list(Path().glob("*.html"))

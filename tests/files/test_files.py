@@ -61,6 +61,28 @@ def test_json_has_what_it_promises(flow: Flow) -> None:
     assert data["provenance"]["model"] == "tiny-qwen2"
 
 
+def test_json_keeps_what_is_small(flow: Flow) -> None:
+    """A probability of 1e-17 is one, in as few digits as tell it apart; what is none is null."""
+    values = np.array([1.3412332e-17, 0.1, np.nan, 3.4e38], dtype=np.float32)
+    frame = pd.DataFrame({"prob": values, "token": list("abcd"), "more": values.astype(float) / 3})
+    data = export.frame_json(frame, flow.provenance)
+    assert b'[1.3412332e-17, "a", 4.47' in data and b'[0.1, "b", 0.0333' in data and b'[null, "c", null]' in data
+    rows = json.loads(data)["rows"]
+    np.testing.assert_array_equal(np.array([row[0] for row in rows], dtype=np.float32), values)
+    np.testing.assert_array_equal(np.array([row[2] for row in rows], dtype=float), frame["more"])
+
+
+def test_a_folder_whose_name_is_no_text_is_written(flow: Flow) -> None:
+    made = replace(flow.provenance, request=replace(flow.provenance.request, model=ModelSpec(name="/a\udcff")))
+    assert json.loads(export.as_json(replace(flow, provenance=made)))["provenance"]["model"] == "/a\udcff"
+
+
+def test_a_picture_that_takes_too_long_is_given_up(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "PATIENCE", 0.01)
+    with pytest.raises(InfoflowError, match="could not be drawn"):
+        rendering.chart_svg(pictures.grid(flow).chart, "#ffffff")
+
+
 def test_tables_come_back_from_their_files(flow: Flow) -> None:
     frame = flow.to_frame()
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(export.as_parquet(flow.to_frame()))), frame, check_dtype=False)

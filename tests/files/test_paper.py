@@ -15,6 +15,7 @@ from infoflow.errors import InfoflowError
 from infoflow.files import paper
 from infoflow.files.paper import Paper, caption, figure, width_of
 from infoflow.pictures.picture import Picture, lines_of, picture_of
+from infoflow.pictures.rendering import svg_converted
 from tests.helpers import made
 
 PATTERN = np.tile(np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None], (2, 2, 1, 1))
@@ -45,6 +46,22 @@ def test_every_picture_is_as_wide_as_it_should_be(name: str) -> None:
     assert wide == pytest.approx(3.25, abs=1e-3) and high / wide == pytest.approx(tall / pixels, rel=1e-3)
     assert pixels == round(234 * 10 / 8)  # 8 points for what is drawn with 10 pixels
     assert svg.count(f">{drawn.title.split()[0]}") >= 1 or drawn.title.split()[0] in svg
+
+
+ENDS: dict[str, Callable[[], Any]] = {"carriers": made.carriers, "promotions": lambda: made.promotions(5)}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_no_text_at_the_end_of_a_bar_is_cut_off(name: str) -> None:
+    """In a picture with more paper on both sides nothing is drawn there, nor under the names of the bars."""
+    svg = figure(picture_of(ENDS[name]()), "svg", Paper(72.0 * 2.4, titled=False)).decode()
+    (wide, high) = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
+    more = re.sub(r'width="[^"]*" height="[^"]*" viewBox="[^"]*"', f'viewBox="-60 0 {wide + 120} {high}"', svg, count=1)
+    drawn = np.asarray(Image.open(io.BytesIO(svg_converted(more.encode(), "png"))).convert("RGBA"))
+    assert drawn.shape[1] == pytest.approx(wide + 120, abs=1)
+    assert not drawn[:, :59, 3].any() and not drawn[:, -59:, 3].any()
+    ends = re.findall(r'<text [^>]*role="graphics-symbol"[^>]*text-anchor="end" transform="translate\((-?[\d.]+),', svg)
+    assert all(float(x) > 30 for x in ends)
 
 
 @pytest.mark.parametrize(("width", "points"), [("1col", 234.0), ("2col", 486.0), ("8.5cm", 8.5 * 72 / 2.54), ("300pt", 300.0)])

@@ -162,6 +162,17 @@ def test_the_model_is_loaded_as_it_was(spec: ModelSpec, said: str) -> None:
     ast.parse(code)
 
 
+def test_what_a_file_says_of_its_weights_and_model_is_no_code() -> None:
+    """A session may come from anybody: its texts stay in a comment and in the docstring."""
+    for bad in ("\nraise SystemExit", "\rraise SystemExit", "\0", '"""\nraise SystemExit', "\\", "\udc80", "\u2028x"):
+        spec = ModelSpec(name=f"a{bad}", revision=f"sha256:a{bad}")
+        made = Provenance(request=PatchRequest(prompt=f"b{bad}", model=spec), dtype="float32", infoflow=f"1{bad}")
+        code = scripts.python_of(made)
+        ours = ast.parse(scripts.python_of(Provenance(request=PatchRequest(prompt="b"), dtype="float32"))).body
+        assert [type(one) for one in ast.parse(code).body] == [type(one) for one in ours], code
+        assert json.loads(scripts.notebook_of(made))["nbformat"] == 4
+
+
 def test_every_request_can_be_written(every_request: list[Request[Any]]) -> None:
     """Each as a call that binds to its function, with all that the request holds."""
     for request in every_request:

@@ -14,6 +14,7 @@ from infoflow.errors import BadPrompt
 from infoflow.files import sessions
 from infoflow.files.library import Library
 from infoflow.files.sessions import Entry, Session
+from infoflow.interventions import Zero
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
 from infoflow.ui import sessions as ui_sessions
@@ -333,3 +334,15 @@ def test_results_of_one_prompt_stand_beside_each_other_whatever_their_order(demo
     assert [pair.provenance.apart for pair in found] == ["nothing", "nothing"] and found[0].a is one
     mixed = compared(sessions.session_of([one, one]), sessions.session_of([other, one]))
     assert [pair.provenance.apart for pair in mixed] == ["nothing", "prompts"]
+
+
+def test_links_of_a_session_that_python_made_ask_the_same(demo: "infoflow.Model") -> None:
+    found = infoflow.locate(demo, PROMPT, " the", against=" a", interventions=[Zero("mlp", 1)])
+    (held,) = sessions.session_of([found]).entries
+    address = ui_sessions._view(held, Session(entries=(held,)))
+    app = AppTest.from_file(str(ROOT / "pages/answer.py"), default_timeout=120)
+    app.session_state["session_open"] = Opened(Session(entries=(held,), title="Made in Python"))
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.run()
+    assert errors(app) == [] and any("saved: Made in Python" in m.value for m in app.markdown)
