@@ -71,7 +71,7 @@ def opened_zip(data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _BROKEN as error:
-        raise BadFile(f"It is no zip file, or only a part of one ({_said(error)}).") from None
+        raise BadFile(f"It is no zip file, or only a part of one ({in_a_line(error)}).") from None
 
 
 def check_size(stored: zipfile.ZipFile, most: int) -> None:
@@ -98,9 +98,9 @@ def member(stored: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         with stored.open(info) as one:
             data = one.read(info.file_size + 1)
     except _BROKEN as error:
-        raise BadFile(f"Its member '{_said(info.filename)}' is broken ({_said(error)}).") from None
+        raise BadFile(f"Its member '{in_a_line(info.filename)}' is broken ({in_a_line(error)}).") from None
     if len(data) != info.file_size:
-        raise BadFile(f"Its member '{_said(info.filename)}' is not as long as it is said to be.")
+        raise BadFile(f"Its member '{in_a_line(info.filename)}' is not as long as it is said to be.")
     return data
 
 
@@ -112,18 +112,19 @@ def _array(data: bytes, name: str) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(held)
     except (*_BROKEN, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise BadFile(f"Its member '{_said(name)}' is no array ({_said(error)}).") from None
+        raise BadFile(f"Its member '{in_a_line(name)}' is no array ({in_a_line(error)}).") from None
     if dtype.kind not in "biufU" or dtype.hasobject:
-        raise BadFile(f"Its member '{_said(name)}' holds {_said(dtype)}, and only numbers and texts are read.")
+        raise BadFile(f"Its member '{in_a_line(name)}' holds {in_a_line(dtype)}, and only numbers and texts are read.")
     size = len(data) - held.tell()
     if any(type(n) is not int or n < 0 for n in shape) or not dtype.itemsize or math.prod(shape) * dtype.itemsize != size:
-        raise BadFile(f"Its member '{_said(name)}' does not hold as many numbers as it says.")
+        raise BadFile(f"Its member '{in_a_line(name)}' does not hold as many numbers as it says.")
     try:
         return np.frombuffer(data, dtype=dtype, offset=held.tell()).copy().reshape(shape, order="F" if fortran else "C")
     except ValueError as error:  # of nothing there may be more rows than any array has
-        raise BadFile(f"Its member '{_said(name)}' has a shape that no array has ({_said(error)}).") from None
+        raise BadFile(f"Its member '{in_a_line(name)}' has a shape that no array has ({in_a_line(error)}).") from None
 
 
-def _said(what: object) -> str:
+def in_a_line(what: object) -> str:
+    """Whatever a file holds, as a sentence has room for it."""
     text = " ".join(str(what).encode("utf-8", "replace").decode().split())
     return text if len(text) <= 80 else f"{text[:79]}…"

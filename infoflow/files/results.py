@@ -21,7 +21,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, from_dict, known
 from infoflow.analyses.result import Result
 from infoflow.errors import BadFile, InfoflowError
-from infoflow.files.arrays import Arrays, from_half, lower_half
+from infoflow.files.arrays import Arrays, from_half, in_a_line, lower_half
 
 ARRAY = "array"
 DEEPEST = 40
@@ -80,7 +80,7 @@ def unpack(plain: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         raise BadFile("It holds something that is no result.")
     kind = kinds().get(str(plain["kind"]))
     if kind is None:
-        raise BadFile(f"It holds a result of a kind that is not known here, '{_short(plain['kind'])}'. Update infoflow.")
+        raise BadFile(f"It holds a result of a kind that is not known here, '{in_a_line(plain['kind'])}'. Update infoflow.")
     return _unpacked(kind, plain["values"], kind.__name__, arrays, 0)
 
 
@@ -137,7 +137,7 @@ def _first_that_fits(hints: tuple[Any, ...], value: Any, where: str, arrays: Map
             return _unpacked(hint, value, where, arrays, depth + 1)
         except BadFile:
             continue
-    raise BadFile(f"Its {where} is {_short(value)}, which it can't be.")
+    raise BadFile(f"Its {where} is {in_a_line(value)}, which it can't be.")
 
 
 def _is_array(hint: Any) -> bool:
@@ -149,9 +149,9 @@ def _array(hint: Any, value: Any, where: str, arrays: Mapping[str, np.ndarray]) 
         raise BadFile(f"Its {where} is no array.")
     found = arrays.get(value[ARRAY])
     if found is None:
-        raise BadFile(f"The array '{_short(value[ARRAY])}' is missing, which its {where} is.")
+        raise BadFile(f"The array '{in_a_line(value[ARRAY])}' is missing, which its {where} is.")
     if found.dtype.kind not in _NUMBERS:
-        raise BadFile(f"The array '{_short(value[ARRAY])}' holds no numbers.")
+        raise BadFile(f"The array '{in_a_line(value[ARRAY])}' holds no numbers.")
     if _is_gram(value[ARRAY]):
         found = from_half(found)
     _check_numbers(found, value[ARRAY], where, "is refused")
@@ -169,20 +169,20 @@ def _dataclass(kind: Any, value: Any, where: str, arrays: Mapping[str, np.ndarra
     hints, named = _hints(kind), {f.name: f for f in fields(kind)}
     unknown = value.keys() - named.keys()
     if unknown:
-        raise BadFile(f"Its {where} has a field that is not known here, '{_short(min(unknown))}'. Update infoflow.")
+        raise BadFile(f"Its {where} has a field that is not known here, '{in_a_line(min(unknown))}'. Update infoflow.")
     with jaxtyped("context"):  # an axis is as long in all of its arrays
         made = {name: _unpacked(hints[name], item, f"{where}.{name}", arrays, depth + 1) for name, item in value.items()}
     try:
         return kind(**made)
     except (TypeError, ValueError, InfoflowError) as error:
-        raise BadFile(f"Its {where} can't be put together ({_short(error)}).") from None
+        raise BadFile(f"Its {where} can't be put together ({in_a_line(error)}).") from None
 
 
 def _enum(kind: type[Enum], value: Any, where: str) -> Enum:
     try:
         return kind(value)
     except ValueError:
-        raise BadFile(f"Its {where} is {_short(value)}; it can be {', '.join(str(k.value) for k in kind)}.") from None
+        raise BadFile(f"Its {where} is {in_a_line(value)}; it can be {', '.join(str(k.value) for k in kind)}.") from None
 
 
 def _tuple(hints: tuple[Any, ...], value: Any, where: str, arrays: Mapping[str, np.ndarray], depth: int) -> tuple[Any, ...]:
@@ -201,7 +201,7 @@ def _dict(hints: tuple[Any, ...], value: Any, where: str, arrays: Mapping[str, n
         keys = {key: int(key) if hints[0] is int else key for key in value}
     except ValueError:
         raise BadFile(f"Its {where} has a name that is no number.") from None
-    return {keys[key]: _unpacked(hints[1], item, f"{where}.{_short(key)}", arrays, depth + 1) for key, item in value.items()}
+    return {keys[key]: _unpacked(hints[1], item, f"{where}.{in_a_line(key)}", arrays, depth + 1) for key, item in value.items()}
 
 
 def _plain(hint: Any, value: Any, where: str) -> Any:
@@ -215,14 +215,14 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
         return as_text(value, where) if isinstance(value, str) else value
     if get_origin(hint) is typing.Literal and value in get_args(hint):
         return value
-    raise BadFile(f"Its {where} is {_short(value)}, which is no {getattr(hint, '__name__', hint)}.")
+    raise BadFile(f"Its {where} is {in_a_line(value)}, which is no {getattr(hint, '__name__', hint)}.")
 
 
 def _of_hex(value: str, where: str) -> bytes:
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise BadFile(f"Its {where} is {_short(value)}, which are no bytes.") from None
+        raise BadFile(f"Its {where} is {in_a_line(value)}, which are no bytes.") from None
 
 
 def _check_numbers(array: np.ndarray, name: str, where: str, what: str) -> None:
@@ -253,7 +253,7 @@ def _provenance(value: Any, where: str) -> Provenance:
     hints = _hints(Provenance)
     unknown = given.keys() - hints.keys()
     if unknown:
-        raise BadFile(f"Its {where} has a field that is not known here, '{_short(min(unknown))}'. Update infoflow.")
+        raise BadFile(f"Its {where} has a field that is not known here, '{in_a_line(min(unknown))}'. Update infoflow.")
     made = {name: _unpacked(hints[name], item, f"{where}.{name}", {}, 1) for name, item in given.items()}
     missing = {"dtype"} - made.keys()
     if missing:
@@ -273,18 +273,13 @@ def request_of(value: Any, where: str) -> Request[Any]:
         found = from_dict(value)
         as_text(found.key, where)
     except (InfoflowError, TypeError, ValueError, RecursionError) as error:
-        raise BadFile(f"Its {where} is no request ({_short(error)}).") from None
+        raise BadFile(f"Its {where} is no request ({in_a_line(error)}).") from None
     return found
 
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(kind).items() if get_origin(hint) is not typing.ClassVar}
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).encode("utf-8", "replace").decode().split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _is_gram(name: str) -> bool:
