@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         found = library.found(" ".join(options.search))
         for one in found:
             said = one.broken or f"{one.made[:16]}  {one.title}  ({one.results} results, {one.models.replace(chr(10), ', ')})"
-            sys.stdout.write(f"{one.name}  {said}\n")
+            sys.stdout.write(f"{one.name}  {_plain(said)}\n")
         say(f"{len(found)} in {library.folder}", quiet=False)
     elif options.action == "show":
         _show(_opened(options.session))
@@ -102,7 +102,7 @@ def _show(session: "Session") -> None:
             f"   {spoken(sentences_of(entry.result))}",
             *([f"   {entry.note}"] if entry.note else []),
         ]
-    sys.stdout.write("\n".join(out).encode("utf-8", "replace").decode() + "\n")
+    sys.stdout.write(_plain("\n".join(out)) + "\n")
 
 
 def _again(session: "Session", quiet: bool) -> int:
@@ -117,5 +117,10 @@ def _again(session: "Session", quiet: bool) -> int:
         again = perform(own_service(entry.request), quiet, held)
         found = agreement(entry.result, again, tolerance_of(entry.result))
         differ += not found.agrees
-        sys.stdout.write(f"{number}. {entry.title}: {found.summary()}\n")
+        sys.stdout.write(f"{number}. {_plain(entry.title)}: {found.summary()}\n")
     return EXIT_DIFFERS if differ else 0
+
+
+def _plain(text: str) -> str:
+    """What a terminal shows as it is: a title is text, and moves no cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

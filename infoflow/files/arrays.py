@@ -13,6 +13,10 @@ from infoflow.errors import BadFile
 from infoflow.text.amounts import in_words
 
 Arrays = dict[str, np.ndarray]
+MOST_MEMBERS = 50_000
+"""of a zip, with those of the zips in it"""
+_MEMBER = b"PK\x01\x02"
+"""what a zip has before each name of its list"""
 _TOO_LARGE = "It would take {} when unpacked, and {} are allowed: it is broken, made to do harm, or too large for here."
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, EOFError, OverflowError, NotImplementedError,
@@ -68,6 +72,8 @@ def opened_zip(data: bytes) -> zipfile.ZipFile:
     Raises:
         BadFile: it is none, or cut off.
     """
+    if data.count(_MEMBER) > MOST_MEMBERS:  # each would be an object before anything could be asked of it
+        raise BadFile(f"It has more than {MOST_MEMBERS:,} members. Such a file is broken, or made to do harm.")
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _BROKEN as error:

@@ -11,6 +11,18 @@ ENDING = ".part"
 """of what is being written"""
 
 
+def place(path: str | Path) -> Path:
+    """A path as it was typed, with ~ for this user's folder.
+
+    Raises:
+        InfoflowError: the folder of a user that there is not.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InfoflowError(f"'{path}' can't be found: there is no such user. Write the folder out.") from None
+
+
 def write(path: Path, data: bytes) -> None:
     """Put data into a file: under another name first, so that a crash or a full disk leaves what was there before.
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infoflow.errors import InfoflowError
+from infoflow.files import atomic
 from infoflow.files.prompts import Shard
 from infoflow.studies.batch import ANALYSES, PROMPTS, SCHEMA, differ, manifests
 
@@ -96,7 +97,7 @@ class Writer:
             InfoflowError: a folder that can't be written to, that holds a data set of something else, or that another process
             writes.
         """
-        self.folder, self.shard, self.at_once = Path(folder).expanduser(), shard, at_once
+        self.folder, self.shard, self.at_once = atomic.place(folder), shard, at_once
         self.about = {"batch": SCHEMA, **about, "shard": [shard.part, shard.of]}
         self._waiting: list[Kept] = []
         self._since, self._bytes = time.monotonic(), 0

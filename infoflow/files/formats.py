@@ -155,4 +155,4 @@ def write(result: Any, path: str | Path, picture: Callable[[], Picture], frame: 
         **{kind: partial(drawn, picture, kind, paper) for kind in DRAWN},
     }
     data = makers[check_ending(path)]()
-    atomic.write(Path(path).expanduser(), data)
+    atomic.write(atomic.place(path), data)

@@ -112,4 +112,4 @@ def write(picture: Picture, path: str | Path, paper: Paper) -> None:
     Raises:
         InfoflowError: another ending, or a place that can't be written to.
     """
-    atomic.write(Path(path).expanduser(), figure(picture, check(path), paper))
+    atomic.write(atomic.place(path), figure(picture, check(path), paper))

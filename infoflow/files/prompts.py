@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infoflow.errors import BadPrompt
+from infoflow.files import atomic
 from infoflow.text.characters import printable
 
 KINDS = ("csv", "jsonl", "parquet", "lines")
@@ -120,7 +121,7 @@ def _told(source: Any, name: str, maker: Callable[[io.BufferedIOBase, str], Iter
         if not isinstance(source, str | Path):
             yield from maker(source, name)
             return
-        with Path(source).expanduser().open("rb") as file:
+        with atomic.place(source).open("rb") as file:
             yield from maker(file, name)
     except UnicodeDecodeError:
         raise BadPrompt(f"{_called(name)} holds no text in UTF-8. Convert it first.") from None

@@ -62,7 +62,7 @@ def report(results: Any, path: str | Path | None = None, title: str = "", note: 
         raise BadPrompt("A report is of one result or more, and there is none.")
     data = _page(parts, title, note)
     if path is not None:
-        atomic.write(Path(path).expanduser(), data)
+        atomic.write(atomic.place(path), data)
     return data
 
 

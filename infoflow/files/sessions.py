@@ -122,7 +122,7 @@ def save_session(
         BadFile: a result that can't be kept, or no results at all.
         InfoflowError: a place that can't be written to; what was there before is still there.
     """
-    where = Path(path).expanduser()
+    where = atomic.place(path)
     where = where if where.suffix == ENDING else where.with_name(f"{where.name}{ENDING}")
     atomic.write(where, as_zip(session_of(results, title, note), tensors, tables))
     return where
@@ -138,7 +138,7 @@ def open_session(path: "str | Path | bytes", folders: bool = True) -> Session:
     """
     if isinstance(path, bytes):
         return _read(path, folders)
-    where = Path(path).expanduser()
+    where = atomic.place(path)
     try:
         data = where.read_bytes()
     except OSError as error:

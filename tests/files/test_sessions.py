@@ -226,6 +226,9 @@ def test_nothing_to_keep_and_nothing_there_are_told(tmp_path: Path) -> None:
         infoflow.save_session(tmp_path / "both", [both])
     with pytest.raises(BadFile, match="can't be read: No such file"):
         infoflow.open_session(tmp_path / "none.zip")
+    for ask in (lambda p: infoflow.open_session(p), lambda p: infoflow.save_session(p, [object()])):
+        with pytest.raises(InfoflowError, match="there is no such user"):
+            ask("~nobody-of-that-name/x.zip")
     with pytest.raises(InfoflowError, match="can't be written"):
         atomic.write(tmp_path / "no" / "folder.zip", b"x")
 
@@ -372,6 +375,10 @@ def test_archives_that_do_harm_are_refused(small: bytes, monkeypatch: pytest.Mon
         sessions.open_session(wide, folders=False)
     with pytest.raises(BadFile, match="is missing"):
         sessions.open_session(wide)
+    with monkeypatch.context() as few:
+        few.setattr("infoflow.files.arrays.MOST_MEMBERS", 10)
+        with pytest.raises(BadFile, match="more than 10 members"):
+            sessions.open_session(small)
     monkeypatch.setattr(sessions, "MOST_BYTES", 1_000_000)
     bomb = rezipped(small, put={held: _npz(kl=np.zeros(10_000_000, np.float32))})  # 40 MB of nothing in 40 kB
     assert len(bomb) < 200_000
