@@ -67,3 +67,12 @@ def test_run_again_tells_by_its_code_and_gives_no_key_away(
     assert cli.main(["sessions", "again", kept.save(held)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "no other service gets a key" in said.err
+
+
+def test_a_title_moves_no_cursor(kept: Library, demo: "infoflow.Model", capsys: pytest.CaptureFixture[str]) -> None:
+    found = infoflow.attention(demo, "a\x1b[2Jb")
+    name = kept.save(sessions.session_of([found], title="red\x1b[31m \u202eback"))
+    for line in (["list"], ["show", name]):
+        assert cli.main(["sessions", *line]) == 0
+        said = capsys.readouterr().out
+        assert "red" in said and "\x1b" not in said and "\u202e" not in said
