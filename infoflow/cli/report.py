@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoflow.analyses.request import Request, from_dict
 from infoflow.cli.options import add_changes, add_model, changes_of, prompt_of, spec_of
-from infoflow.cli.shared import code_of, own_service, perform, say
+from infoflow.cli.shared import code_of, perform, say
 from infoflow.errors import BadPrompt, InfoflowError
 
 if TYPE_CHECKING:
@@ -101,10 +101,9 @@ def _opened(file: Path, quiet: bool, held: dict[Any, Any]) -> "tuple[tuple[str, 
         InfoflowError: neither, or one that can't be read.
     """
     from infoflow.files.reports import Part
+    from infoflow.files.sessions import check_service, open_session
 
     if file.suffix.lower() == ".zip":
-        from infoflow.files.sessions import open_session
-
         session = open_session(file)
         return (session.title, session.note), [Part(entry.result, entry.note) for entry in session.entries]
     try:
@@ -116,7 +115,9 @@ def _opened(file: Path, quiet: bool, held: dict[Any, Any]) -> "tuple[tuple[str, 
             f"'{file}' is no session and no result of a command. Give a .zip that was saved, or a .json that --out wrote."
         ) from None
     say(f"Running again what '{file}' is of …", quiet)
-    asked = [replace(own_service(one), model=replace(one.model, device="auto")) for one in asked]
+    for one in asked:
+        check_service(one)
+    asked = [replace(one, model=replace(one.model, device="auto")) for one in asked]
     results = [perform(one, quiet, held) for one in asked]
     return ("", ""), [Part(results[0] if compared is None else _compared(results, compared, file))]
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoflow.cli.shared import EXIT_DIFFERS, own_service, perform, say
+from infoflow.cli.shared import EXIT_DIFFERS, perform, say
 
 if TYPE_CHECKING:
     from infoflow.files.library import Library
@@ -114,7 +114,7 @@ def _again(session: "Session", quiet: bool) -> int:
     for entry in session.entries:
         check_service(entry.request)
     for number, entry in enumerate(session.entries):
-        again = perform(own_service(entry.request), quiet, held)
+        again = perform(entry.request, quiet, held)
         found = agreement(entry.result, again, tolerance_of(entry.result))
         differ += not found.agrees
         sys.stdout.write(f"{number}. {_plain(entry.title)}: {found.summary()}\n")

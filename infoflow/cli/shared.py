@@ -66,22 +66,6 @@ def host_of(options: argparse.Namespace) -> str:
     return connection(options.host).host
 
 
-def own_service(request: Request[Any]) -> Request[Any]:
-    """A request of a file, which may be anybody's: where a service runs it, it is the reader's own, for their key goes there.
-
-    Raises:
-        RemoteRunError: it is another one.
-    """
-    if request.model.hosted:
-        from infoflow.ndif.service import connection
-
-        ours, host = connection().host, request.model.host
-        if host.rstrip("/") != ours:
-            said = f"This was run by the service at '{host}', and yours is '{ours}': your key would be sent there."
-            raise RemoteRunError("host", f"{said} Set NDIF_HOST to its address if you trust it.")
-    return request
-
-
 def code_of(made: Provenance | Both) -> int:
     """3, with a sentence on standard error, where the self-test refused the model: what was written is not to be relied on."""
     if made.verdict != UNSUPPORTED:

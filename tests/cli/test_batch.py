@@ -114,7 +114,7 @@ def test_a_run_that_is_interrupted_says_how_it_goes_on(
         return once(self, row)
 
     monkeypatch.setattr(runner.Run, "of", interrupted)
-    asked = ["batch", str(given), "--out", str(tmp_path / "out"), "--analysis", "lens", "--quiet"]
+    asked = ["batch", str(given), "--out", str(tmp_path / "out"), "--analysis", "lens", "--quiet", "--together", "1"]
     assert cli.main(asked) == 130
     assert "What is done is in" in capsys.readouterr().err and infoflow.open_batch(tmp_path / "out").counts == (1, 0)
     monkeypatch.setattr(runner.Run, "of", once)

@@ -102,7 +102,7 @@ def test_no_file_sends_a_key_to_a_service_of_its_own(
     infoflow.save_session("there.zip", [there])
     for given in (["report", "there.json"], ["sessions", "again", "there.zip"]):
         assert cli.main([*given, "--quiet"]) == 2 and not on_demo
-        assert "by the service at 'http://127.0.0.1:9', and yours is 'https://" in capsys.readouterr().err
+        assert "It was run on http://127.0.0.1:9, and runs go to https://" in capsys.readouterr().err
         monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9/")
         assert cli.main([*given, "--quiet"]) == 0 and [spec.host for spec in on_demo] == ["http://127.0.0.1:9"]
         monkeypatch.delenv("NDIF_HOST")
