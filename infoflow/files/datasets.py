@@ -10,7 +10,6 @@ away. Rows of a shard are written in their order, so that what is there is where
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -237,19 +236,8 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """The whole file or none of it, and on the disk."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    with contextlib.suppress(OSError):  # where a folder can't be opened as a file
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    """The whole file or none of it; what a kill leaves has a name that the next run knows."""
+    atomic.put(path, data, path.with_name(f".{path.name}.tmp"))
 
 
 def _locked(path: Path) -> IO[str]:

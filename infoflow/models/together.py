@@ -123,5 +123,5 @@ def _pass(model: "infoflow.models.model.Model", wanted: list[_Wanted]) -> None:
         if not one.given.done():
             try:
                 one.given.set_result(model.run(one.ids, one.block, *one.args))
-            except BaseException as error:  # noqa: BLE001  handed to the work that wanted it
+            except Exception as error:  # noqa: BLE001  handed to the work that wanted it
                 one.given.set_exception(error)
