@@ -133,8 +133,11 @@ def stacks(table: pd.DataFrame, titles: Sequence[str], colours: Sequence[str], d
     y_of = alt.Y("y:Q", scale=alt.Scale(domain=[0, high + 1], nice=False, zero=False), axis=y_axis)
     numbers = sorted(drawn["source"].unique().tolist())
     called = drawn.drop_duplicates("source").set_index("source")["source_label"]
+    # pixels of the longest name: a legend that is wider than the window is cut off
+    room = 30 + 7 * min(15, max(len(str(name)) for name in called))
+    columns = alt.ExprRef(expr=f"clamp(floor(width / {room}), 2, 9)")
     legend = alt.Legend(
-        title=None, orient="bottom", columns=9, symbolType="square", labelColor=page.text, labelLimit=110, symbolSize=90,
+        title=None, orient="bottom", columns=columns, symbolType="square", labelColor=page.text, labelLimit=110, symbolSize=90,
         labelExpr=by_value(numbers, [str(called[number]) for number in numbers]),
     )  # fmt: skip
     shown = alt.Scale(domain=numbers, range=[colours[number] for number in numbers])
