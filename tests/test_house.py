@@ -15,7 +15,8 @@ SOURCES = sorted(PACKAGE.glob("**/*.py"))
 PAGES = sorted(ROOT.glob("pages/*.py"))
 TRACED = sorted((PACKAGE / "traced").glob("*.py"))
 ROOMS = (
-    "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "turns", "ndif", "models", "analyses", "studies",
+    "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "turns", "ndif", "models", "analyses",
+    "studies",
     ("charts", "tables"), ("pictures", "summaries"), "files", "server", "cli", "ui", "pages",
 )  # fmt: skip
 """from the ground up: what is imported lies below; rooms side by side do not know each other"""
