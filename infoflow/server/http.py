@@ -1,6 +1,7 @@
 """The routes under /api: requests of the package over HTTP, each answered in JSON or with an error in words."""
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infoflow import __version__
 from infoflow.analyses.request import Report, Request
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
 from infoflow.server import answers, asking, events
 from infoflow.server.openapi import document
@@ -35,11 +36,13 @@ HEALTH = "/health"
 """what needs no token"""
 Handler = Callable[[Received], Awaitable[Response]]
 Work = Callable[[Report], bytes]
+_log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
 
 
-def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
-    """All that stands under /api; `more` is what others put there, each with a check of its own."""
+def routes(service: Service, origins: Sequence[str] = (), more: Sequence[Route] = ()) -> list[BaseRoute]:
+    """All that stands under /api. Pages of the `origins` may ask from a browser; `more` is what others put there, each with a
+    check of its own."""
 
     def asks(method: str, **by_verb: Asks) -> Route:
         async def handler(received: Received) -> Response:
@@ -57,17 +60,15 @@ def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
         asks("compare", POST=_two),
     ]
     gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))))
-    api = Starlette(routes=[*more, *found], middleware=[*_cors(), gate], exception_handlers={HTTPException: answered})
+    api = Starlette(routes=[*more, *found], middleware=[*_cors(origins), gate], exception_handlers={HTTPException: answered})
     return [Mount(f"{service.base}/api", app=api)]
 
 
-def _cors() -> list[Middleware]:
-    """Nothing, unless pages of other hosts are named that may ask."""
-    origins = [origin for one in settings().cors_origins.split(",") if (origin := one.strip())]
+def _cors(origins: Sequence[str]) -> list[Middleware]:
     if not origins:
         return []
     headers = ["Authorization", "Content-Type", KEY]
-    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)]
+    return [Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=headers)]
 
 
 class _Gate:
@@ -94,14 +95,18 @@ class _Gate:
             await problem_of(error).response()(scope, receive, send)
 
     def _check(self, received: Received) -> None:
-        now = settings()
+        try:
+            now = settings()
+        except InfoflowError as error:  # of whoever runs the app, and not of who asks
+            _log.error("Nothing can be asked before this is mended: %s", error)
+            raise Problem(500, "The app's settings are wrong. Whoever runs it finds in its log which.") from None
         if not now.api:
             raise Problem(404, "This app serves no programs: whoever runs it has switched that off (INFOFLOW_API).")
         token = now.api_token.get_secret_value().encode()
         if not token or received.scope["path"].removeprefix(received.scope.get("root_path", "")) in self._open:
             return
         kind, _, given = received.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             raise Problem(401, SAID[401], headers={"WWW-Authenticate": "Bearer"})
 
 

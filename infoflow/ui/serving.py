@@ -1,6 +1,7 @@
 """What the app's server serves beside its pages: the routes for programs, and the headers of everything that it sends.
 
-It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first run.
+It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first
+run.
 """
 
 import contextlib
@@ -14,13 +15,14 @@ from starlette.routing import BaseRoute
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
-from infoflow.errors import NotAllowed
+from infoflow.errors import InfoflowError, NotAllowed
 from infoflow.models.catalog import MODELS
 from infoflow.server import running
 from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
 from infoflow.settings import settings
+from infoflow.ui.streamlit_names import inline_scripts
 
 
 class Parts(TypedDict):
@@ -34,8 +36,13 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
+    try:
+        frames, origins = settings().framed_by, settings().asked_from
+    except InfoflowError:  # every page and every answer will say so
+        frames = origins = ()
     service = Service(perform=perform, models=models, base=base)
-    return {"routes": routes(service), "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
+    headers = Middleware(Headers, scripts=inline_scripts(), frames=frames, api=f"{base}/api/")
+    return {"routes": routes(service, origins), "middleware": [headers], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager

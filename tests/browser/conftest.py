@@ -122,6 +122,7 @@ class Visitor:
         self.failures: list[str] = []
         page.on("request", lambda r: self.requests.append(r.url))
         page.on("pageerror", lambda e: self.failures.append(str(e)))
+        page.on("console", lambda m: self.failures.append(m.text) if "Content Security Policy" in m.text else None)
 
     def open(self, path: str = "/") -> "Visitor":
         self.page.goto(self.address + path)
