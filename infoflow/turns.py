@@ -160,7 +160,7 @@ class Turns:
             raise
 
     def _left(self, place: int) -> str:
-        """Until a place in line has its turn, in words; '' where no turn has ended yet, or this one takes longer than they did."""
+        """Until a place in line has its turn, in words; '' where no turn has ended yet, or this one takes longer than those."""
         under_way = self.took - (time.monotonic() - self._since)
         if under_way < 0 or not self.took:
             return ""
