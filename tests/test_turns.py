@@ -172,6 +172,10 @@ def test_the_time_until_a_turn_is_told_once_one_has_ended(turns: Turns, monkeypa
     assert turns.took == pytest.approx(0.3 * 4 + 0.7 * 8)  # 6.8
     turns._since = now[0] - 2.0
     assert turns._left(1) == " (about 5 seconds)" and turns._left(3) == " (about 18 seconds)"  # 4.8; 4.8 + 2 * 6.8 = 18.4
+    turns._since = now[0] - 6.5
+    assert turns._left(1) == " (less than a second)"
+    turns._since = now[0] - 7.0  # it takes longer than they did: nobody knows
+    assert turns._left(1) == turns._left(9) == ""
 
 
 def test_a_visitor_is_known_inside_alone() -> None:
