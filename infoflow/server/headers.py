@@ -8,8 +8,12 @@ page by a prompt or a file would not run. Open are, for Streamlit's front end: s
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from infoflow.errors import InfoflowError
+from infoflow.settings import settings
 
 API = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """of what programs are answered: nothing in it is a page"""
@@ -20,7 +24,8 @@ ALWAYS = {
 }
 
 
-def policy(scripts: Sequence[str], frames: Sequence[str]) -> str:
+@lru_cache(maxsize=8)
+def policy(scripts: tuple[str, ...], frames: tuple[str, ...]) -> str:
     """The content policy of pages: `scripts` are those that stand in a page itself, as text; `frames` the hosts, beside the app's
     own, whose pages may show the app in a frame."""
     known = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
@@ -35,16 +40,18 @@ def policy(scripts: Sequence[str], frames: Sequence[str]) -> str:
 class Headers:
     """Adds them to every answer that does not bring its own."""
 
-    def __init__(self, app: ASGIApp, scripts: Sequence[str] = (), frames: Sequence[str] = (), api: str = "/api/") -> None:
-        self._app, self._api = app, api
-        self._pages = _encoded({**ALWAYS, "content-security-policy": policy(scripts, frames)})
-        self._programs = _encoded({**ALWAYS, "content-security-policy": API})
+    def __init__(self, app: ASGIApp, scripts: Sequence[str] = (), api: str = "/api/") -> None:
+        self._app, self._scripts, self._api = app, tuple(scripts), api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = self._programs if scope["path"].startswith(self._api) else self._pages
+        try:
+            frames = settings().framed_by
+        except InfoflowError:  # every page will say so
+            frames = ()
+        headers = _encoded(API if scope["path"].startswith(self._api) else policy(self._scripts, frames))
 
         async def sends(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,5 +63,6 @@ class Headers:
         await self._app(scope, receive, sends)
 
 
-def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+@lru_cache(maxsize=8)
+def _encoded(content: str) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in {**ALWAYS, "content-security-policy": content}.items()]

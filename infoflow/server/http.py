@@ -4,7 +4,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -40,9 +40,8 @@ _log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
 
 
-def routes(service: Service, origins: Sequence[str] = (), more: Sequence[Route] = ()) -> list[BaseRoute]:
-    """All that stands under /api. Pages of the `origins` may ask from a browser; `more` is what others put there, each with a
-    check of its own."""
+def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
+    """All that stands under /api; `more` is what others put there, each with a check of its own."""
 
     def asks(method: str, **by_verb: Asks) -> Route:
         async def handler(received: Received) -> Response:
@@ -60,15 +59,27 @@ def routes(service: Service, origins: Sequence[str] = (), more: Sequence[Route] 
         asks("compare", POST=_two),
     ]
     gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))))
-    api = Starlette(routes=[*more, *found], middleware=[*_cors(origins), gate], exception_handlers={HTTPException: answered})
+    api = Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
     return [Mount(f"{service.base}/api", app=api)]
 
 
-def _cors(origins: Sequence[str]) -> list[Middleware]:
-    if not origins:
-        return []
-    headers = ["Authorization", "Content-Type", KEY]
-    return [Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=headers)]
+class _Cors:
+    """From which pages of other hosts a browser lets ask: none, unless some are named."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._of = lru_cache(maxsize=1)(self._letting)
+
+    def _letting(self, origins: tuple[str, ...]) -> ASGIApp:
+        headers = ["Authorization", "Content-Type", KEY]
+        return CORSMiddleware(self._app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            origins = settings().asked_from
+        except InfoflowError:  # the answer will say so
+            origins = ()
+        await (self._of(origins) if origins else self._app)(scope, receive, send)
 
 
 class _Gate:

@@ -1,7 +1,7 @@
 """What the app's server serves beside its pages: the routes for programs, and the headers of everything that it sends.
 
-It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first
-run.
+It is imported before Streamlit's runtime is there, and before its secrets are in the environment: neither the app's caches nor
+the settings are touched before something is asked.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
-from infoflow.errors import InfoflowError, NotAllowed
+from infoflow.errors import NotAllowed
 from infoflow.models.catalog import MODELS
 from infoflow.server import running
 from infoflow.server.headers import Headers
@@ -36,13 +36,9 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
-    try:
-        frames, origins = settings().framed_by, settings().asked_from
-    except InfoflowError:  # every page and every answer will say so
-        frames = origins = ()
     service = Service(perform=perform, models=models, base=base)
-    headers = Middleware(Headers, scripts=inline_scripts(), frames=frames, api=f"{base}/api/")
-    return {"routes": routes(service, origins), "middleware": [headers], "lifespan": _until_stopped}
+    headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
+    return {"routes": routes(service), "middleware": [headers], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager

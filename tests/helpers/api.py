@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,13 +23,13 @@ def on(model: "infoflow.Model") -> Perform:
     return lambda request, key, say: perform(request, lambda spec, told: nullcontext(model), say)
 
 
-def app_of(run: Perform, origins: Sequence[str] = ()) -> Starlette:
+def app_of(run: Perform) -> Starlette:
     """The routes, with runs made by `run`."""
-    return Starlette(routes=routes(Service(perform=run, models=lambda: [{"name": "demo"}]), origins))
+    return Starlette(routes=routes(Service(perform=run, models=lambda: [{"name": "demo"}])))
 
 
-def client_of(run: Perform, origins: Sequence[str] = ()) -> TestClient:
-    return TestClient(app_of(run, origins))
+def client_of(run: Perform) -> TestClient:
+    return TestClient(app_of(run))
 
 
 def failing(error: BaseException) -> Perform:
