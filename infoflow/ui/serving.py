@@ -1,6 +1,6 @@
 """What the app's server serves beside its pages: the routes for programs, and the headers of everything that it sends.
 
-It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first run.
+It is imported before Streamlit's runtime is there, and its caches must not be made before that: they come with the first run.
 """
 
 import contextlib
