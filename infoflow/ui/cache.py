@@ -22,6 +22,7 @@ from infoflow.errors import InfoflowError, NotAllowed, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
+from infoflow.models.catalog import SMOLLM2
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
@@ -179,6 +180,8 @@ def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.m
     limits.check_model(spec, _exactly_held())
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
+        if spec.name == SMOLLM2 and settings().hosted and smollm2_missing():
+            fetch_smollm2(say)  # whoever runs the app has put it on the list
         with shelf().using(spec, folders_allowed(), say) as model:
             yield model
         return
@@ -368,9 +371,9 @@ def fetch_smollm2(say: Report) -> None:
     """Fetch it; once, whoever asks.
 
     Raises:
-        UnsupportedModel: it can't be had; NotAllowed: on a hosted app; Cancelled: by `say`.
+        UnsupportedModel: it can't be had; NotAllowed: on an app that does not run it; Cancelled: by `say`.
     """
-    refuse_strangers("fetches no model")
+    limits.check_model(ModelSpec(name=SMOLLM2))
     from infoflow.models import smollm2
 
     _going().do("smollm2", smollm2.fetch, say)
