@@ -7,4 +7,6 @@ from streamlit.starlette import App
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # it is not installed as a package there
-app = App(ROOT / "streamlit_app.py")
+from infoflow.ui import serving  # noqa: E402
+
+app = App(ROOT / "streamlit_app.py", **serving.parts())
