@@ -15,7 +15,7 @@ from infoflow.errors import InfoflowError
 
 PUBLIC_HOST = "https://api.ndif.us"
 OF_STRANGERS: dict[str, Any] = {
-    "max_prompt_tokens": 256, "max_new_tokens": 64, "max_patched_runs": 4096, "max_seconds": 120, "runs_per_minute": 30,
+    "max_prompt_tokens": 256, "max_new_tokens": 64, "max_patched_runs": 4096, "max_seconds": 120, "runs_per_minute": 60,
     "queue_length": 40, "max_minutes": 2, "local_folders": False, "unload": False, "share_key": False,
 }  # fmt: skip
 """what a hosted app allows where nothing else is said"""
@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     hosted: bool = False
     """whether strangers use the app: models of a list alone, nothing of this machine's files, and a limit on everything"""
     models: str = "demo"
-    """of a hosted app: the models that may be asked here, with commas between; a name on the hub may end in @ and a commit"""
+    """of a hosted app: the models that may be asked here beside the bundled one, with commas between; one on the hub may end in @
+    and a commit"""
     ndif_models: str = ""
     """of a hosted app: those that may be asked on the hosted service"""
     max_prompt_tokens: PositiveInt | None = None
@@ -85,8 +86,8 @@ class Settings(BaseSettings):
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """The models that a hosted app runs here."""
-        return _names(self.models)
+        """The models that a hosted app runs here; the bundled one always, which its first page is about."""
+        return tuple(dict.fromkeys(("demo", *_names(self.models))))
 
     @property
     def listed_on_ndif(self) -> tuple[str, ...]:
@@ -134,6 +135,11 @@ def _read(said: tuple[tuple[str, str], ...]) -> Settings:
         name = field if field.isupper() else f"INFOFLOW_{field.upper()}"
         wanted = _WANTED.get(field, "a whole number of 1 or more")
         raise InfoflowError(f"{name} is '{first['input']}'; it must be {wanted}. Correct it or unset it.") from None
+
+
+def or_set(name: str, to: str = "more") -> str:
+    """The end of a refusal's advice: the variable that whoever runs this may set; nothing where strangers read it."""
+    return "" if settings().hosted else f", or set INFOFLOW_{name} to {to}"
 
 
 def with_temporary(folder: Path) -> dict[str, str]:

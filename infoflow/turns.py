@@ -59,21 +59,27 @@ class Line(Generic[T]):
             self._of[who] = waiting
         return found
 
-    def leave(self, who: str, what: T) -> None:
+    def leave(self, what: T) -> None:
         """It waits no more."""
+        who = self._whose(what)
+        assert who is not None  # it waits
         self._of[who].remove(what)
         if not self._of[who]:
             del self._of[who]
 
-    def place(self, who: str, what: T) -> int:
-        """As which it comes, from 1; 0 where it does not wait. `before` of a visitor's own wait before it: as many of each other
-        visitor come first, and one more of those whose turn is before."""
-        mine = self._of.get(who, deque())
-        if what not in mine:
+    def place(self, what: T) -> int:
+        """As which it comes, from 1; 0 where it does not wait. Before it come those of the same visitor that came before it, and
+        as many of each other, with one more of those whose turn is earlier in the round."""
+        who = self._whose(what)
+        if who is None:
             return 0
-        before, names = mine.index(what), list(self._of)
+        before, names = self._of[who].index(what), list(self._of)
         first = names.index(who)
-        return 1 + before + sum(min(len(self._of[name]), before + (at < first)) for at, name in enumerate(names) if name != who)
+        others = (min(len(self._of[name]), before + (at < first)) for at, name in enumerate(names) if name != who)
+        return 1 + before + sum(others)
+
+    def _whose(self, what: T) -> str | None:
+        return next((who for who, waiting in self._of.items() if what in waiting), None)
 
 
 class Turns:
@@ -139,17 +145,17 @@ class Turns:
         try:
             while True:
                 with self._changed:
-                    if self._has is None and self._line.place(who, me) == 1:
+                    if self._has is None and self._line.place(me) == 1:
                         self._line.take()
                         self._begin()
                         return
                     self._changed.wait(_LOOK)
-                    place = self._line.place(who, me)
+                    place = self._line.place(me)
                     left = self._left(place)
                 say(f"Waiting for the model, as number {place} in line{left} …", 0.0)
         except BaseException:
             with self._changed:
-                self._line.leave(who, me)
+                self._line.leave(me)
                 self._changed.notify_all()
             raise
 

@@ -15,11 +15,11 @@ SOURCES = sorted(PACKAGE.glob("**/*.py"))
 PAGES = sorted(ROOT.glob("pages/*.py"))
 TRACED = sorted((PACKAGE / "traced").glob("*.py"))
 ROOMS = (
-    "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "turns", "ndif", "models", "analyses", "studies",
+    "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "turns", "ndif", "models", "analyses",
+    "studies",
     ("charts", "tables"), ("pictures", "summaries"), "files", ("cli", "server"), "ui", "pages",
 )  # fmt: skip
 """from the ground up: what is imported lies below; rooms side by side do not know each other"""
-NOT_BUILT_YET: set[str] = set()
 ALONE = {
     "streamlit": ("ui",), "altair": ("charts", "pictures"), "transformers": ("models",), "huggingface_hub": ("models",),
     "nnsight": ("models", "ndif"), "torch": ("traced", "ndif", "models", "analyses"),
@@ -63,7 +63,7 @@ def test_every_room_is_known() -> None:
     there = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.glob("*.py"))} | {
         p.stem for p in PACKAGE.glob("*.py") if not p.stem.startswith("__")
     }
-    assert there | {"pages"} == set(RANK) - NOT_BUILT_YET
+    assert there | {"pages"} == set(RANK)
 
 
 @pytest.mark.parametrize("path", [*(p for p in SOURCES if p.parent != PACKAGE or p.stem[0] != "_"), *PAGES], ids=named)

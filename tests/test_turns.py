@@ -25,7 +25,7 @@ def test_one_who_comes_late_waits_for_one_turn_of_each_other() -> None:
         line.put("a", what)
     assert line.take() == "a1"
     line.put("b", "b1")
-    assert [line.place("b", "b1"), line.place("a", "a2"), line.place("a", "a3"), line.place("a", "a1")] == [2, 1, 3, 0]
+    assert [line.place("b1"), line.place("a2"), line.place("a3"), line.place("a1")] == [2, 1, 3, 0]
     assert [line.take() for _ in range(3)] == ["a2", "b1", "a3"]
 
 
@@ -35,7 +35,7 @@ def test_the_place_is_the_order_in_which_they_are_taken(order: tuple[str, ...]) 
     line: Line[int] = Line()
     for number, who in enumerate(order):
         line.put(who, number)
-    said = {number: line.place(who, number) for number, who in enumerate(order)}
+    said = {number: line.place(number) for number, who in enumerate(order)}
     assert [line.take() for _ in order] == sorted(said, key=said.__getitem__) and sorted(said.values()) == [1, 2, 3, 4, 5]
 
 
@@ -43,8 +43,8 @@ def test_who_leaves_frees_the_place() -> None:
     line: Line[str] = Line()
     for what in ("a1", "b1", "c1"):
         line.put(what[0], what)
-    line.leave("a", "a1")
-    assert line.place("b", "b1") == 1 and line.place("c", "c1") == 2 and line.place("a", "a1") == 0 and len(line) == 2
+    line.leave("a1")
+    assert line.place("b1") == 1 and line.place("c1") == 2 and line.place("a1") == 0 and len(line) == 2
 
 
 class _Asker:

@@ -1,4 +1,4 @@
-"""Who owns the app: whoever knows INFOFLOW_OWNER_TOKEN; where the app listens to this machine alone and none is set, its reader."""
+"""Who owns the app: who knows INFOFLOW_OWNER_TOKEN; where none is set and the app listens to this machine alone, its reader."""
 
 import hmac
 import threading

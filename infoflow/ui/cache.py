@@ -15,20 +15,22 @@ import streamlit as st
 
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.patching import PatchRequest
-from infoflow.analyses.perform import Performed, perform, run_now
+from infoflow.analyses.perform import Performed, perform, reckoned, run_now
 from infoflow.analyses.request import Report, Request, Study
 from infoflow.analyses.selftest import judge
-from infoflow.errors import InfoflowError, TooLarge
+from infoflow.errors import InfoflowError, NotAllowed, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
-from infoflow.server import log
+from infoflow.server import limits, log
+from infoflow.server.limits import Allowance
 from infoflow.server.owner import Door
 from infoflow.settings import settings
 from infoflow.sharing import SharedWork
+from infoflow.turns import visitor
 
 if TYPE_CHECKING:
     import infoflow.models.hub
@@ -38,8 +40,8 @@ R = TypeVar("R")
 
 
 def for_this_machine_alone() -> bool:
-    """Whether the app listens to this machine alone, as `make app` starts it: then its reader is its owner."""
-    return st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+    """Whether the app listens to this machine alone, as `make app` starts it, and for no strangers: its reader is its owner."""
+    return not settings().hosted and st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
 
 
 def allowed(chosen: bool | None) -> bool:
@@ -91,6 +93,21 @@ def owner(token: str) -> bool:
 
 
 @st.cache_resource(show_spinner=False)
+def _allowance() -> Allowance:
+    """How much each visitor has asked of late."""
+    return Allowance()
+
+
+def count(runs: int) -> None:
+    """Count so many runs for this visitor, before they begin.
+
+    Raises:
+        Busy: more than a minute allows. TooLarge: more than ever are allowed at once.
+    """
+    _allowance().take(visitor(), runs)
+
+
+@st.cache_resource(show_spinner=False)
 def _going() -> SharedWork:
     """Runs and loads under way, for all visitors."""
     return SharedWork()
@@ -109,6 +126,21 @@ def of_key(key: str) -> str:
 def in_memory() -> "list[tuple[infoflow.models.model.Model, int]]":
     """The models held here now, and how many runs use each; looking loads none."""
     return shelf().held()
+
+
+def _exactly_held() -> set[ModelSpec]:
+    """The models in memory, as results name them: by their weights."""
+    return {model.spec for model, _ in in_memory()}
+
+
+def refuse_strangers(what: str) -> None:
+    """Say no where strangers use the app.
+
+    Raises:
+        NotAllowed: they do.
+    """
+    if settings().hosted:
+        raise NotAllowed(f"This app {what} for visitors.")
 
 
 def unload(name: str) -> int:
@@ -165,8 +197,9 @@ def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.m
     """The model of a request; a hosted one with this visitor's key and status line.
 
     Raises:
-        InfoflowError: what `load_model` raises; Cancelled.
+        InfoflowError: what `load_model` raises; NotAllowed; Cancelled.
     """
+    limits.check_model(spec, _exactly_held())
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
         with shelf().using(spec, folders_allowed(), say) as model:
@@ -204,10 +237,10 @@ def _found_or_run(request: Request[R], model: "infoflow.models.model.Model", say
 
 
 def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
-    log.runs()
+    cost = reckoned(request, model)
+    log.runs()  # what is refused before never began
     if not isinstance(request, Study):
         return run_now(request, model, say)
-    cost = request.estimate(model)
 
     def part(one: Request[Any], on_progress: Report | None) -> Any:
         return _found_or_run(one.exactly(model), model, on_progress or say)[0]
@@ -250,9 +283,15 @@ def results(request: Request[R], key: str, say: Report) -> Performed[R]:
 
 
 def _results(request: Request[R], key: str, say: Report) -> Performed[R]:
+    limits.check(request, _exactly_held())
     found = sample(request)
     if found is not None:
         return Performed(found, judge(found))
+    if settings().runs_per_minute is not None:
+        kept = at_hand(request, key)
+        if kept is not None:
+            return kept
+        count(1)
     return perform(request, lambda spec, told: using(spec, key, told), say, _found_or_run)
 
 
@@ -337,8 +376,9 @@ def found_on_hub(text: str, say: Report) -> "list[infoflow.models.hub.Found]":
     """What a search of the hub gives.
 
     Raises:
-        UnsupportedModel: the hub can't be reached; Cancelled: by `say`.
+        UnsupportedModel: the hub can't be reached; NotAllowed: on a hosted app; Cancelled: by `say`.
     """
+    refuse_strangers("searches no hub")
     from infoflow.models import hub
 
     found: list[infoflow.models.hub.Found] = _kept_or(_searched, (text,), lambda report: hub.search(text), say)
@@ -356,8 +396,9 @@ def fetch_smollm2(say: Report) -> None:
     """Fetch it; once, whoever asks.
 
     Raises:
-        UnsupportedModel: it can't be had; Cancelled: by `say`.
+        UnsupportedModel: it can't be had; NotAllowed: on a hosted app; Cancelled: by `say`.
     """
+    refuse_strangers("fetches no model")
     from infoflow.models import smollm2
 
     _going().do("smollm2", smollm2.fetch, say)

@@ -93,10 +93,15 @@ def read_address_again() -> None:
             address._send_query_param_msg()
 
 
+def reader() -> str:
+    """What tells this reader's session from others; '' outside an app."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
+
+
 def is_here() -> Callable[[], bool]:
     """A question that any thread may ask later: is the reader whose page this is still there?"""
-    context = get_script_run_ctx()
-    session = context.session_id if context is not None else ""
+    session = reader()
     return lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
