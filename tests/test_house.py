@@ -17,13 +17,14 @@ TRACED = sorted((PACKAGE / "traced").glob("*.py"))
 ROOMS = (
     "errors", ("settings", "interventions", "sharing"), "metrics", ("traced", "text"), "turns", "ndif", "models", "analyses",
     "studies",
-    ("charts", "tables"), ("pictures", "summaries"), "files", ("cli", "server"), "ui", "pages",
+    ("charts", "tables"), ("pictures", "summaries"), "files", "server", "cli", "ui", "pages",
 )  # fmt: skip
 """from the ground up: what is imported lies below; rooms side by side do not know each other"""
 ALONE = {
     "streamlit": ("ui",), "altair": ("charts", "pictures"), "transformers": ("models",), "huggingface_hub": ("models",),
     "nnsight": ("models", "ndif"), "torch": ("traced", "ndif", "models", "analyses"),
     "pydantic_settings": ("settings",), "httpx": ("ndif",), "coloraide": ("charts",), "humanize": ("text",),
+    "starlette": ("server", "ui"), "mcp": ("server",),
 }  # fmt: skip
 """libraries that only these rooms know"""
 PRIVATE = {
