@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers import checked
+from tests.helpers import checked, sources
 
 ROOT = Path(__file__).parent.parent
 SENT = ROOT / "infoflow/traced"
@@ -21,6 +21,7 @@ CHECKED = [
     if path.name not in ("__init__.py", "__main__.py") and SENT not in path.parents
 ]
 checked.check(CHECKED)
+sources.keep()
 
 import infoflow  # noqa: E402
 from tests.helpers import tiny  # noqa: E402
