@@ -36,7 +36,7 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
-    service = Service(perform=perform, models=models, base=base)
+    service = Service(perform=perform, models=models, alone=_alone, base=base)
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
     served = routes(service, [metrics.route(_figures, _owner)])
     return {"routes": served, "middleware": [headers], "lifespan": _until_stopped}
@@ -58,6 +58,12 @@ def _owner(token: str) -> bool:
     from infoflow.ui import cache
 
     return cache.owner(token)
+
+
+def _alone() -> bool:
+    from infoflow.ui import cache
+
+    return cache.for_this_machine_alone()
 
 
 def perform(request: Request[Any], key: str, say: Report) -> Performed[Any]:
