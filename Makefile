@@ -13,7 +13,7 @@ BESIDE := -n $(WORKERS) --dist worksteal
 
 app: .venv/app.stamp
 	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT) \
-		--client.showErrorDetails full --server.maxUploadSize 1000
+		--client.showErrorDetails full --client.disableDataExport false --server.maxUploadSize 1000
 
 test: .venv/dev.stamp browser lint
 	@$(MAKE) --no-print-directory smollm2 || echo "SmolLM2 can't be fetched: its tests will say so." >&2

@@ -32,7 +32,7 @@ def router() -> Path:
 
 
 OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
-FOR_ITS_OWNER = ("--client.showErrorDetails=full", "--server.maxUploadSize=1000")
+FOR_ITS_OWNER = ("--client.showErrorDetails=full", "--client.disableDataExport=false", "--server.maxUploadSize=1000")
 """what strangers must not see or send, and who runs the app for themselves may"""
 
 

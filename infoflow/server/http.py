@@ -23,6 +23,7 @@ from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
 from infoflow.server import answers, asking, events
 from infoflow.server.openapi import document
+from infoflow.server.origins import check as check_origin
 from infoflow.server.problems import SAID, Problem, answered, problem_of
 from infoflow.server.running import Run, finished
 from infoflow.server.service import METHODS, Service
@@ -58,7 +59,7 @@ def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
         *(asks(method, POST=partial(_one, method)) for method in METHODS if method != "flow"),
         asks("compare", POST=_two),
     ]
-    gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))))
+    gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))), alone=service.alone)
     api = Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
     return [Mount(f"{service.base}/api", app=api)]
 
@@ -85,8 +86,8 @@ class _Cors:
 class _Gate:
     """Who may come in; and whatever goes wrong behind it, told in words."""
 
-    def __init__(self, app: ASGIApp, open_paths: frozenset[str]) -> None:
-        self._app, self._open = app, open_paths
+    def __init__(self, app: ASGIApp, open_paths: frozenset[str], alone: Callable[[], bool]) -> None:
+        self._app, self._open, self._alone = app, open_paths, alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -113,6 +114,7 @@ class _Gate:
             raise Problem(500, "The app's settings are wrong. Whoever runs it finds in its log which.") from None
         if not now.api:
             raise Problem(404, "This app serves no programs: whoever runs it has switched that off (INFOFLOW_API).")
+        check_origin(received.headers, now.asked_from, self._alone())
         token = now.api_token.get_secret_value().encode()
         if not token or received.scope["path"].removeprefix(received.scope.get("root_path", "")) in self._open:
             return

@@ -17,7 +17,7 @@ from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import NotAllowed
 from infoflow.models.catalog import MODELS
-from infoflow.server import running
+from infoflow.server import metrics, running
 from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
@@ -36,15 +36,34 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
-    service = Service(perform=perform, models=models, base=base)
+    service = Service(perform=perform, models=models, alone=_alone, base=base)
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
-    return {"routes": routes(service), "middleware": [headers], "lifespan": _until_stopped}
+    served = routes(service, [metrics.route(_figures, _owner)])
+    return {"routes": served, "middleware": [headers], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager
 async def _until_stopped(app: Any) -> AsyncIterator[None]:
     with running.stopped_by_signals():
         yield
+
+
+def _figures() -> bytes:
+    from infoflow.ui import owner
+
+    return owner.figures()
+
+
+def _owner(token: str) -> bool:
+    from infoflow.ui import cache
+
+    return cache.owner(token)
+
+
+def _alone() -> bool:
+    from infoflow.ui import cache
+
+    return cache.for_this_machine_alone()
 
 
 def perform(request: Request[Any], key: str, say: Report) -> Performed[Any]:

@@ -115,6 +115,12 @@ def is_here() -> Callable[[], bool]:
     return lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
+def sessions() -> int:
+    """How many readers have a page open now."""
+    manager = getattr(runtime.get_instance(), "_session_mgr", None) if runtime.exists() else None
+    return manager.num_active_sessions() if manager is not None else 0
+
+
 def for_this_reader(thread: Thread) -> Thread:
     """The thread, working for the reader whose page this is."""
     add_script_run_ctx(thread, get_script_run_ctx())
