@@ -1,4 +1,5 @@
-"""Serve the analyses as tools to assistants, over the Model Context Protocol, on standard input and output."""
+"""Serve the analyses as tools to assistants, over the Model Context Protocol, on standard input and output. In an assistant's
+configuration: {"mcpServers": {"infoflow": {"command": "infoflow", "args": ["mcp"]}}}"""
 
 import argparse
 import contextlib
@@ -11,7 +12,7 @@ from infoflow.errors import InfoflowError
 from infoflow.models.spec import ModelSpec
 
 HELP = "serve the analyses to assistants (Model Context Protocol)"
-EXAMPLES = ('infoflow mcp   # {"mcpServers": {"infoflow": {"command": "infoflow", "args": ["mcp"]}}}',)
+EXAMPLES = ("infoflow mcp",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
