@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
-from streamlit.starlette import App
+import streamlit as st
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # it is not installed as a package there
-app = App(ROOT / "streamlit_app.py")
+
+from infoflow.ui import serving  # noqa: E402
+
+app = st.App(ROOT / "streamlit_app.py", **serving.parts())

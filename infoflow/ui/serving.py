@@ -33,6 +33,7 @@ class Parts(TypedDict):
 
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
+    st.secrets.load_if_toml_exists()  # settings come from there too, and Streamlit would read it after this
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     service = Service(perform=perform, models=models, base=base)
     return {"routes": routes(service), "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
