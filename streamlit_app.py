@@ -5,7 +5,7 @@
 import streamlit as st
 
 if __name__ == "__main__":
-    from infoflow.ui import frame
+    from infoflow.ui import cache, frame
 
     PAGES = {
         "Look": [
@@ -28,7 +28,10 @@ if __name__ == "__main__":
             st.Page("pages/sessions.py", title="Sessions"),
             st.Page("pages/batch.py", title="Many prompts"),
         ],
-        "Models": [st.Page("pages/models.py", title="Models")],
+        "Models": [
+            st.Page("pages/models.py", title="Models"),
+            st.Page("pages/owner.py", title="Owner", visibility="visible" if cache.for_this_machine_alone() else "hidden"),
+        ],
     }
     st.navigation(PAGES, position="top").run()
     frame.settle()

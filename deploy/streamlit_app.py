@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-import streamlit as st
+from streamlit.starlette import App
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # it is not installed as a package there
-
 from infoflow.ui import serving  # noqa: E402
 
-app = st.App(ROOT / "streamlit_app.py", **serving.parts())
+app = App(ROOT / "streamlit_app.py", **serving.parts())

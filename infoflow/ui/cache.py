@@ -22,11 +22,13 @@ from infoflow.errors import InfoflowError, NotAllowed, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
+from infoflow.models.catalog import SMOLLM2
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
-from infoflow.server import limits
+from infoflow.server import limits, log
 from infoflow.server.limits import Allowance
+from infoflow.server.owner import Door
 from infoflow.settings import settings
 from infoflow.sharing import SharedWork
 from infoflow.turns import visitor
@@ -67,6 +69,28 @@ def key_is_shared() -> bool:
 def shelf() -> Shelf:
     """The models in memory here, shared by all visitors."""
     return Shelf(ACCOUNT)
+
+
+@st.cache_resource(show_spinner=False)
+def journal() -> log.Journal:
+    """What is told of every run; where others reach the app, on its errors too."""
+    if not for_this_machine_alone():
+        log.to_stderr()
+    return log.Journal()
+
+
+@st.cache_resource(show_spinner=False)
+def _door() -> Door:
+    return Door()
+
+
+def owner(token: str) -> bool:
+    """Whether a token, or '' for none, is that of whoever owns the app.
+
+    Raises:
+        NotAllowed: others reach it and it has no owner's token. Busy: too many wrong ones came.
+    """
+    return _door().opens(token, for_this_machine_alone())
 
 
 @st.cache_resource(show_spinner=False)
@@ -179,6 +203,8 @@ def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.m
     limits.check_model(spec, _exactly_held())
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
+        if spec.name == SMOLLM2 and settings().hosted and smollm2_missing():
+            fetch_smollm2(say)  # whoever runs the app has put it on the list
         with shelf().using(spec, folders_allowed(), say) as model:
             yield model
         return
@@ -214,9 +240,10 @@ def _found_or_run(request: Request[R], model: "infoflow.models.model.Model", say
 
 
 def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
+    cost = reckoned(request, model)
+    log.runs()  # what is refused before never began
     if not isinstance(request, Study):
         return run_now(request, model, say)
-    cost = reckoned(request, model)
 
     def part(one: Request[Any], on_progress: Report | None) -> Any:
         return _found_or_run(one.exactly(model), model, on_progress or say)[0]
@@ -255,6 +282,10 @@ def results(request: Request[R], key: str, say: Report) -> Performed[R]:
     Raises:
         InfoflowError: what loading and running raise; Cancelled when the job is stopped.
     """
+    return journal().told(request, say, lambda told: _results(request, key, told))
+
+
+def _results(request: Request[R], key: str, say: Report) -> Performed[R]:
     limits.check(request, _exactly_held())
     found = sample(request)
     if found is not None:
@@ -368,9 +399,9 @@ def fetch_smollm2(say: Report) -> None:
     """Fetch it; once, whoever asks.
 
     Raises:
-        UnsupportedModel: it can't be had; NotAllowed: on a hosted app; Cancelled: by `say`.
+        UnsupportedModel: it can't be had; NotAllowed: on an app that does not run it; Cancelled: by `say`.
     """
-    refuse_strangers("fetches no model")
+    limits.check_model(ModelSpec(name=SMOLLM2))
     from infoflow.models import smollm2
 
     _going().do("smollm2", smollm2.fetch, say)

