@@ -21,6 +21,7 @@ from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
 from infoflow.settings import settings
+from infoflow.ui.streamlit_names import deaf_to_developers
 
 
 class Parts(TypedDict):
@@ -33,9 +34,11 @@ class Parts(TypedDict):
 
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
+    deaf_to_developers()
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     service = Service(perform=perform, models=models, base=base)
-    return {"routes": routes(service, [metrics.route(_figures, _owner)]), "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
+    found = routes(service, [metrics.route(_figures, _owner)])
+    return {"routes": found, "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager
