@@ -60,6 +60,8 @@ READS = 4.0
 """seconds between two questions, in the mean"""
 SETTLES = 150.0
 """seconds in which memory must be back: Streamlit keeps who has left for two minutes"""
+FIRST = 0.2
+"""of the time, a first crowd comes and leaves, and fills what is bounded: its memory is the level"""
 MORE = 0.10
 """by which it may be above its level"""
 
@@ -165,10 +167,10 @@ async def watches(app: App, token: str, watched: Watched, until: float) -> None:
 
 
 async def driven(
-    app: App, token: str, sessions: int, programs: int, seconds: float, reads: float
+    app: App, token: str, numbers: Sequence[int], programs: int, seconds: float, reads: float
 ) -> tuple[list[Seen], list[Answered], Watched]:
     """All of them at once; whatever ends one of them early ends the benchmark."""
-    seen = [Seen(f"Zq{number:03d}x") for number in range(sessions)]
+    seen = [Seen(f"Zq{number:03d}x") for number in numbers]
     told = [Answered(f"Zq{500 + number:03d}x") for number in range(programs)]
     watched, until = Watched(), time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
@@ -181,7 +183,7 @@ async def driven(
 
 
 async def warmed(app: App) -> None:
-    """One visitor on every page, and every analysis once over HTTP: what is loaded once is loaded."""
+    """One visitor on every page, and every analysis once over HTTP: what comes once has come."""
     seen = Seen("Zq999x")
     async with Visitor(app.address, seen.hear) as visitor:
         for number in range(len(PAGES)):
@@ -258,9 +260,11 @@ def main() -> int:
     settings = {"hosted": "1", "owner_token": token, "runs_per_minute": "1000000"}
     with running(folder / "load.log", **settings) as app:
         asyncio.run(warmed(app))
+        begun = app.resident
+        asyncio.run(driven(app, token, range(600, 600 + asked.sessions), 1, 60 * FIRST * asked.minutes, asked.reads))
         level, before = app.resident, len(runs(app.log))
-        print(f"Warm: {level / 1e6:,.0f} MB resident", flush=True)
-        seen, told, watched = asyncio.run(driven(app, token, asked.sessions, programs, 60 * asked.minutes, asked.reads))
+        print(f"Warm: {begun / 1e6:,.0f} MB resident; after a first crowd: {level / 1e6:,.0f} MB", flush=True)
+        seen, told, watched = asyncio.run(driven(app, token, range(asked.sessions), programs, 60 * asked.minutes, asked.reads))
         end = app.resident
         made = runs(app.log)[before:]
         after, took = asyncio.run(back(app, level, SETTLES))

@@ -21,6 +21,10 @@ OF_STRANGERS: dict[str, Any] = {
 """what a hosted app allows where nothing else is said"""
 
 
+FRAMING = ("https://huggingface.co", "https://share.streamlit.io", "https://*.streamlit.app")
+"""hosts that show an app which is hosted there in a frame"""
+
+
 class Settings(BaseSettings):
     """What the environment says now."""
 
@@ -67,6 +71,9 @@ class Settings(BaseSettings):
     """what they must show then; '' for nothing"""
     cors_origins: str = ""
     """pages of other hosts that a browser lets ask, with commas between"""
+    frames: str = ""
+    """hosts whose pages may show the app in a frame, with commas between, or *; of a hosted app those of Streamlit Cloud and
+    Spaces may anyway"""
     owner_token: SecretStr = SecretStr("")
     """opens the owner's page and the figures for machines; '' for nobody, where others reach the app"""
     log_prompts: bool = False
@@ -93,6 +100,16 @@ class Settings(BaseSettings):
     def listed_on_ndif(self) -> tuple[str, ...]:
         """The models that a hosted app lets run on the hosted service."""
         return _names(self.ndif_models)
+
+    @property
+    def framed_by(self) -> tuple[str, ...]:
+        """Hosts beside its own whose pages may show the app in a frame."""
+        return (*(FRAMING if self.hosted else ()), *_names(self.frames))
+
+    @property
+    def asked_from(self) -> tuple[str, ...]:
+        """Hosts whose pages may ask over HTTP."""
+        return _names(self.cors_origins)
 
     @field_validator("*", mode="before")
     @classmethod

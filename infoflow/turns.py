@@ -160,11 +160,12 @@ class Turns:
             raise
 
     def _left(self, place: int) -> str:
-        """Until a place in line has its turn, in words; '' where no turn has ended yet."""
-        if not self.took:
+        """Until a place in line has its turn, in words; '' where no turn has ended yet, or this one takes longer than those."""
+        under_way = self.took - (time.monotonic() - self._since)
+        if under_way < 0 or not self.took:
             return ""
-        under_way = max(0.0, self.took - (time.monotonic() - self._since))
-        return f" (about {duration(under_way + (place - 1) * self.took)})"
+        seconds = under_way + (place - 1) * self.took
+        return f" ({'' if seconds < 1.5 else 'about '}{duration(seconds)})"
 
     def _begin(self) -> None:
         self._has, self._since = threading.get_ident(), time.monotonic()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
+
+from tests.helpers import checked, sources
 
 ROOT = Path(__file__).parent.parent
 SENT = ROOT / "infoflow/traced"
@@ -19,14 +20,19 @@ CHECKED = [
     for path in ROOT.glob("infoflow/**/*.py")
     if path.name not in ("__init__.py", "__main__.py") and SENT not in path.parents
 ]
-install_import_hook(CHECKED, "beartype.beartype")
+checked.check(CHECKED)
+sources.keep()
 
 import infoflow  # noqa: E402
 from tests.helpers import tiny  # noqa: E402
 from tests.helpers.loopback import KEY, OTHER, Service, start_service  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of what tests start, too: threads that share a core mostly wait for each other
+else:
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)

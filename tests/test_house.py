@@ -141,6 +141,13 @@ def test_nothing_dangerous(path: Path) -> None:
     assert "torch.load(" not in text or named(path) in ("infoflow/ndif/run.py", "infoflow/models/lens_files.py")
 
 
+def test_each_exception_from_a_rule_says_why() -> None:
+    """Of the rules about security, in the line itself; pyproject.toml has those of whole folders with their reasons."""
+    for path in (*SOURCES, *PAGES):
+        for line in path.read_text().splitlines():
+            assert not re.search(r"# noqa: [A-Z0-9, ]*\bS[0-9]{3}\b(?!.*  \w)", line), f"{named(path)}: {line.strip()}"
+
+
 def test_what_runs_in_a_trace_reads_no_weight_and_imports_nothing() -> None:
     traces = [path for path in TRACED if path.stem not in ("__init__", "experts")]
     assert len(traces) >= 7

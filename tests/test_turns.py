@@ -120,7 +120,9 @@ def test_a_full_line_takes_nobody_more(turns: Turns) -> None:
     second = _Asker(turns, "b", order, "b1", most=1)
     assert second.waits.wait(30)
     refused = _Asker(turns, "c", order, "c1", most=1)
-    with pytest.raises(Busy, match="1 runs? waits? for this model already") as told:
+    with pytest.raises(
+        Busy, match="^1 run waits for this model already, which is as many as may. Try again in about a second.$"
+    ) as told:
         refused.ended.result(30)
     assert told.value.retry_after >= 1
     for one in (first, second):
@@ -154,10 +156,15 @@ def test_who_holds_the_lock_without_a_turn_is_waited_for(turns: Turns) -> None:
     assert held.wait(30)
     asker = _Asker(turns, "a", order, "a1")
     assert asker.waits.wait(30) and not asker.has.is_set()
+    gone = _Asker(turns, "a", order, "a2")
+    assert gone.waits.wait(30)
+    asker.leave.set()  # while it has the turn and waits for the lock
+    with pytest.raises(Cancelled):
+        asker.ended.result(30)
     free.set()
-    asker.let_go.set()
-    asker.ended.result(30)
-    assert order == ["a1"]
+    gone.let_go.set()
+    gone.ended.result(30)
+    assert order == ["a2"]
 
 
 def test_the_time_until_a_turn_is_told_once_one_has_ended(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +179,10 @@ def test_the_time_until_a_turn_is_told_once_one_has_ended(turns: Turns, monkeypa
     assert turns.took == pytest.approx(0.3 * 4 + 0.7 * 8)  # 6.8
     turns._since = now[0] - 2.0
     assert turns._left(1) == " (about 5 seconds)" and turns._left(3) == " (about 18 seconds)"  # 4.8; 4.8 + 2 * 6.8 = 18.4
+    turns._since = now[0] - 6.5
+    assert turns._left(1) == " (less than a second)"
+    turns._since = now[0] - 7.0  # it takes longer than they did: nobody knows
+    assert turns._left(1) == turns._left(9) == ""
 
 
 def test_a_visitor_is_known_inside_alone() -> None:

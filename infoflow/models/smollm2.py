@@ -103,7 +103,9 @@ def _download(folder: Path, on_progress: Callable[[str, float], None]) -> None:
 def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that ends with the block, however that ends; what it makes on its way is in the folder too, where it is seen."""
     with (folder / "said").open("w") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=with_temporary(folder))
+        process = subprocess.Popen(  # noqa: S603  a list, no shell: this Python's pip and a pinned name
+            command, stdout=said, stderr=subprocess.STDOUT, env=with_temporary(folder)
+        )
     try:
         yield process
     finally:

@@ -28,7 +28,7 @@ import zstandard
 
 from infoflow.errors import InfoflowError, RemoteRunError
 from infoflow.ndif.nnsight_names import RemoteBackend, RemoteError, ResponseModel, Status, environment_of
-from infoflow.ndif.service import Connection, unreachable
+from infoflow.ndif.service import Connection, trusted, unreachable
 from infoflow.text.amounts import in_words as amount
 from infoflow.traced import interventions
 from infoflow.traced.patterns import NO_PATTERN
@@ -193,7 +193,7 @@ class _Backend(RemoteBackend):
         form, files = {"data": request.metadata()}, {"blob": ("request", blob, "application/octet-stream")}
         answer = self.display.to.answer
         try:
-            with httpx.Client(timeout=httpx.Timeout(10.0, read=answer, write=answer)) as client:
+            with httpx.Client(timeout=httpx.Timeout(10.0, read=answer, write=answer), verify=trusted()) as client:
                 given = client.post(f"{self.host}/request", data=form, files=files, headers=headers)
             given.raise_for_status()
         except httpx.ReadTimeout:
@@ -222,7 +222,7 @@ class _Backend(RemoteBackend):
         if not isinstance(url, str):
             return self.finalize(bytes(url or b""))
         got = bytearray()
-        with httpx.stream("GET", url, timeout=httpx.Timeout(10.0, read=60.0)) as response:
+        with httpx.stream("GET", url, timeout=httpx.Timeout(10.0, read=60.0), verify=trusted()) as response:
             response.raise_for_status()
             total = int(response.headers.get("Content-Length", 0))
             for block in response.iter_bytes(1 << 17):

@@ -122,11 +122,11 @@ def pair_of(values: dict[str, Any]) -> Pair:
     if unknown:
         raise BadPrompt(f"A comparison has no field '{min(unknown)[:40]}'. It has analysis, a, b, quantity and align.")
     method, quantity, align = values.get("analysis", "flow"), values.get("quantity", ""), values.get("align", "none")
-    if method not in COMPARED:
+    if not isinstance(method, str) or method not in COMPARED:
         raise BadPrompt(f"There is no {json.dumps(method)[:40]} to compare. Use one of: {', '.join(COMPARED)}.")
     if align not in ("none", "start", "end") or not isinstance(quantity, str):
         raise BadPrompt("'align' is none, start or end, and 'quantity' is a text.")
     a, b = values.get("a"), values.get("b")
     if not isinstance(a, dict) or not isinstance(b, dict):
         raise BadPrompt("A comparison is of two requests: 'a' and 'b', each with the fields of the analysis.")
-    return Pair(asked(str(method), a), asked(str(method), b), quantity, str(align))
+    return Pair(asked(method, a), asked(method, b), quantity, str(align))

@@ -1,9 +1,10 @@
 """The routes under /api: requests of the package over HTTP, each answered in JSON or with an error in words."""
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infoflow import __version__
 from infoflow.analyses.request import Report, Request
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
 from infoflow.server import answers, asking, events
 from infoflow.server.openapi import document
@@ -35,6 +36,7 @@ HEALTH = "/health"
 """what needs no token"""
 Handler = Callable[[Received], Awaitable[Response]]
 Work = Callable[[Report], bytes]
+_log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
 
 
@@ -57,17 +59,27 @@ def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
         asks("compare", POST=_two),
     ]
     gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))))
-    api = Starlette(routes=[*more, *found], middleware=[*_cors(), gate], exception_handlers={HTTPException: answered})
+    api = Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
     return [Mount(f"{service.base}/api", app=api)]
 
 
-def _cors() -> list[Middleware]:
-    """Nothing, unless pages of other hosts are named that may ask."""
-    origins = [origin for one in settings().cors_origins.split(",") if (origin := one.strip())]
-    if not origins:
-        return []
-    headers = ["Authorization", "Content-Type", KEY]
-    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)]
+class _Cors:
+    """From which pages of other hosts a browser lets ask: none, unless some are named."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._of = lru_cache(maxsize=1)(self._letting)
+
+    def _letting(self, origins: tuple[str, ...]) -> ASGIApp:
+        headers = ["Authorization", "Content-Type", KEY]
+        return CORSMiddleware(self._app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            origins = settings().asked_from
+        except InfoflowError:  # the answer will say so
+            origins = ()
+        await (self._of(origins) if origins else self._app)(scope, receive, send)
 
 
 class _Gate:
@@ -94,14 +106,18 @@ class _Gate:
             await problem_of(error).response()(scope, receive, send)
 
     def _check(self, received: Received) -> None:
-        now = settings()
+        try:
+            now = settings()
+        except InfoflowError as error:  # of whoever runs the app, and not of who asks
+            _log.error("Nothing can be asked before this is mended: %s", error)
+            raise Problem(500, "The app's settings are wrong. Whoever runs it finds in its log which.") from None
         if not now.api:
             raise Problem(404, "This app serves no programs: whoever runs it has switched that off (INFOFLOW_API).")
         token = now.api_token.get_secret_value().encode()
         if not token or received.scope["path"].removeprefix(received.scope.get("root_path", "")) in self._open:
             return
         kind, _, given = received.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
             raise Problem(401, SAID[401], headers={"WWW-Authenticate": "Bearer"})
 
 

@@ -28,7 +28,8 @@ class Run:
         Raises:
             Busy: too many are under way.
         """
-        if not _places.acquire(blocking=False):
+        self._places = _places
+        if not self._places.acquire(blocking=False):
             raise Busy(f"{MOST} runs are under way or wait already. Ask again in a few seconds.", 5.0)
         self.doing, self.fraction = "", 0.0
         self._loop = asyncio.get_running_loop()
@@ -64,10 +65,10 @@ class Run:
             self._tell(self._end, found, None)
         finally:
             _going.discard(self)
-            _places.release()
+            self._places.release()
 
     def _tell(self, what: Callable[..., Any], *about: Any) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there who would hear it
             self._loop.call_soon_threadsafe(what, *about)
 
     def _end(self, found: Any, error: BaseException | None) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
-from infoflow.models.spec import ModelSpec
 
 METHODS = {
     "flow": "flow", "attribute": "attribution", "locate": "location", "attention": "attention", "lens": "logit_lens",
@@ -25,7 +24,5 @@ class Service:
     """a request with a key for the hosted service, or '' for none; told of progress, stopped by raising in that"""
     models: Callable[[], list[dict[str, Any]]]
     """what may be asked, as plain values"""
-    admit: Callable[[ModelSpec], None] = lambda spec: None
-    """raises where a model is asked for in a place that is not for visitors"""
     base: str = ""
     """what stands before every path, where the app does not stand at the root of its host"""

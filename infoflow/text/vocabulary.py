@@ -327,7 +327,8 @@ class Vocabulary:
 def _variables(template: str) -> frozenset[str]:
     """The names that a template asks for."""
     try:
-        return frozenset(jinja2.meta.find_undeclared_variables(jinja2.Environment(extensions=_EXTENSIONS).parse(template)))
+        parser = jinja2.Environment(extensions=_EXTENSIONS)  # noqa: S701  it is read, not rendered, and would make a prompt, not HTML
+        return frozenset(jinja2.meta.find_undeclared_variables(parser.parse(template)))
     except jinja2.TemplateError:  # it is told when it is used
         return frozenset(re.findall(r"\w+", template))
 

@@ -139,10 +139,11 @@ def model_name(
     first: str = "",
 ) -> str:
     """One of the catalogue's models, or any name or folder that is typed; or `first`, where a page offers something else."""
-    titles, listed = {m.name: m.title for m in MODELS}, offered()
-    named = {**({first: first} if first else {}), **(titles if listed is None else {n: titles.get(n, n) for n in listed})}
-    if st.session_state.get(key, first) not in named and listed is not None:
-        st.session_state.pop(key, None)  # of another place where models run
+    listed = offered()  # by their names: an address holds what is shown, where nothing else may be typed
+    titles = {m.name: m.title for m in MODELS} if listed is None else {name: name for name in listed}
+    named = {**({first: first} if first else {}), **titles}
+    if listed is not None and key in st.session_state and st.session_state[key] not in named:
+        del st.session_state[key]  # of another place where models run
     chosen = st.selectbox(
         label, list(named), key=key, accept_new_options=listed is None, format_func=lambda name: named.get(name, name),
         bind="query-params" if in_address else None, persist_state="session", help=MODEL if listed is None else LISTED,

@@ -22,6 +22,7 @@ from infoflow.errors import InfoflowError, NotAllowed, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
+from infoflow.models.catalog import SMOLLM2
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
@@ -202,6 +203,8 @@ def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.m
     limits.check_model(spec, _exactly_held())
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
+        if spec.name == SMOLLM2 and settings().hosted and smollm2_missing():
+            fetch_smollm2(say)  # whoever runs the app has put it on the list
         with shelf().using(spec, folders_allowed(), say) as model:
             yield model
         return
@@ -214,7 +217,20 @@ def _through(shared: Any, said: "Service", host: str, key: str, tell: Callable[[
     return shared.through(ndif.Connection(host, key, tell, ndif.SILENCE, ndif.ANSWER, ndif.LARGEST), there)
 
 
-@st.cache_data(max_entries=256, max_size="2GB", ttl=24 * 3600, show_spinner=False)
+def _bounds() -> dict[str, Any]:
+    """How much of what was asked is kept, and how long: where strangers use the app, what their open pages need."""
+    try:
+        strangers = settings().hosted
+    except InfoflowError:  # pages say which setting is wrong
+        strangers = True
+    return (
+        {"max_entries": 128, "max_size": "128MB", "ttl": 3600}
+        if strangers
+        else {"max_entries": 256, "max_size": "2GB", "ttl": 24 * 3600}
+    )
+
+
+@st.cache_data(**_bounds(), show_spinner=False)
 def _kept(asked: str, keyed: str, _give: Callable[[], Any]) -> Any:
     """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text,
     `keyed` stands for the key it was run with."""
@@ -396,9 +412,9 @@ def fetch_smollm2(say: Report) -> None:
     """Fetch it; once, whoever asks.
 
     Raises:
-        UnsupportedModel: it can't be had; NotAllowed: on a hosted app; Cancelled: by `say`.
+        UnsupportedModel: it can't be had; NotAllowed: on an app that does not run it; Cancelled: by `say`.
     """
-    refuse_strangers("fetches no model")
+    limits.check_model(ModelSpec(name=SMOLLM2))
     from infoflow.models import smollm2
 
     _going().do("smollm2", smollm2.fetch, say)

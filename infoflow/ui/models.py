@@ -16,7 +16,7 @@ from infoflow.ui import asking, blocks, cache, jobs
 from infoflow.ui.asking import Place, Where
 
 INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Click a
-row, or type any other model of the hub or a local folder."""
+row, or choose another model below the table."""
 LEVELS = """Whether the hosted service has the model: **in memory** (answers at once), **warm** (on its way), **cold** (is loaded
 when asked for). Empty: not listed there. Asked again after twenty seconds."""
 KNOWN_FAMILY = """Families whose layout is known. Others are tried, and judged by their numbers."""
@@ -59,9 +59,12 @@ def bytes_per_parameter(machine: cache.Machine) -> int:
 
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The models of a table that this app runs."""
+    """The models of a table that this app runs; where it runs none on the service, without what is up there."""
     now = settings()
-    return rows[rows["name"].isin((*now.listed, *now.listed_on_ndif))] if now.hosted else rows
+    if not now.hosted:
+        return rows
+    there = [] if now.listed_on_ndif else ["on NDIF"]
+    return rows[rows["name"].isin((*now.listed, *now.listed_on_ndif))].drop(columns=there)
 
 
 def search() -> str:
@@ -129,13 +132,15 @@ def table(rows: pd.DataFrame, key: str) -> None:
 
 def actions(name: str, place: Place) -> None:
     """Load, with progress and Cancel; unload; use, here or there."""
-    only_here = name in ("demo", SMOLLM2) or settings().hosted and name not in settings().listed_on_ndif
+    strangers, only_here = settings().hosted, name in ("demo", SMOLLM2)
     with st.container(horizontal=True, vertical_alignment="center"):
         load = st.button("Load here", icon=":material/memory:", help=LOAD)
         unload = st.empty()
         here = st.button("Use here", type="primary", help=USE_HERE, on_click=use, args=(name, Where.HERE))
-        there = st.button("Use on NDIF", help=USE_THERE, disabled=only_here, on_click=use, args=(name, Where.NDIF))
-    if name == SMOLLM2 and not settings().hosted and cache.smollm2_missing():
+        there = not strangers and st.button(
+            "Use on NDIF", help=USE_THERE, disabled=only_here, on_click=use, args=(name, Where.NDIF)
+        )
+    if name == SMOLLM2 and not strangers and cache.smollm2_missing():
         _fetch()
     if load:
         with blocks.reporting_errors():
@@ -145,10 +150,11 @@ def actions(name: str, place: Place) -> None:
         name in (m.name, f"{m.name}@{m.revision}") for m, _ in cache.in_memory()
     )  # after the loading, which changes it
     may = cache.unloading_allowed()
-    unload.button(
-        "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",
-        help=UNLOAD if may else NO_UNLOADING,
-    )  # fmt: skip
+    if may or not strangers:
+        unload.button(
+            "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",
+            help=UNLOAD if may else NO_UNLOADING,
+        )  # fmt: skip
     told = st.session_state.pop("models_unloaded", "")
     if told:
         st.info(blocks.plain(told), icon=":material/eject:")

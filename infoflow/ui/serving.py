@@ -1,6 +1,7 @@
 """What the app's server serves beside its pages: the routes for programs, and the headers of everything that it sends.
 
-It is imported before Streamlit's runtime is there, and the app's caches must not be made before that: they come with the first run.
+It is imported before Streamlit's runtime is there, and before its secrets are in the environment: neither the app's caches nor
+the settings are touched before something is asked.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
 from infoflow.settings import settings
-from infoflow.ui.streamlit_names import deaf_to_developers
+from infoflow.ui.streamlit_names import deaf_to_developers, inline_scripts
 
 
 class Parts(TypedDict):
@@ -37,8 +38,9 @@ def parts() -> Parts:
     deaf_to_developers()
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     service = Service(perform=perform, models=models, base=base)
-    found = routes(service, [metrics.route(_figures, _owner)])
-    return {"routes": found, "middleware": [Middleware(Headers)], "lifespan": _until_stopped}
+    headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
+    served = routes(service, [metrics.route(_figures, _owner)])
+    return {"routes": served, "middleware": [headers], "lifespan": _until_stopped}
 
 
 @contextlib.asynccontextmanager

