@@ -28,7 +28,7 @@ from infoflow.files.library import Library
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures.picture import picture_of
 from infoflow.settings import settings
-from infoflow.ui import cache, serving
+from infoflow.ui import cache, programs
 from tests.helpers.api import app_of
 from tests.helpers.loopback import KEY, Service
 
@@ -137,7 +137,7 @@ def test_no_secret_is_in_what_the_app_keeps(planted: list[bytes], monkeypatch: p
     st.cache_data.clear()
     with pytest.raises(InfoflowError) as told:
         there = ModelSpec(name="meta-llama/Llama-3.1-8B", host="http://127.0.0.1:9")
-        serving.perform(FlowRequest(prompt="a", model=there), KEY, lambda doing, fraction: None)
-    serving.perform(FlowRequest(prompt="The sky"), KEY, lambda doing, fraction: None)
+        programs.perform(FlowRequest(prompt="a", model=there), KEY, lambda doing, fraction: None)
+    programs.perform(FlowRequest(prompt="The sky"), KEY, lambda doing, fraction: None)
     planted += [repr(kept).encode(), "".join(traceback.format_exception(told.value)).encode()]
     assert kept

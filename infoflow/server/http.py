@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as Received
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infoflow import __version__
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
 
 
-def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
+def programs(service: Service, more: Sequence[Route] = ()) -> Starlette:
     """All that stands under /api; `more` is what others put there, each with a check of its own."""
 
     def asks(method: str, **by_verb: Asks) -> Route:
@@ -60,8 +60,7 @@ def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
         asks("compare", POST=_two),
     ]
     gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))), alone=service.alone)
-    api = Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
-    return [Mount(f"{service.base}/api", app=api)]
+    return Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
 
 
 class _Cors:
