@@ -16,7 +16,7 @@ from infoflow.ui import blocks, cache, streamlit_names
 
 INTRO = """For whoever runs this app: what is under way, who waits, what failed. Prompts and keys are not here; visitors and
 questions go by digests that mean nothing outside this process."""
-TOKEN = """INFOFLOW_OWNER_TOKEN, as this app was started with. Kept in this browser's session alone."""
+TOKEN = """INFOFLOW_OWNER_TOKEN, as this app was started with. Kept in this browser's session alone."""  # noqa: S105  what is said beside the field
 UNLOAD = """Gives the model's memory back: at once, or when the runs that use it have ended. It is loaded again when asked for."""
 COLUMNS = {
     "time": st.column_config.DatetimeColumn("time (UTC)", format="MMM D, HH:mm:ss"),

@@ -1,5 +1,6 @@
 """Values that nobody expects, for addresses and bodies: derandomised, so that each run tries the same."""
 
+import random
 from typing import Any
 
 from hypothesis import strategies as some
@@ -78,3 +79,17 @@ plain: Any = some.recursive(
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
+NAMES = (
+    "prompt model where target against metric run_by layer head panel bar change said contrast lens_file lens_follow "
+    "lens_rows lens_every attn_from attn_metric answer_moves gen_new gen_seed gen_top_p patch_site patch_metric prompt_b "
+    "cmp_target changes_on flow_centred talk_system ndif_key cell step"
+).split()
+
+
+def address(chance: random.Random) -> dict[str, Any]:
+    """Some parameters, each with a value or several that it may not have."""
+    said = {
+        name: [chance.choice(ODD) for _ in range(chance.choice((1, 1, 1, 2)))]
+        for name in chance.sample(NAMES, chance.randint(1, 6))
+    }
+    return {name: [v.encode("utf-8", "replace").decode() for v in values] for name, values in said.items()}

@@ -2,32 +2,17 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.helpers.pages import ROOT, errors
-from tests.helpers.random_values import ODD
+from tests.helpers.random_values import address
 
-NAMES = (
-    "prompt model where target against metric run_by layer head panel bar change said contrast lens_file lens_follow "
-    "lens_rows lens_every attn_from attn_metric answer_moves gen_new gen_seed gen_top_p patch_site patch_metric prompt_b "
-    "cmp_target changes_on flow_centred talk_system ndif_key cell step"
-).split()
 PAGES = [path for path in sorted(ROOT.glob("pages/*.py")) if path.stem not in ("batch", "patching", "circuits")]
 """those three take seconds for a prompt, and read their addresses with what the others do"""
 WHOLE = 4
 """addresses for each of ten pages"""
-
-
-def address(chance: random.Random) -> dict[str, Any]:
-    """Some parameters, each with a value or several that it may not have."""
-    said = {
-        name: [chance.choice(ODD) for _ in range(chance.choice((1, 1, 1, 2)))]
-        for name in chance.sample(NAMES, chance.randint(1, 6))
-    }
-    return {name: [v.encode("utf-8", "replace").decode() for v in values] for name, values in said.items()}
 
 
 @pytest.mark.slow
@@ -44,7 +29,7 @@ def test_what_reads_addresses_reads_any() -> None:
         from infoflow.text.tokens import groups_of
         from infoflow.ui import address as ui_address
         from infoflow.ui import answer, changes, circuits, corrections, information_flow, logit_lens
-        from tests.pages import test_random_addresses as here
+        from tests.helpers import random_values
 
         model = infoflow.load_model("demo")
         flow, tokens = infoflow.decompose(model, "The cat"), model.encode("The cat")
@@ -52,7 +37,7 @@ def test_what_reads_addresses_reads_any() -> None:
         chance = random.Random(21)
         for _ in range(1460):
             st.session_state.clear()
-            given = here.address(chance)
+            given = random_values.address(chance)
             st.query_params.from_dict(given)
             for entry in changes.stack():
                 links.spelled(entry.change)
