@@ -217,7 +217,20 @@ def _through(shared: Any, said: "Service", host: str, key: str, tell: Callable[[
     return shared.through(ndif.Connection(host, key, tell, ndif.SILENCE, ndif.ANSWER, ndif.LARGEST), there)
 
 
-@st.cache_data(max_entries=256, max_size="2GB", ttl=24 * 3600, show_spinner=False)
+def _bounds() -> dict[str, Any]:
+    """How much of what was asked is kept, and how long: where strangers use the app, what their open pages need."""
+    try:
+        strangers = settings().hosted
+    except InfoflowError:  # pages say which setting is wrong
+        strangers = True
+    return (
+        {"max_entries": 128, "max_size": "128MB", "ttl": 3600}
+        if strangers
+        else {"max_entries": 256, "max_size": "2GB", "ttl": 24 * 3600}
+    )
+
+
+@st.cache_data(**_bounds(), show_spinner=False)
 def _kept(asked: str, keyed: str, _give: Callable[[], Any]) -> Any:
     """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text,
     `keyed` stands for the key it was run with."""

@@ -16,7 +16,7 @@ from infoflow.ui import blocks, cache, streamlit_names
 
 INTRO = """For whoever runs this app: what is under way, who waits, what failed. Prompts and keys are not here; visitors and
 questions go by digests that mean nothing outside this process."""
-TOKEN = """INFOFLOW_OWNER_TOKEN, as this app was started with. Kept in this browser's session alone."""  # noqa: S105  what is said beside the field
+ASKED = """INFOFLOW_OWNER_TOKEN, as this app was started with. Kept in this browser's session alone."""
 UNLOAD = """Gives the model's memory back: at once, or when the runs that use it have ended. It is loaded again when asked for."""
 COLUMNS = {
     "time": st.column_config.DatetimeColumn("time (UTC)", format="MMM D, HH:mm:ss"),
@@ -34,7 +34,7 @@ def let_in() -> bool:
     try:
         if _is_open():
             return True
-        typed = st.text_input("Owner's token", type="password", key="owner_token", autocomplete="off", help=TOKEN)
+        typed = st.text_input("Owner's token", type="password", key="owner_token", autocomplete="off", help=ASKED)
         if typed and cache.owner(typed):
             st.session_state[_OPEN] = cache.of_key(typed)
             st.rerun()

@@ -22,7 +22,7 @@ from infoflow.server.headers import Headers
 from infoflow.server.http import routes
 from infoflow.server.service import Service
 from infoflow.settings import settings
-from infoflow.ui.streamlit_names import inline_scripts
+from infoflow.ui.streamlit_names import deaf_to_developers, inline_scripts
 
 
 class Parts(TypedDict):
@@ -35,6 +35,7 @@ class Parts(TypedDict):
 
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
+    deaf_to_developers()
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     service = Service(perform=perform, models=models, alone=_alone, base=base)
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")

@@ -10,6 +10,7 @@ from threading import Thread
 from urllib.parse import parse_qs
 
 from streamlit import file_util, runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
@@ -113,6 +114,13 @@ def is_here() -> Callable[[], bool]:
     """A question that any thread may ask later: is the reader whose page this is still there?"""
     session = reader()
     return lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)
+
+
+def deaf_to_developers() -> None:
+    """From now on messages of Streamlit's developer menu do nothing: whoever opens a page can send them, whether or not the menu
+    is shown. One clears every cache for all visitors, models in memory and counted runs too; one tells which files are new."""
+    AppSession._handle_clear_cache_request = lambda self: None  # type: ignore[method-assign]
+    AppSession._handle_git_information_request = lambda self: None  # type: ignore[method-assign]
 
 
 def sessions() -> int:

@@ -23,7 +23,7 @@ class Visitor:
         """`heard` is given every message as it came."""
         self._address, self._heard = address.replace("http", "ws", 1), heard
         self._socket: ClientConnection | None = None
-        self._page, self._query, self._run = "", "", ""
+        self._page, self._query, self._run, self._ended = "", "", "", False
         self._on_page: dict[tuple[int, ...], tuple[str, Element]] = {}
         self.pages: dict[str, str] = {}
         """address of a page: what Streamlit calls it"""
@@ -57,6 +57,10 @@ class Visitor:
         self._page, self._query = place.strip("/"), urlencode(query, doseq=True)
         await self._rerun()
 
+    async def send(self, message: BackMsg) -> None:
+        """A message of Streamlit's protocol that no page asks for; nothing is waited for."""
+        await self.socket.send(message.SerializeToString())
+
     async def set(self, **values: Any) -> None:
         """Widgets on the page, by their keys, are given values; True for a button is a click."""
         await self._rerun({self.widget(key): value for key, value in values.items()})
@@ -83,7 +87,7 @@ class Visitor:
             message = ForwardMsg.FromString(data)
             kind = message.WhichOneof("type")
             if kind == "session_status_changed" and not message.session_status_changed.script_is_running:
-                if self._run:
+                if self._ended:
                     return
             elif kind is not None:
                 self._take(kind, message)
@@ -103,11 +107,13 @@ class Visitor:
             elif message.delta.WhichOneof("type") == "add_block":  # what was there before is no more
                 for below in [p for p in self._on_page if p[: len(path)] == path and self._on_page[p][0] != self._run]:
                     del self._on_page[below]
-        elif kind == "script_finished" and not message.metadata.run.fragment_ids:
-            self._on_page = {p: (made, e) for p, (made, e) in self._on_page.items() if made == self._run}
+        elif kind == "script_finished":
+            self._ended = message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN  # which comes by itself
+            if not message.metadata.run.fragment_ids and self._ended:
+                self._on_page = {p: (made, e) for p, (made, e) in self._on_page.items() if made == self._run}
 
     async def _rerun(self, values: dict[str, Any] | None = None) -> None:
-        self._run = ""
+        self._ended = False
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_name = self._query, self._page

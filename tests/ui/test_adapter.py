@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.session_manager import SessionManager
@@ -51,6 +52,12 @@ def test_a_reader_is_there_for_as_long_as_their_session_is(monkeypatch) -> None:
     assert here()
     active.clear()
     assert not here()
+
+
+def test_messages_of_the_developer_menu_are_those_that_are_not_heard() -> None:
+    handled = inspect.getsource(AppSession.handle_backmsg)
+    for name in ("_handle_clear_cache_request", "_handle_git_information_request"):
+        assert f"self.{name}()" in handled and name in vars(AppSession)
 
 
 def test_readers_are_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]

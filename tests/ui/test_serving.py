@@ -65,7 +65,8 @@ def test_a_lens_is_no_file_of_this_machine_where_others_ask(monkeypatch: pytest.
 
 
 def test_the_server_starts_without_torch_and_before_any_cache() -> None:
-    program = "import streamlit_app as it, sys; print(type(it.app).__name__, *(m in sys.modules for m in ('torch', 'infoflow.ui.cache')))"
+    seen = "*(name in sys.modules for name in ('torch', 'infoflow.ui.cache'))"
+    program = f"import streamlit_app as it, sys; print(type(it.app).__name__, {seen})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["App", "False", "False"], done.stderr
 
