@@ -33,6 +33,12 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(found))
 
 
+def as_number(text: str) -> int | None:
+    """The number that a text is, from 0 and in ASCII; None for anything else: there are digits that are none, and texts of
+    thousands of them."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+
+
 def typed(some: int | Sequence[int] | None) -> str:
     """The other way round: what is typed for them."""
     return "" if some is None else ", ".join(map(str, [some] if isinstance(some, int) else some))
