@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import NotAllowed
+from infoflow.models import memory
 from infoflow.models.catalog import MODELS
 from infoflow.server import metrics, running
 from infoflow.server.headers import Headers
@@ -36,6 +37,7 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own; nothing heavy is imported for it."""
     deaf_to_developers()
+    memory.few_arenas()  # many visitors are many threads
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     service = Service(perform=perform, models=models, base=base)
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
