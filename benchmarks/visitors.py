@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -23,7 +24,7 @@ PROMPT = "When Mary and {} went to the store, {} gave a drink to"
 NAMES = "John Anna Tom Lucy James Emma Peter Laura Paul Sarah Mark Alice David Julia Simon Helen Henry Grace Daniel Rose".split()
 
 
-async def walk(app: App, visitors: int, model: str) -> None:
+async def walk(app: App, visitors: int, model: str, places: Sequence[str]) -> None:
     """Everyone through every page; a line for each visitor."""
     here: list[Visitor] = []
     for number in range(visitors):
@@ -31,7 +32,7 @@ async def walk(app: App, visitors: int, model: str) -> None:
         here.append(visitor)
         name, begun, failed = NAMES[number % len(NAMES)], time.monotonic(), []
         asked = {"prompt": PROMPT.format(name, name), "model": model}
-        for place in PLACES:
+        for place in places:
             await visitor.open(place, **asked)
             failed += [f"{place}: {said}" for said in (*visitor.failures(), *visitor.told())]
         seconds = time.monotonic() - begun
@@ -44,11 +45,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--visitors", type=int, default=20)
     options.add_argument("--model", default="demo")
+    options.add_argument("--without", nargs="*", default=[], metavar="PAGE", help="pages that are left out, as /circuits")
     asked = options.parse_args()
+    places = [place for place in PLACES if place not in asked.without]
     log = Path(tempfile.mkdtemp()) / "app.log"
     with running(log, hosted="1", models="demo,smollm2", runs_per_minute="100000") as app:
         print(f"At the start: {app.resident / 1e6:,.0f} MB\n\n| visitors | resident | walk | failed |\n|---|---|---|---|")
-        asyncio.run(walk(app, asked.visitors, asked.model))
+        asyncio.run(walk(app, asked.visitors, asked.model, places))
         time.sleep(10)
         print(f"\nTen seconds after all have left: {app.resident / 1e6:,.0f} MB")
 

@@ -1,6 +1,7 @@
 """Memory: what is free, what one run may take of it, and the refusal of what does not fit. In bytes; it knows no model."""
 
 import contextlib
+import ctypes
 import gc
 import re
 import traceback
@@ -88,6 +89,17 @@ def give_back(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
+
+
+def few_arenas() -> None:
+    """Have the threads of this process share few heaps: with one for each, glibc keeps what every one of them once needed. Where
+    another allocator is at work, nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 2)
+
+
+_ARENA_MAX = -8
+"""of glibc's mallopt"""
 
 
 @contextlib.contextmanager

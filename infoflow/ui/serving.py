@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from infoflow.models import memory
 from infoflow.server import running
 from infoflow.server.headers import Headers
 from infoflow.ui.streamlit_names import deaf_to_developers, inline_scripts
@@ -30,6 +31,7 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own."""
     deaf_to_developers()
+    memory.few_arenas()  # many visitors are many threads
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
     return {"routes": [Mount(f"{base}/api", app=_Programs(base))], "middleware": [headers], "lifespan": _until_stopped}

@@ -80,17 +80,26 @@ class Visitor:
 
     async def settled(self) -> None:
         """Everything has come that the page's script sends."""
-        while True:
-            data = await self.socket.recv()
-            assert isinstance(data, bytes)
-            self._heard(data)
-            message = ForwardMsg.FromString(data)
-            kind = message.WhichOneof("type")
-            if kind == "session_status_changed" and not message.session_status_changed.script_is_running:
-                if self._ended:
-                    return
-            elif kind is not None:
-                self._take(kind, message)
+        while not await self._heard_end():
+            pass
+
+    async def sees(self, kind: str) -> None:
+        """An element of a kind is on the page: "progress" while something is run."""
+        while all(e.WhichOneof("type") != kind for e in self.elements()):
+            assert not await self._heard_end(), f"no {kind} on /{self._page}"
+
+    async def _heard_end(self) -> bool:
+        """Take the next message; whether it says that the script rests."""
+        data = await self.socket.recv()
+        assert isinstance(data, bytes)
+        self._heard(data)
+        message = ForwardMsg.FromString(data)
+        kind = message.WhichOneof("type")
+        if kind == "session_status_changed":
+            return self._ended and not message.session_status_changed.script_is_running
+        if kind is not None:
+            self._take(kind, message)
+        return False
 
     def _take(self, kind: str, message: ForwardMsg) -> None:
         if kind == "new_session":
