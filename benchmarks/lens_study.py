@@ -31,11 +31,10 @@ def studied(notebook: Path = NOTEBOOK, show: Callable[[Any], object] = lambda va
             tree = ast.parse("".join(cell["source"]))
             last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
             exec(compile(tree, notebook.name, "exec"), names)
-            if (
-                last is not None
-                and (value := eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)) is not None
-            ):
-                show(value)
+            if last is not None:
+                value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)  # noqa: S307  our own notebook
+                if value is not None:
+                    show(value)
             if "parameters" in cell["metadata"].get("tags", ()):
                 names |= parameters
     return names

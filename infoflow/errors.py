@@ -30,6 +30,18 @@ class TooLarge(InfoflowError):
     """More tokens or memory than the limits allow."""
 
 
+class NotAllowed(InfoflowError):
+    """Something that this app does for nobody, or not for whoever asks."""
+
+
+class Busy(InfoflowError):
+    """Too much is asked now, of all or of this visitor; after `retry_after` seconds it may be otherwise."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Cancelled(InfoflowError):
     """The reader stopped the run."""
 

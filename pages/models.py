@@ -11,21 +11,23 @@ frame.page("Models", ui.INTRO)
 place = asking.place()
 host = place.host or settings().host
 ui.runs()
-service = jobs.run(lambda job: cache.service(host, job.say), on_cancel=lambda: None, name="service")
+service = ui.asked_of(host)
 
 
 @st.fragment
-def models(service: cache.Service) -> None:
+def models(service: cache.Service | None) -> None:
     """The table, and what can be done with a model of it: reruns alone."""
     machine = cache.machine()
     catalogue = st.container()  # drawn last: what is done below changes it
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = asking.model_name(key="models_name", in_address=False)
-        asking.how_held(machine.devices)
+        if asking.offered() is None:
+            asking.how_held(machine.devices)
     ui.actions(name, asking.place_here())
     with catalogue:
-        up = None if service.failure else service.models
-        ui.table(tables.models(ui.held(), up, cache.machine().free, ui.bytes_per_parameter(machine)), "catalogue")
+        up = None if service is None or service.failure else service.models
+        rows = tables.models(ui.held(), up, cache.machine().free, ui.bytes_per_parameter(machine))
+        ui.table(ui.listed(rows), "catalogue")
     ui.memory(cache.machine())
     words = ui.search()
     if words:
@@ -37,5 +39,4 @@ def models(service: cache.Service) -> None:
 
 
 models(service)
-st.subheader("The hosted service", anchor=False)
 ui.service(host, service)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infoflow.errors import TooLarge
 from infoflow.models import memory
+from infoflow.settings import settings
 from infoflow.text.amounts import duration, in_words
 
 if TYPE_CHECKING:
@@ -40,3 +42,31 @@ def refuse_here(model: "infoflow.models.model.Model", needed: int, what: str, ad
     """
     if not model.hosted:
         memory.refuse(needed, model.memory_limit(), what, advice)
+
+
+def refuse_long(n_tokens: int) -> None:
+    """Say no to a prompt of more tokens than an app lets anyone ask.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    most = settings().max_prompt_tokens
+    if most is not None and n_tokens > most:
+        raise TooLarge(f"The prompt has {n_tokens:,} tokens; this app takes at most {most}. Shorten it.")
+
+
+def most_runs(runs: int) -> int | None:
+    """How many patched runs an app makes for one question, where these are more; else None."""
+    most = settings().max_patched_runs
+    return most if most is not None and runs > most else None
+
+
+def refuse_many(runs: int) -> None:
+    """Say no to more patched runs than that.
+
+    Raises:
+        TooLarge: with both numbers.
+    """
+    most = most_runs(runs)
+    if most is not None:
+        raise TooLarge(f"{runs:,} patched runs are asked for; this app makes at most {most:,}. Choose fewer layers or positions.")

@@ -7,7 +7,7 @@ from infoflow.analyses.cost import FLOAT, Estimate
 from infoflow.errors import TooLarge
 from infoflow.models import memory
 from infoflow.models.sizes import Sizes
-from infoflow.settings import settings
+from infoflow.settings import or_set, settings
 from infoflow.text.amounts import in_words
 from infoflow.text.tokens import Token, groups_of
 
@@ -66,8 +66,8 @@ def refuse(model: "infoflow.models.model.Model", n_tokens: int, n_sources: int) 
     if n_sources > limit:
         apart = f"The prompt has {n_tokens} tokens" if n_sources == n_tokens else f"The prompt makes {n_sources} sources"
         raise TooLarge(
-            f"{apart}; the limit is {limit}. Shorten it, group it (for example into '{min(32, limit)} spans'), or set "
-            f"INFOFLOW_MAX_TOKENS to {n_sources} or more (memory grows with the square of the number of sources)."
+            f"{apart}; the limit is {limit}. Shorten it, group it (for example into '{min(32, limit)} spans')"
+            f"{or_set('MAX_TOKENS', f'{n_sources} or more')} (memory grows with the square of the number of sources)."
         )
     needed = estimate(model, n_tokens, n_sources)
     if model.connection is not None:  # it is the service's memory; what comes back must fit through the wire
@@ -84,7 +84,7 @@ def refuse(model: "infoflow.models.model.Model", n_tokens: int, n_sources: int) 
         advice = f"Group it into {fits} spans or fewer" if fits else "Shorten it"
         raise TooLarge(
             f"{n_tokens} tokens in {n_sources} sources need about {in_words(needed.bytes)}; {in_words(allowed)} are allowed. "
-            f"{advice}, or set INFOFLOW_MAX_MEMORY_MB to more."
+            f"{advice}{or_set('MAX_MEMORY_MB')}."
         )
 
 

@@ -37,11 +37,20 @@ from infoflow.analyses.cost import Estimate
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt
 from infoflow.analyses.reruns import BASE, OF_HEADS, Part, Run
 from infoflow.analyses.result import of_tokens
-from infoflow.analyses.sweeps import Direction, OfSweep, Sweep, SweepRequest, as_places, corruption, known_metric, swept
+from infoflow.analyses.sweeps import (
+    Direction,
+    OfSweep,
+    Sweep,
+    SweepRequest,
+    as_places,
+    corruption,
+    in_bounds,
+    known_metric,
+    swept,
+)
 from infoflow.errors import BadPrompt, chosen
 from infoflow.interventions import Noise
 from infoflow.metrics.effects import METRICS, Outcomes
-from infoflow.settings import settings
 from infoflow.text.alignment import Align
 
 if TYPE_CHECKING:
@@ -161,7 +170,7 @@ class PatchRequest(SweepRequest[Patching]):
         for what, request in ways.items():
             with suppress(BadPrompt):  # heads at all positions together patch those that are frozen, too
                 cost = request.estimate(model)
-                if cost.n_sources and (cost.seconds is None or cost.seconds <= 60 * settings().max_minutes):
+                if cost.n_sources and in_bounds(cost, cost.n_sources if request.method == Method.EXACT else 0):
                     fitting.append((_counted(what, request, cost), request, cost))
         return fitting
 
@@ -264,6 +273,11 @@ class _Sweep(Sweep):
         if self.request.method == Method.EXACT:
             return super().passes
         return 10.0 * (self.request.draws if isinstance(self.request.corrupted, Noise) else 1)
+
+    @property
+    def made(self) -> int:
+        """An estimate patches none."""
+        return super().made if self.request.method == Method.EXACT else 0
 
     def outcomes(self, on_progress: Callable[[int, int], None] | None = None) -> tuple[Outcomes, Outcomes]:
         """Of every run, exactly or to first order, and of the two that stand beside them."""

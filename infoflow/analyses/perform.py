@@ -4,17 +4,20 @@ Pages and the command line both go through `perform`; a page lets `run` look int
 """
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from infoflow.analyses.cost import Estimate
+from infoflow.analyses.cost import Estimate, refuse_long
 from infoflow.analyses.request import Report, Request
 from infoflow.analyses.selftest import Check, check
-from infoflow.errors import UnsupportedModel
+from infoflow.errors import TooLarge, UnsupportedModel
 from infoflow.models import memory
 from infoflow.models.account import ACCOUNT
 from infoflow.models.spec import ModelSpec
+from infoflow.settings import settings
+from infoflow.text.amounts import duration
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -46,14 +49,42 @@ def run_now(request: Request[R], model: "infoflow.models.model.Model", say: Repo
     Raises:
         InfoflowError: what the analysis raises; TooLarge where memory runs out all the same; Cancelled, also while it waits.
     """
-    cost = request.estimate(model)
+    cost = reckoned(request, model)
     if model.hosted:
         say("Sending …", 0.0)
         return request.run(model, say), cost
     request.prepare(model, say)
     device = str(model.device)
     with model.turn(say), ACCOUNT.reserved(cost.bytes, device, say, memory.limit), memory.told_when_out(device):
-        return request.run(model, say), cost
+        return request.run(model, in_time(say)), cost
+
+
+def reckoned(request: Request[Any], model: "infoflow.models.model.Model") -> Estimate:
+    """What a request will take; a prompt that is longer than is let in is refused.
+
+    Raises:
+        InfoflowError: a prompt that the model can't read, or that is too long.
+    """
+    cost = request.estimate(model)
+    refuse_long(cost.n_tokens)
+    return cost
+
+
+def in_time(say: Report) -> Report:
+    """The same, and it ends a run that takes longer from now on than a run may."""
+    most, begun = settings().max_seconds, time.monotonic()
+    if most is None:
+        return say
+
+    def told(doing: str, fraction: float) -> None:
+        if time.monotonic() - begun > most:
+            raise TooLarge(
+                f"The run was ended after {duration(float(most))}, which is as long as one may take here. Ask for less: a "
+                "shorter prompt, fewer layers or positions."
+            )
+        say(doing, fraction)
+
+    return told
 
 
 def perform(request: Request[R], load: Load, say: Report, run: Run = run_now) -> Performed[R]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from infoflow.analyses.cost import FLOAT
+from infoflow.analyses.cost import FLOAT, refuse_many
 from infoflow.analyses.interventions import changed_plan
 from infoflow.errors import BadPrompt
 from infoflow.metrics.effects import Outcomes
@@ -109,8 +109,9 @@ class Reruns:
 
         Raises:
             BadPrompt: a site that this family has not.
-            TooLarge: memory that runs out.
+            TooLarge: memory that runs out, or more runs than are allowed.
         """
+        refuse_many(len(runs))
         for site in {part.site for run in runs for row in run for part in row} | {part.site for part in always}:
             self._refuse(site)
         order = sorted(range(len(runs)), key=lambda number: runs[number][0][0].layer if runs[number][0] else 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from infoflow.analyses.cost import Estimate
+from infoflow.analyses.cost import Estimate, most_runs
 from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, as_prompt
@@ -22,7 +22,7 @@ from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
 from infoflow.interventions import AnyIntervention, AtSite, Block, Intervention, Noise
 from infoflow.metrics.effects import HARDLY, METRICS, Outcomes, filled, mean_of, measured
-from infoflow.settings import settings
+from infoflow.settings import or_set, settings
 from infoflow.text import contrasts
 from infoflow.text.alignment import Align, Alignment, aligned
 from infoflow.text.tokens import Token
@@ -128,6 +128,11 @@ def known_metric(metric: str) -> str:
     return metric
 
 
+def in_bounds(cost: Estimate, runs: int) -> bool:
+    """Whether a sweep of so many runs is one that may be made."""
+    return most_runs(runs) is None and (cost.seconds is None or cost.seconds <= 60 * settings().max_minutes)
+
+
 def corruption(given: Any) -> Any:
     """What a clean prompt is held against, as a request keeps it."""
     return given if given is None or isinstance(given, AtSite | Block) else as_prompt(given)
@@ -231,6 +236,11 @@ class Sweep:
         draws = self.request.draws if isinstance(self.corrupted, Noise) else 1
         return draws * share * layers / self.model.n_layers
 
+    @property
+    def made(self) -> int:
+        """How many runs are made."""
+        return sum(map(len, (run for run in self.runs if run is not None)))
+
     def refuse(self, smaller: Callable[[], Sequence[str]]) -> None:
         """Say no to more work than is allowed; `smaller`: what would do, in words.
 
@@ -238,13 +248,20 @@ class Sweep:
             TooLarge: with the work in runs, tokens and whole runs, what is allowed, and what would do.
         """
         cost, allowed = self.estimate(), settings().max_minutes
-        if cost.seconds is None or cost.seconds <= 60 * allowed:
+        if in_bounds(cost, self.made):
             return
         fits = "; ".join(smaller())
+        most = most_runs(self.made)
+        if most is not None:
+            raise TooLarge(
+                f"{self.made:,} patched runs are asked for; this app makes at most {most:,} for one question. "
+                f"{f'Smaller: {fits}.' if fits else 'Choose fewer layers or positions.'}"
+            )
+        assert cost.seconds is not None  # in bounds, else
         raise TooLarge(
             f"{cost.n_sources:,} patched runs of {cost.n_tokens} tokens do the work of about {self.passes:,.0f} whole runs of "
             f"the prompt: {-(-cost.seconds // 60):,.0f} minutes or more at this machine's speed; {allowed} are allowed. "
-            f"{f'Smaller: {fits}; or set' if fits else 'Shorten the prompt, or set'} INFOFLOW_MAX_MINUTES to more."
+            f"{f'Smaller: {fits}' if fits else 'Shorten the prompt'}{or_set('MAX_MINUTES')}."
         )
 
     def estimate(self) -> Estimate:

@@ -31,6 +31,11 @@ def router() -> Path:
     raise InfoflowError("The app's pages are not installed beside the package. Install infoflow anew.")
 
 
+OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
+FOR_ITS_OWNER = ("--client.showErrorDetails=full", "--client.disableDataExport=false", "--server.maxUploadSize=1000")
+"""what strangers must not see or send, and who runs the app for themselves may"""
+
+
 def run(options: argparse.Namespace) -> int:
     """Serve it until it is stopped."""
     import subprocess
@@ -39,5 +44,6 @@ def run(options: argparse.Namespace) -> int:
     command = [
         sys.executable, "-m", "streamlit", "run", str(first), f"--server.port={options.port}",
         f"--server.address={options.address}", f"--server.headless={str(options.headless).lower()}",
+        *(FOR_ITS_OWNER if options.address in OWN_MACHINE else ()),
     ]  # fmt: skip
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False).returncode  # noqa: S603  a list, no shell, for the owner of the shell

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from infoflow.analyses.cost import refuse_long
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.perform import perform, self_tested
 from infoflow.analyses.request import Report, Request
@@ -218,6 +219,7 @@ class Run:
         record = self._record(row)
         for analysis in self.settings.analyses:
             try:
+                refuse_long(len(self.model.encode(row.prompt)))
                 likeliest = self._likeliest(asked, found) if analysis == "attribute" and asked.target is None else None
                 result = self._performed(request_of(analysis, asked, likeliest))
                 record |= _of_result(analysis, result, self.named)

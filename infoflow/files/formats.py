@@ -1,9 +1,11 @@
 """A result as a file: JSON, CSV, Parquet, one-file HTML, PNG, SVG, PDF, Vega-Lite. Everything works offline."""
 
+import csv
 import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,9 +49,28 @@ def with_words(data: bytes, picture: Picture) -> bytes:
 
 
 def as_csv(frame: pd.DataFrame, picture: Picture | None = None) -> bytes:
-    """A table; of a picture with its title and note as two more columns, the same in every row."""
+    """A table; of a picture with its title and note as two more columns, the same in every row. A text that a spreadsheet would
+    compute has a ' before it: `of_csv` takes it away. Numbers are left as they are."""
     words = {} if picture is None else {"title": picture.title, "note": picture.note}
-    return named(frame).assign(**words).to_csv(index=False).encode()
+    table = named(frame).assign(**words)
+    texts = {name: table[name].map(_for_csv) for name in table.select_dtypes(["object", "string", "category"])}
+    returns = any(isinstance(value, str) and "\r" in value for column in texts.values() for value in column)
+    quoted = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # which takes a lone \r for no end of a line; readers do
+    return table.assign(**texts).to_csv(index=False, quoting=quoted).encode()
+
+
+_COMPUTED = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r\n]")
+"""how a text begins that Excel, LibreOffice or Sheets takes for a formula, or cuts at its first sign and then does; with marks
+that it has already, so that none is taken away that was not put there"""
+
+
+def _for_csv(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _COMPUTED.match(value) else value
+
+
+def of_csv(text: str) -> str:
+    """A text of a CSV file as it was before it was written there."""
+    return text[1:] if text[:1] == "'" and _COMPUTED.match(text) else text
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:

@@ -96,7 +96,7 @@ class Library:
         index.create_function("folded", 1, _folded, deterministic=True)  # SQLite knows upper and lower case of ASCII alone
         words = [f"%{_escaped(_folded(word))}%" for word in search.split()[:20]]
         of = " AND ".join(["folded(text) LIKE ? ESCAPE '\\'"] * len(words)) or "1"
-        asked = f"SELECT {_COLUMNS}, broken FROM sessions WHERE {of} ORDER BY made DESC, name"  # values are bound
+        asked = f"SELECT {_COLUMNS}, broken FROM sessions WHERE {of} ORDER BY made DESC, name"  # noqa: S608  values are bound
         return [Listed(*row) for row in index.execute(asked, words)]
 
     def data(self, name: str) -> bytes:
@@ -191,7 +191,7 @@ class Library:
             for name, (stamp, size) in there.items():
                 if known.get(name) != (stamp, size):
                     index.execute(
-                        f"INSERT OR REPLACE INTO sessions ({_COLUMNS}, broken, stamp, text) VALUES ({', '.join('?' * 11)})",
+                        f"INSERT OR REPLACE INTO sessions ({_COLUMNS}, broken, stamp, text) VALUES ({', '.join('?' * 11)})",  # noqa: S608  bound
                         self._row(name, stamp, size),
                     )
 
@@ -218,7 +218,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     index = sqlite3.connect(path, timeout=10)
     try:
         _make(index)
-        index.execute(f"SELECT {_COLUMNS}, broken, stamp, text FROM sessions LIMIT 1").fetchone()  # else of another version
+        index.execute(f"SELECT {_COLUMNS}, broken, stamp, text FROM sessions LIMIT 1").fetchone()  # noqa: S608  else another version
     except sqlite3.DatabaseError:
         index.close()
         raise

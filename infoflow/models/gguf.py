@@ -4,12 +4,13 @@ A GGUF is plain data: nothing in it runs. transformers turns it into float32 wei
 in the cache of this machine, under the hash of the file.
 """
 
+import contextlib
 import json
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import gguf
 import platformdirs
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
@@ -127,11 +129,27 @@ def _convert(file: Path, folder: Path, told: Callable[[str, float], None]) -> No
     with ACCOUNT.reserved(2 * whole, "cpu", told), memory.told_when_out("cpu"), progress.told_to(told):  # as read, and as held
         model = _read(file, found)
         told("Keeping the dequantised weights", 0.0)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        with told_when_full(folder.parent), tempfile.TemporaryDirectory(dir=folder.parent) as made:
             _keep(model, file, Path(made), found)
             if not folder.exists():  # another process may have been quicker
                 Path(made).rename(folder)
                 Path(made).mkdir()  # which its end removes
+
+
+@contextlib.contextmanager
+def told_when_full(folder: Path) -> Iterator[None]:
+    """What can't be written into a folder of kept models is a sentence.
+
+    Raises:
+        UnsupportedModel: the disk is full, or not to be written to.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UnsupportedModel(
+            f"'{folder}' can't be written: {why}. Nothing of it was kept. Make room, or set INFOFLOW_CACHE to another folder."
+        ) from error
 
 
 def _read(file: Path, found: About) -> Any:

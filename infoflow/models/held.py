@@ -10,15 +10,17 @@ import torch
 
 from infoflow.errors import UnsupportedModel
 from infoflow.models.transformers_names import attention_of
+from infoflow.turns import Turns
 
-_locks: "weakref.WeakKeyDictionary[torch.nn.Module, Any]" = weakref.WeakKeyDictionary()
+_turns: "weakref.WeakKeyDictionary[torch.nn.Module, Turns]" = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
 
-def lock_of(hf_model: Any) -> Any:
-    """The lock of a module, the same for all who wrap it: two traces of one module at once would disturb each other."""
+def turns_of(hf_model: Any) -> Turns:
+    """Whose turn it is with a module, and its lock; the same for all who wrap it: two traces of one module at once would disturb
+    each other."""
     with _making:
-        return _locks.setdefault(hf_model, threading.RLock())
+        return _turns.setdefault(hf_model, Turns(threading.RLock()))
 
 
 def shapes_of(hf_model: Any) -> tuple[tuple[int, ...], ...]:

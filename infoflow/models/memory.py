@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from infoflow.errors import TooLarge
-from infoflow.settings import settings
+from infoflow.settings import or_set, settings
 from infoflow.text.amounts import in_words
 
 
@@ -63,9 +63,7 @@ def refuse(needed: int, allowed: int, what: str, advice: str) -> None:
         TooLarge: with both numbers.
     """
     if needed > allowed:
-        raise TooLarge(
-            f"{what} about {in_words(needed)}; {in_words(allowed)} are allowed. {advice}, or set INFOFLOW_MAX_MEMORY_MB to more."
-        )
+        raise TooLarge(f"{what} about {in_words(needed)}; {in_words(allowed)} are allowed. {advice}{or_set('MAX_MEMORY_MB')}.")
 
 
 _OUT = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")

@@ -9,7 +9,7 @@ import contextvars
 import copy
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -22,13 +22,14 @@ from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, devices, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.failures import told_when_changes_fail
-from infoflow.models.held import as_analysed, lock_of, shapes_of
+from infoflow.models.held import as_analysed, shapes_of, turns_of
 from infoflow.models.layouts import modules_of, neurons_of, passing_parameters, query_key_modules, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import run as hosted_run
 from infoflow.ndif.nnsight_names import name_there
 from infoflow.ndif.service import Connection
+from infoflow.settings import settings
 from infoflow.text.conversations import Form, Turn
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Conversation, Vocabulary
@@ -72,7 +73,8 @@ class Model:
         self.candidates = rows_that_fit(hf_model)
         self._layout: dict[str, Architecture] = {}
         """the row that was settled on; one for all who use this model"""
-        self.lock = lock_of(hf_model)
+        self.turns = turns_of(hf_model)
+        self.lock = self.turns.lock
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
         self.table: Any = None
@@ -364,15 +366,9 @@ class Model:
         """
         return self._vocabulary.token_id_near(token)
 
-    @contextlib.contextmanager
-    def turn(self, say: Callable[[str, float], None]) -> Iterator[None]:
-        """The model for oneself; `say` is told while another run has it, and may leave by raising."""
-        while not self.lock.acquire(timeout=0.1):
-            say("Waiting for the model: another run of it is under way …", 0.0)
-        try:
-            yield
-        finally:
-            self.lock.release()
+    def turn(self, say: Callable[[str, float], None]) -> "contextlib.AbstractContextManager[None]":
+        """The model for oneself, one visitor after the other; `say` is told the place in line, and may leave by raising."""
+        return self.turns.turn(say, settings().queue_length)
 
     def run(self, ids: Sequence[int], block: Callable[..., Any], *args: Any) -> Any:
         """Run the model once on `ids`; inside the trace call `block(envoy, tracer, *args)` and bring its result back. A plan

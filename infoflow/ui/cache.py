@@ -15,18 +15,23 @@ import streamlit as st
 
 from infoflow.analyses.cost import Estimate
 from infoflow.analyses.patching import PatchRequest
-from infoflow.analyses.perform import Performed, perform, run_now
+from infoflow.analyses.perform import Performed, perform, reckoned, run_now
 from infoflow.analyses.request import Report, Request, Study
 from infoflow.analyses.selftest import judge
-from infoflow.errors import InfoflowError, TooLarge
+from infoflow.errors import InfoflowError, NotAllowed, TooLarge
 from infoflow.files import samples
 from infoflow.models import devices, memory
 from infoflow.models.account import ACCOUNT
+from infoflow.models.catalog import SMOLLM2
 from infoflow.models.shelf import Shelf
 from infoflow.models.spec import ModelSpec
 from infoflow.ndif import service as ndif
+from infoflow.server import limits, log
+from infoflow.server.limits import Allowance
+from infoflow.server.owner import Door
 from infoflow.settings import settings
 from infoflow.sharing import SharedWork
+from infoflow.turns import visitor
 
 if TYPE_CHECKING:
     import infoflow.models.hub
@@ -36,8 +41,8 @@ R = TypeVar("R")
 
 
 def for_this_machine_alone() -> bool:
-    """Whether the app listens to this machine alone, as `make app` starts it: then its reader is its owner."""
-    return st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+    """Whether the app listens to this machine alone, as `make app` starts it, and for no strangers: its reader is its owner."""
+    return not settings().hosted and st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
 
 
 def allowed(chosen: bool | None) -> bool:
@@ -67,6 +72,43 @@ def shelf() -> Shelf:
 
 
 @st.cache_resource(show_spinner=False)
+def journal() -> log.Journal:
+    """What is told of every run; where others reach the app, on its errors too."""
+    if not for_this_machine_alone():
+        log.to_stderr()
+    return log.Journal()
+
+
+@st.cache_resource(show_spinner=False)
+def _door() -> Door:
+    return Door()
+
+
+def owner(token: str) -> bool:
+    """Whether a token, or '' for none, is that of whoever owns the app.
+
+    Raises:
+        NotAllowed: others reach it and it has no owner's token. Busy: too many wrong ones came.
+    """
+    return _door().opens(token, for_this_machine_alone())
+
+
+@st.cache_resource(show_spinner=False)
+def _allowance() -> Allowance:
+    """How much each visitor has asked of late."""
+    return Allowance()
+
+
+def count(runs: int) -> None:
+    """Count so many runs for this visitor, before they begin.
+
+    Raises:
+        Busy: more than a minute allows. TooLarge: more than ever are allowed at once.
+    """
+    _allowance().take(visitor(), runs)
+
+
+@st.cache_resource(show_spinner=False)
 def _going() -> SharedWork:
     """Runs and loads under way, for all visitors."""
     return SharedWork()
@@ -85,6 +127,21 @@ def of_key(key: str) -> str:
 def in_memory() -> "list[tuple[infoflow.models.model.Model, int]]":
     """The models held here now, and how many runs use each; looking loads none."""
     return shelf().held()
+
+
+def _exactly_held() -> set[ModelSpec]:
+    """The models in memory, as results name them: by their weights."""
+    return {model.spec for model, _ in in_memory()}
+
+
+def refuse_strangers(what: str) -> None:
+    """Say no where strangers use the app.
+
+    Raises:
+        NotAllowed: they do.
+    """
+    if settings().hosted:
+        raise NotAllowed(f"This app {what} for visitors.")
 
 
 def unload(name: str) -> int:
@@ -141,10 +198,13 @@ def using(spec: ModelSpec, key: str, say: Report) -> "Iterator[infoflow.models.m
     """The model of a request; a hosted one with this visitor's key and status line.
 
     Raises:
-        InfoflowError: what `load_model` raises; Cancelled.
+        InfoflowError: what `load_model` raises; NotAllowed; Cancelled.
     """
+    limits.check_model(spec, _exactly_held())
     say(f"Loading {spec.name} …", 0.0)
     if not spec.hosted:
+        if spec.name == SMOLLM2 and settings().hosted and smollm2_missing():
+            fetch_smollm2(say)  # whoever runs the app has put it on the list
         with shelf().using(spec, folders_allowed(), say) as model:
             yield model
         return
@@ -157,7 +217,20 @@ def _through(shared: Any, said: "Service", host: str, key: str, tell: Callable[[
     return shared.through(ndif.Connection(host, key, tell, ndif.SILENCE, ndif.ANSWER, ndif.LARGEST), there)
 
 
-@st.cache_data(max_entries=256, max_size="2GB", ttl=24 * 3600, show_spinner=False)
+def _bounds() -> dict[str, Any]:
+    """How much of what was asked is kept, and how long: where strangers use the app, what their open pages need."""
+    try:
+        strangers = settings().hosted
+    except InfoflowError:  # pages say which setting is wrong
+        strangers = True
+    return (
+        {"max_entries": 128, "max_size": "128MB", "ttl": 3600}
+        if strangers
+        else {"max_entries": 256, "max_size": "2GB", "ttl": 24 * 3600}
+    )
+
+
+@st.cache_data(**_bounds(), show_spinner=False)
 def _kept(asked: str, keyed: str, _give: Callable[[], Any]) -> Any:
     """What came of a request, under all that it depends on: `asked` is the request of the very model that runs it, as text,
     `keyed` stands for the key it was run with."""
@@ -180,9 +253,10 @@ def _found_or_run(request: Request[R], model: "infoflow.models.model.Model", say
 
 
 def _run(request: Request[R], model: "infoflow.models.model.Model", say: Report) -> tuple[R, Estimate]:
+    cost = reckoned(request, model)
+    log.runs()  # what is refused before never began
     if not isinstance(request, Study):
         return run_now(request, model, say)
-    cost = request.estimate(model)
 
     def part(one: Request[Any], on_progress: Report | None) -> Any:
         return _found_or_run(one.exactly(model), model, on_progress or say)[0]
@@ -221,9 +295,19 @@ def results(request: Request[R], key: str, say: Report) -> Performed[R]:
     Raises:
         InfoflowError: what loading and running raise; Cancelled when the job is stopped.
     """
+    return journal().told(request, say, lambda told: _results(request, key, told))
+
+
+def _results(request: Request[R], key: str, say: Report) -> Performed[R]:
+    limits.check(request, _exactly_held())
     found = sample(request)
     if found is not None:
         return Performed(found, judge(found))
+    if settings().runs_per_minute is not None:
+        kept = at_hand(request, key)
+        if kept is not None:
+            return kept
+        count(1)
     return perform(request, lambda spec, told: using(spec, key, told), say, _found_or_run)
 
 
@@ -308,8 +392,9 @@ def found_on_hub(text: str, say: Report) -> "list[infoflow.models.hub.Found]":
     """What a search of the hub gives.
 
     Raises:
-        UnsupportedModel: the hub can't be reached; Cancelled: by `say`.
+        UnsupportedModel: the hub can't be reached; NotAllowed: on a hosted app; Cancelled: by `say`.
     """
+    refuse_strangers("searches no hub")
     from infoflow.models import hub
 
     found: list[infoflow.models.hub.Found] = _kept_or(_searched, (text,), lambda report: hub.search(text), say)
@@ -327,8 +412,9 @@ def fetch_smollm2(say: Report) -> None:
     """Fetch it; once, whoever asks.
 
     Raises:
-        UnsupportedModel: it can't be had; Cancelled: by `say`.
+        UnsupportedModel: it can't be had; NotAllowed: on an app that does not run it; Cancelled: by `say`.
     """
+    limits.check_model(ModelSpec(name=SMOLLM2))
     from infoflow.models import smollm2
 
     _going().do("smollm2", smollm2.fetch, say)

@@ -209,7 +209,8 @@ def asks() -> Asks:
                 bind="query-params",
             )
             follow = tuple(map(str, chosen))
-        dtype = str(st.selectbox("Weights of B", [SAME, *asking.DTYPES], key="cmp_dtype", help=WEIGHTS_B, bind="query-params"))
+        dtypes = [SAME, *asking.DTYPES] if asking.offered() is None else [SAME]
+        dtype = str(st.selectbox("Weights of B", dtypes, key="cmp_dtype", help=WEIGHTS_B, bind="query-params"))
     return Asks(view, dtype, metric, stage, words, target.strip(), follow)
 
 

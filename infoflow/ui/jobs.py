@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from infoflow.errors import Cancelled, InfoflowError, without_frames
+from infoflow.turns import Line, as_visitor
 from infoflow.ui import blocks
-from infoflow.ui.streamlit_names import for_this_reader, is_here
+from infoflow.ui.streamlit_names import for_this_reader, is_here, reader
 
 T = TypeVar("T")
 ABSENT = 60.0
@@ -66,18 +66,20 @@ class Job:
 
 
 class Places:
-    """Threads for work, at most so many at once; the rest wait in the order in which they came."""
+    """Threads for work, at most so many at once; the rest wait, one of each reader after the other."""
 
     def __init__(self, most: int) -> None:
         self._free, self._lock = most, threading.Lock()
-        self._waiting: deque[threading.Thread] = deque()
+        self._waiting: Line[threading.Thread] = Line()
 
     def begin(self, work: Callable[[], None]) -> threading.Thread:
-        """Do it in a thread, now or when there is a place."""
+        """Do it in a thread, for the reader whose page this is, now or when there is a place."""
+        who = reader()
 
         def target() -> None:
             try:
-                work()
+                with as_visitor(who):
+                    work()
             finally:
                 self._next()
 
@@ -85,23 +87,23 @@ class Places:
         thread = for_this_reader(threading.Thread(target=target, daemon=True))
         with self._lock:
             if not self._free:
-                self._waiting.append(thread)
+                self._waiting.put(who, thread)
                 return thread
             self._free -= 1
         thread.start()
         return thread
 
     def before(self, thread: threading.Thread) -> int:
-        """How many wait for a place before this one, itself counted; 0 when it has begun."""
+        """As which of those that wait for a place it comes, from 1; 0 when it has begun."""
         with self._lock:
-            return self._waiting.index(thread) + 1 if thread in self._waiting else 0
+            return self._waiting.place(thread)
 
     def _next(self) -> None:
         with self._lock:
-            if not self._waiting:
+            if not len(self._waiting):
                 self._free += 1
                 return
-            thread = self._waiting.popleft()
+            thread = self._waiting.take()
         thread.start()
 
 

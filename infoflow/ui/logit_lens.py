@@ -158,6 +158,8 @@ def _of_this_prompt(prompt: str) -> None:
 def _of_kind(kind: Kind, layers: int) -> tuple[Read, tuple[str, ...] | None, str | None]:
     """What is chosen of one kind of lens: where it reads, which rows, from which file."""
     if kind in FITTED:
+        if asking.offered() is not None:
+            return "own", None, None
         file = st.text_input(
             "Lens file", key="lens_file", help=FILE, placeholder="the one that ships", bind="query-params"
         ).strip()

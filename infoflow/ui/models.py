@@ -9,13 +9,14 @@ from infoflow.analyses.perform import self_tested
 from infoflow.analyses.selftest import Check
 from infoflow.models.catalog import MODELS, SMOLLM2
 from infoflow.ndif.service import mismatch as mismatch_of
+from infoflow.settings import settings
 from infoflow.tables import models as tables
 from infoflow.text.amounts import in_words
-from infoflow.ui import blocks, cache, jobs
+from infoflow.ui import asking, blocks, cache, jobs
 from infoflow.ui.asking import Place, Where
 
 INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Click a
-row, or type any other model of the hub or a local folder."""
+row, or choose another model below the table."""
 LEVELS = """Whether the hosted service has the model: **in memory** (answers at once), **warm** (on its way), **cold** (is loaded
 when asked for). Empty: not listed there. Asked again after twenty seconds."""
 KNOWN_FAMILY = """Families whose layout is known. Others are tried, and judged by their numbers."""
@@ -31,6 +32,7 @@ USE_THERE = """Opens the Information flow page with this model on the hosted ser
 UNLOAD = """Gives its memory back: at once, or when the runs that use it have ended."""
 NO_UNLOADING = """Others use this app too, and a model that goes must be loaded again. Whoever runs the app can set
 INFOFLOW_UNLOAD=1; a model that nobody uses goes by itself when memory is wanted."""
+HOSTED = """This app runs the models above alone, and nothing of its machine's files."""
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
     "name": st.column_config.TextColumn("name", width=200),
@@ -56,8 +58,19 @@ def bytes_per_parameter(machine: cache.Machine) -> int:
     return 4 if (machine.suited if dtype == "auto" else dtype) == "float32" else 2
 
 
+def listed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The models of a table that this app runs; where it runs none on the service, without what is up there."""
+    now = settings()
+    if not now.hosted:
+        return rows
+    there = [] if now.listed_on_ndif else ["on NDIF"]
+    return rows[rows["name"].isin((*now.listed, *now.listed_on_ndif))].drop(columns=there)
+
+
 def search() -> str:
-    """Words to search the hub for."""
+    """Words to search the hub for; '' where strangers use the app."""
+    if asking.offered() is not None:
+        return ""
     words = st.text_input(
         "Search the Hugging Face hub", key="hub_search", persist_state="session", placeholder="e.g. pythia", help=SEARCH
     )
@@ -119,13 +132,15 @@ def table(rows: pd.DataFrame, key: str) -> None:
 
 def actions(name: str, place: Place) -> None:
     """Load, with progress and Cancel; unload; use, here or there."""
-    only_here = name in ("demo", SMOLLM2)
+    strangers, only_here = settings().hosted, name in ("demo", SMOLLM2)
     with st.container(horizontal=True, vertical_alignment="center"):
         load = st.button("Load here", icon=":material/memory:", help=LOAD)
         unload = st.empty()
         here = st.button("Use here", type="primary", help=USE_HERE, on_click=use, args=(name, Where.HERE))
-        there = st.button("Use on NDIF", help=USE_THERE, disabled=only_here, on_click=use, args=(name, Where.NDIF))
-    if name == SMOLLM2 and cache.smollm2_missing():
+        there = not strangers and st.button(
+            "Use on NDIF", help=USE_THERE, disabled=only_here, on_click=use, args=(name, Where.NDIF)
+        )
+    if name == SMOLLM2 and not strangers and cache.smollm2_missing():
         _fetch()
     if load:
         with blocks.reporting_errors():
@@ -135,10 +150,11 @@ def actions(name: str, place: Place) -> None:
         name in (m.name, f"{m.name}@{m.revision}") for m, _ in cache.in_memory()
     )  # after the loading, which changes it
     may = cache.unloading_allowed()
-    unload.button(
-        "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",
-        help=UNLOAD if may else NO_UNLOADING,
-    )  # fmt: skip
+    if may or not strangers:
+        unload.button(
+            "Unload", disabled=not (in_memory and may), on_click=_unload, args=(name,), icon=":material/eject:",
+            help=UNLOAD if may else NO_UNLOADING,
+        )  # fmt: skip
     told = st.session_state.pop("models_unloaded", "")
     if told:
         st.info(blocks.plain(told), icon=":material/eject:")
@@ -171,7 +187,10 @@ def _unload(name: str) -> None:
 
 
 def memory(machine: cache.Machine) -> None:
-    """What the app holds, and what is free; what is known to be wrong with this machine."""
+    """What the app holds, and what is free; what is known to be wrong with this machine. Not for strangers."""
+    if settings().hosted:
+        st.caption(f"{NEVER} {HOSTED}")
+        return
     devices = ", ".join(machine.devices.values())
     now = f"The app holds {in_words(machine.used)}; {in_words(machine.free)} are free. Devices: {devices}."
     st.caption(f"{now} {NEVER}{'' if cache.folders_allowed() else f' {NO_FOLDERS}'}")
@@ -179,8 +198,18 @@ def memory(machine: cache.Machine) -> None:
         st.warning(warning, icon=":material/warning:")
 
 
-def service(host: str, found: cache.Service) -> None:
+def asked_of(host: str) -> cache.Service | None:
+    """What the hosted service says; None where this app sends nobody there."""
+    if settings().hosted and not settings().listed_on_ndif:
+        return None
+    return jobs.run(lambda job: cache.service(host, job.say), on_cancel=lambda: None, name="service")
+
+
+def service(host: str, found: cache.Service | None) -> None:
     """What the hosted service has up, and whether its versions go with ours."""
+    if found is None:
+        return
+    st.subheader("The hosted service", anchor=False)
     if found.failure:
         st.info(blocks.plain(f"Not known now: {found.failure}"), icon=":material/cloud_off:")
         return

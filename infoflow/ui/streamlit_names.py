@@ -3,11 +3,14 @@
 `tests/ui/test_adapter.py` fails when an upgrade moves any of it.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs
 
-from streamlit import runtime
+from streamlit import file_util, runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
@@ -28,8 +31,16 @@ if (!window.oneEntryAPage) {
 </script>"""
 """Streamlit writes a page's parameters into a new entry of the browser's history at every change, and on leaving a page one
 without those of its widgets: Back then opens what nobody ever saw. Here a page is one entry, as it was when it was left."""
-OPEN_SIDEBAR = """<script>/* {} */ document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()</script>"""
-"""Streamlit lets no page open its sidebar; the button that does is there while it is closed. The number makes it run again."""
+OPEN_SIDEBAR = """<i hidden>{}</i><script>document.querySelector('[data-testid="stExpandSidebarButton"]')?.click()</script>"""
+"""Streamlit lets no page open its sidebar; the button that does is there while it is closed. The number makes it run again, and
+stands outside the script: that is known to browsers by its hash."""
+_INLINE = re.compile(r"<script>(.*?)</script>", re.S)
+
+
+def inline_scripts() -> list[str]:
+    """The scripts that stand in pages themselves: ours, and those of the page that Streamlit's front end begins as."""
+    first = Path(file_util.get_static_dir(), "index.html").read_text(encoding="utf-8")
+    return [text for page in (first, ONE_ENTRY_A_PAGE, OPEN_SIDEBAR) for text in _INLINE.findall(page)]
 
 
 def skips_the_router() -> bool:
@@ -93,11 +104,29 @@ def read_address_again() -> None:
             address._send_query_param_msg()
 
 
+def reader() -> str:
+    """What tells this reader's session from others; '' outside an app."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
+
+
 def is_here() -> Callable[[], bool]:
     """A question that any thread may ask later: is the reader whose page this is still there?"""
-    context = get_script_run_ctx()
-    session = context.session_id if context is not None else ""
+    session = reader()
     return lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)
+
+
+def deaf_to_developers() -> None:
+    """From now on messages of Streamlit's developer menu do nothing: whoever opens a page can send them, whether or not the menu
+    is shown. One clears every cache for all visitors, models in memory and counted runs too; one tells which files are new."""
+    AppSession._handle_clear_cache_request = lambda self: None  # type: ignore[method-assign]
+    AppSession._handle_git_information_request = lambda self: None  # type: ignore[method-assign]
+
+
+def sessions() -> int:
+    """How many readers have a page open now."""
+    manager = getattr(runtime.get_instance(), "_session_mgr", None) if runtime.exists() else None
+    return manager.num_active_sessions() if manager is not None else 0
 
 
 def for_this_reader(thread: Thread) -> Thread:

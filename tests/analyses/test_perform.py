@@ -192,7 +192,9 @@ def failing(model: infoflow.Model, error: Exception) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("request_", EVERY, ids=lambda r: r.analysis)
-def test_memory_that_runs_out_is_a_sentence_with_numbers_and_the_next_run_is_right(request_: Request[Any]) -> None:
+def test_memory_that_runs_out_is_a_sentence_with_numbers_and_after_any_fault_the_next_run_is_right(
+    request_: Request[Any],
+) -> None:
     model = tiny.model("llama")
     load = lambda spec, say: nullcontext(model)  # noqa: E731
     before = perform.perform(request_, load, quiet).result
@@ -202,6 +204,8 @@ def test_memory_that_runs_out_is_a_sentence_with_numbers_and_the_next_run_is_rig
         if "4000000" in str(error):
             with failing(model, error), pytest.raises(TooLarge, match="It wanted 4 MB more"):
                 perform.perform(request_, load, quiet)
+    with failing(model, ZeroDivisionError("in the trace")), pytest.raises(ZeroDivisionError):  # a bug stays one
+        perform.perform(request_, load, quiet)
     after = perform.perform(request_, load, quiet).result
     for name, value in vars(before).items():
         if isinstance(value, np.ndarray):

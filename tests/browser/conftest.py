@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +11,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+
+from tests.helpers.served import serve
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
@@ -48,39 +46,6 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=_chromium(playwright), args=ARGUMENTS)
         yield launched
         launched.close()
-
-
-def serve(log_folder: Path, command: list[str], environment: dict[str, str] | None = None) -> Iterator[str]:
-    """The address of a freshly started server; `command` starts it, but for its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (log_folder / "log").open("w+")
-    command = [
-        *command, "--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1",
-        "--server.fileWatcherType=none",
-    ]  # fmt: skip
-    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})})
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.time() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                if server.poll() is not None or time.time() > deadline:
-                    log.seek(0)
-                    pytest.fail(f"the server did not start:\n{log.read()}")
-                time.sleep(0.1)
-        yield address
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:  # a run that goes on holds it up, and on a busy machine for long; the test is over
-            server.kill()
-            server.wait()
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +87,7 @@ class Visitor:
         self.failures: list[str] = []
         page.on("request", lambda r: self.requests.append(r.url))
         page.on("pageerror", lambda e: self.failures.append(str(e)))
+        page.on("console", lambda m: self.failures.append(m.text) if "Content Security Policy" in m.text else None)
 
     def open(self, path: str = "/") -> "Visitor":
         self.page.goto(self.address + path)

@@ -3,18 +3,12 @@
 import pytest
 
 import infoflow
-from infoflow.models import loading
-from infoflow.models.spec import ModelSpec
+from tests.helpers.loaded_once import load_once
 
 
 @pytest.fixture(autouse=True)
 def loaded_once(demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> None:
-    load = loading.load
-
-    def once(spec: ModelSpec, *more: object, **named: object) -> "infoflow.Model":
-        return demo if spec == ModelSpec() else load(spec, *more, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loading, "load", once)
+    load_once(demo, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("informat
 
 PLACES = (
     "/", "/start", "/answer", "/attention", "/logit_lens", "/activations", "/generation", "/interventions", "/circuits",
-    "/patching", "/corrections", "/compare", "/sessions", "/batch", "/models",
+    "/patching", "/corrections", "/compare", "/sessions", "/batch", "/models", "/owner",
 )  # fmt: skip
 """addresses of all pages"""
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType as Kind
 from gguf import quants
+from safetensors import SafetensorError
 
 import infoflow
 from infoflow.errors import Cancelled, UnsupportedModel
@@ -115,6 +116,23 @@ def test_dequantising_can_be_stopped_and_leaves_nothing(hf: Any, tmp_path: Path,
 
     with pytest.raises(Cancelled):
         infoflow.load_model(str(tmp_path / "tiny.gguf"), on_progress=stop)
+    assert not list((cache / "gguf").iterdir())
+    assert infoflow.load_model(str(tmp_path / "tiny.gguf")).n_layers == 3
+
+
+@pytest.mark.parametrize("full", [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device")])
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(
+    full: Exception, hf: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(hf, tmp_path / "tiny.gguf", Kind.Q8_0)
+
+    def fail(kept: Any, file: Path, metadata: Any) -> None:
+        file.write_bytes(b"half")
+        raise full
+
+    with monkeypatch.context() as patch, pytest.raises(UnsupportedModel, match="No space left on device. Nothing of it was kept"):
+        patch.setattr(ours, "save_file", fail)
+        infoflow.load_model(str(tmp_path / "tiny.gguf"))
     assert not list((cache / "gguf").iterdir())
     assert infoflow.load_model(str(tmp_path / "tiny.gguf")).n_layers == 3
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import infoflow
 from infoflow.errors import UnsupportedModel
-from infoflow.models.held import lock_of
+from infoflow.models.held import turns_of
 from infoflow.models.transformers_names import attention_of
 from tests.helpers import tiny
 
@@ -71,9 +71,8 @@ def test_what_was_changed_since_is_told() -> None:
 def test_who_wraps_the_same_module_shares_its_lock() -> None:
     hf = tiny.hf_model("llama")
     one, two = (infoflow.wrap_model(hf, tiny.tokenizer()) for _ in range(2))
-    assert (
-        one.lock is two.lock is lock_of(hf) and one.lock is not infoflow.wrap_model(tiny.hf_model("llama"), tiny.tokenizer()).lock
-    )
+    assert one.lock is two.lock is turns_of(hf).lock and one.turns is two.turns is turns_of(hf)
+    assert one.lock is not infoflow.wrap_model(tiny.hf_model("llama"), tiny.tokenizer()).lock
     expected = infoflow.decompose(one, "abc").gram
     start = threading.Barrier(4)
 

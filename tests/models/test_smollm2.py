@@ -1,5 +1,6 @@
 """A model that was trained on real text: the decomposition is exact on it, and plain transformers says the same everywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,20 @@ def test_fetching_it_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(Cancelled):
         smollm2.fetch(stop)
     assert told[0].startswith("Downloading SmolLM2: ") and not list((tmp_path / "smollm2").iterdir())
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "file", lambda: None)
+    monkeypatch.setenv("INFOFLOW_CACHE", str(tmp_path))
+
+    def fail(folder: Path, say: Callable[[str, float], None]) -> None:
+        (folder / "half").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(smollm2, "_download", fail)
+    with pytest.raises(UnsupportedModel, match="No space left on device. Nothing of it was kept"):
+        smollm2.fetch(lambda doing, fraction: None)
+    assert not list((tmp_path / "smollm2").iterdir())
 
 
 def test_what_is_not_what_was_published_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.session_manager import SessionManager
 
 from infoflow.ui import streamlit_names
 
@@ -21,6 +23,7 @@ NO_CHOICES = {
     "'preset'", "'talk'",  # say which example the prompt is
     "'session_file'", "'batch_file'",  # a file is asked for again
     "'talk_text'", "'talk_file'", "'flow_merge'", "'flow_merge_name'",  # empty again once they are used
+    "'owner_token'",  # gone once it was right
     "f'flow_groups_table_{version}'",  # shows what the session keeps
 }  # fmt: skip
 
@@ -49,6 +52,22 @@ def test_a_reader_is_there_for_as_long_as_their_session_is(monkeypatch) -> None:
     assert here()
     active.clear()
     assert not here()
+
+
+def test_messages_of_the_developer_menu_are_those_that_are_not_heard() -> None:
+    handled = inspect.getsource(AppSession.handle_backmsg)
+    for name in ("_handle_clear_cache_request", "_handle_git_information_request"):
+        assert f"self.{name}()" in handled and name in vars(AppSession)
+
+
+def test_readers_are_counted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    assert streamlit_names.sessions() == 0
+    server = create_autospec(Runtime, instance=True)
+    server._session_mgr = create_autospec(SessionManager, instance=True)
+    server._session_mgr.num_active_sessions.return_value = 3
+    monkeypatch.setattr(Runtime, "_instance", server)
+    assert streamlit_names.sessions() == 3
+    assert "self._session_mgr = " in inspect.getsource(Runtime.__init__)
 
 
 def test_a_thread_can_work_for_a_reader(monkeypatch) -> None:  # type: ignore[no-untyped-def]

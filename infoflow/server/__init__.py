@@ -1,0 +1,1 @@
+"""What stands between the app and strangers: limits, and HTTP for programs. No Streamlit."""

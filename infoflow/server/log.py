@@ -1,0 +1,202 @@
+"""What the app tells of its runs: one line of JSON each, and the last of them for its owner.
+
+Never a prompt, unless INFOFLOW_LOG_PROMPTS says so, and never a key. Visitors and questions are named by keyed digests whose key
+dies with the process: a short prompt could be guessed from a plain one.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from infoflow.analyses.perform import Performed
+from infoflow.analyses.request import Report, Request, text_of
+from infoflow.errors import Busy, Cancelled, InfoflowError
+from infoflow.models import memory
+from infoflow.models.catalog import MODELS
+from infoflow.server.metrics import Counts
+from infoflow.settings import settings
+from infoflow.turns import visitor
+
+R = TypeVar("R")
+LAST = 200
+"""runs that are remembered"""
+UNLISTED = "(not listed)"
+"""for the name of a model that a hosted app does not run: whatever somebody typed"""
+_log = logging.getLogger("infoflow.runs")
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    RAN = "ran"
+    KEPT = "kept"
+    """it was there already, or came of another's run of the same"""
+    REFUSED = "refused"
+    """in words, before anything ran"""
+    BUSY = "busy"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    """in words"""
+    BUG = "bug"
+
+
+FAILURES = (Outcome.FAILED, Outcome.BUG)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run, as it is told."""
+
+    time: str
+    request: str
+    """digest of the whole question"""
+    visitor: str
+    analysis: str
+    model: str
+    where: str
+    tokens: int | None
+    seconds: float
+    """from the question to the answer"""
+    waited: float
+    """of these, for its turn, for memory or for another's run"""
+    resident: int
+    """bytes that the process held afterwards"""
+    outcome: str
+    error: str = ""
+    """kind of the error; its words may quote a prompt"""
+    prompt: str | None = None
+
+
+class _Now:
+    """A run that is under way."""
+
+    def __init__(self) -> None:
+        self.begun = self.last = time.monotonic()
+        self.waited, self.runs = 0.0, False
+
+    def heard(self, doing: str) -> None:
+        now = time.monotonic()
+        if doing.startswith(("Waiting", "Another")):
+            self.waited += now - self.last
+        self.last = now
+
+
+_current: ContextVar[_Now | None] = ContextVar("run", default=None)
+
+
+def runs() -> None:
+    """Told from where a model is set to work: what is asked in this thread was not there yet."""
+    now = _current.get()
+    if now is not None:
+        now.runs = True
+
+
+class Journal:
+    """All runs of this process: written to the log, counted, and the last ones remembered."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._salt, self._lock = secrets.token_bytes(32), threading.Lock()
+        self._last: deque[Ran] = deque(maxlen=LAST)
+
+    def last(self) -> list[Ran]:
+        """The last runs, the latest first."""
+        with self._lock:
+            return list(self._last)[::-1]
+
+    def told(self, request: Request[Any], say: Report, work: Callable[[Report], Performed[R]]) -> Performed[R]:
+        """What `work` gives; how it went is told, whatever it raises."""
+        with self._telling(request) as (now, done):
+
+            def hear(doing: str, fraction: float) -> None:
+                now.heard(doing)
+                say(doing, fraction)
+
+            found = work(hear)
+            done.append(found)
+            return found
+
+    @contextmanager
+    def _telling(self, request: Request[Any]) -> Iterator[tuple[_Now, list[Performed[Any]]]]:
+        now, failure = _Now(), None
+        done: list[Performed[Any]] = []
+        token = _current.set(now)
+        try:
+            yield now, done
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            _current.reset(token)
+            self._tell(self._ran(request, now, done[0] if done else None, failure))
+
+    def _ran(self, request: Request[Any], now: _Now, found: Performed[Any] | None, failure: BaseException | None) -> Ran:
+        cost = found.cost if found is not None else None
+        outcome = _outcome(now.runs, failure)
+        return Ran(
+            datetime.now(UTC).isoformat(timespec="milliseconds"),
+            self._digest(request.key),
+            self._digest(visitor()) if visitor() else "",
+            request.analysis,
+            _name(request.model.name),
+            "ndif" if request.model.hosted else "here",
+            cost.n_tokens if cost is not None else None,
+            round(time.monotonic() - now.begun, 3),
+            round(now.waited, 3),
+            memory.used(),
+            outcome,
+            type(failure).__name__ if failure is not None else "",
+            text_of(request.prompt) if settings().log_prompts else None,
+        )
+
+    def _tell(self, ran: Ran) -> None:
+        with self._lock:
+            self._last.append(ran)
+        self.counts.add(ran.analysis, ran.model, ran.outcome, ran.seconds)
+        level = logging.ERROR if ran.outcome == Outcome.BUG else logging.INFO
+        _log.log(level, "%s", json.dumps({k: v for k, v in asdict(ran).items() if v is not None}, ensure_ascii=True))
+
+    def _digest(self, text: str) -> str:
+        return hmac.new(self._salt, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+
+
+def _outcome(began: bool, failure: BaseException | None) -> Outcome:
+    if failure is None:
+        return Outcome.RAN if began else Outcome.KEPT
+    if isinstance(failure, Busy):
+        return Outcome.BUSY
+    if isinstance(failure, Cancelled):
+        return Outcome.STOPPED
+    if isinstance(failure, InfoflowError):
+        return Outcome.FAILED if began else Outcome.REFUSED
+    return Outcome.BUG
+
+
+def _name(model: str) -> str:
+    """What a model is called in the log: of a hosted app, those it runs alone."""
+    now = settings()
+    known = {entry.name for entry in MODELS} | {one.partition("@")[0] for one in (*now.listed, *now.listed_on_ndif)}
+    return UNLISTED if now.hosted and model not in known else model[:80]
+
+
+def to_stderr() -> None:
+    """Lines go to this process's errors, whatever else is set up; once."""
+    if not _log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _log.addHandler(handler)
+        _log.propagate = False
+    _log.setLevel(logging.INFO)
