@@ -38,8 +38,9 @@ else:
 
 FIRST = ("tests/browser/",)
 SECOND = (
-    "tests/ndif/", "tests/server/", "tests/browser/test_hosted.py", "tests/pages/test_hosted.py", "tests/cli/", "tests/files/test_batch.py",
-    "tests/ui/test_cache.py", "tests/test_lens_study.py", "tests/test_counterfactual_study.py", "tests/test_packaging.py",
+    "tests/ndif/", "tests/server/", "tests/browser/test_hosted.py", "tests/pages/test_hosted.py", "tests/cli/",
+    "tests/files/test_batch.py", "tests/ui/test_cache.py", "tests/test_lens_study.py", "tests/test_counterfactual_study.py",
+    "tests/test_packaging.py",
 )  # fmt: skip
 
 
