@@ -2,6 +2,7 @@
 
 import beartype  # noqa: F401  isort: skip
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,33 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # of what tests start, too: threads that share a core mostly wait for each other
 else:
     torch.set_num_threads(2)
+
+
+FIRST = ("tests/browser/",)
+SECOND = (
+    "tests/ndif/", "tests/server/", "tests/browser/test_hosted.py", "tests/pages/test_hosted.py", "tests/cli/",
+    "tests/files/test_batch.py", "tests/ui/test_cache.py", "tests/test_lens_study.py", "tests/test_counterfactual_study.py",
+    "tests/test_packaging.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes each gets a half and, when it is through, what stands last in the other's. So what takes long, or has
+    servers and runs of its own to begin with, stands first: the browser's in one half, hosted runs and studies in the other."""
+    second = [item for item in items if item.nodeid.startswith(SECOND)]
+    first = [item for item in items if item.nodeid.startswith(FIRST) and item not in second]
+    apart = {*first, *second}
+    rest = [item for item in items if item not in apart]
+    left = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *rest[:left], *second, *rest[left:]]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: a look for what nobody holds, as after every run of a script and after every run that memory ran
+    out in, need not go through all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

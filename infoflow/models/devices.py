@@ -1,6 +1,8 @@
 """What this machine can compute on: its devices, and how weights are best stored on each."""
 
 import os
+import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from infoflow.errors import UnsupportedModel
@@ -78,3 +80,18 @@ def title(device: str) -> str:
 
         return f"{torch.cuda.get_device_name(device)} ({device})"
     return {"mps": "Apple GPU (mps)", "cpu": f"CPU ({os.cpu_count()} cores)"}.get(device, device)
+
+
+@cache
+def speed(device: str, d_model: int, hidden: int) -> float:
+    """Multiply-adds per second of a product of that shape there: measured once, for all models of one shape."""
+    import torch
+
+    rows, matrix = torch.randn(512, d_model, device=device), torch.randn(d_model, hidden, device=device)
+    times: list[float] = []
+    with torch.no_grad():
+        while sum(times) < 0.2 or len(times) < 3:
+            started = time.perf_counter()
+            float((rows @ matrix)[0, 0])
+            times.append(time.perf_counter() - started)
+    return rows.shape[0] * matrix.numel() / min(times)  # the others shared the machine

@@ -9,7 +9,6 @@ import contextvars
 import copy
 import functools
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ import torch
 from nnsight import TransformersModel
 
 from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
-from infoflow.models import decoding, memory
+from infoflow.models import decoding, devices, memory
 from infoflow.models.architectures import Architecture
 from infoflow.models.failures import told_when_changes_fail
 from infoflow.models.held import as_analysed, shapes_of, turns_of
@@ -78,7 +77,6 @@ class Model:
         self.lock = self.turns.lock
         self._traced = traced or TransformersModel(hf_model, tokenizer=tokenizer, task="text-generation")
         self._hf = hf_model
-        self._speed: float | None = None
         self.table: Any = None
         """where runs of several works meet; None for a model that runs at once"""
         self.stored = ""
@@ -279,18 +277,8 @@ class Model:
 
     def speed(self) -> float:
         """Multiply-adds per second of a matrix product of this model's shape on its device, measured once, in float32."""
-        if self._speed is None:
-            sizes = self.sizes()
-            rows = torch.randn(512, sizes.d_model, device=self.device)
-            matrix = torch.randn(sizes.d_model, sizes.hidden, device=self.device)
-            with torch.no_grad():  # tensors of its own: no lock, which a run may hold for long
-                times: list[float] = []
-                while sum(times) < 0.2 or len(times) < 3:
-                    started = time.perf_counter()
-                    float((rows @ matrix)[0, 0])
-                    times.append(time.perf_counter() - started)
-            self._speed = rows.shape[0] * matrix.numel() / min(times)  # the others shared the machine
-        return self._speed
+        sizes = self.sizes()  # tensors of its own: no lock, which a run may hold for long
+        return devices.speed(str(self.device), sizes.d_model, sizes.hidden)
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self._hf.config.model_type}, {self.n_layers} layers, {self.dtype} on {self.device})"

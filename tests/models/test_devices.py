@@ -10,6 +10,7 @@ import torch
 import infoflow
 from infoflow.errors import UnsupportedModel
 from infoflow.models import devices, memory
+from tests.helpers import tiny
 
 
 def test_the_fastest_device_that_can_be_trusted_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +58,9 @@ def test_what_is_held_is_counted_and_what_is_free_is_what_the_machine_has() -> N
     )  # some of it may be what an earlier test gave back and the process kept
     assert size < memory.free() <= psutil.virtual_memory().total
     assert devices.title("cpu") == f"CPU ({os.cpu_count()} cores)" and devices.title("mps") == "Apple GPU (mps)"
+
+
+def test_speed_is_measured_once_for_all_models_of_a_shape() -> None:
+    first = tiny.model("llama").speed()
+    assert tiny.model("mistral", seed=1).speed() == first > 0
+    assert tiny.model("llama", intermediate_size=96).speed() != first

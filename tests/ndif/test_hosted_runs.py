@@ -24,6 +24,7 @@ def test_every_analysis_gives_the_numbers_of_the_same_weights_here(family: str, 
     assert largest_difference(tiny.model(family), hosted(family, service)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "more", "family"),
     [("float32", "--sandbox", "qwen2"), ("bfloat16", "--sandbox", "llama"), ("float32", "--old", "qwen2")],
