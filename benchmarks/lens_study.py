@@ -7,9 +7,11 @@ The notebook is the study: its cells are run here with the parameters that are g
 """
 
 import argparse
+import ast
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,19 @@ import torch
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "lenses.ipynb"
 
 
-def studied(notebook: Path = NOTEBOOK, **parameters: Any) -> dict[str, Any]:
-    """What the notebook's cells leave behind, run with other values in the cell of its parameters."""
+def studied(notebook: Path = NOTEBOOK, show: Callable[[Any], object] = lambda value: None, **parameters: Any) -> dict[str, Any]:
+    """What the notebook's cells leave behind, run with other values in the cell of its parameters; `show` is given what a cell
+    would show."""
     names: dict[str, Any] = {}
     for cell in json.loads(notebook.read_text())["cells"]:
         if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
+            tree = ast.parse("".join(cell["source"]))
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, notebook.name, "exec"), names)
+            if last is not None:
+                value = eval(compile(ast.Expression(last.value), notebook.name, "eval"), names)  # noqa: S307  our own notebook
+                if value is not None:
+                    show(value)
             if "parameters" in cell["metadata"].get("tags", ()):
                 names |= parameters
     return names

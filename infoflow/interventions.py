@@ -178,6 +178,8 @@ def _check(given: Intervention) -> None:
         _check_site(given)
     if isinstance(given, Scale | Steer | Noise):
         object.__setattr__(given, "factor", _finite(given.factor, "A factor"))
+    if isinstance(given, Noise | Resample):
+        check_seed(given.seed)
     if isinstance(given, Steer | Reject) and given.direction != FIRST:
         object.__setattr__(given, "direction", _direction(given.direction))
     if isinstance(given, Mean) and not isinstance(given.prompts, str):
@@ -187,6 +189,16 @@ def _check(given: Intervention) -> None:
     for text in (*getattr(given, "prompts", ()), getattr(given, "prompt", "-")):
         if not isinstance(text, str) or not text.strip():
             raise BadPrompt("The other prompt is empty. Type what is read instead.")
+
+
+def check_seed(seed: int) -> None:
+    """That numbers can be drawn from a seed.
+
+    Raises:
+        BadPrompt: they can't.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise BadPrompt(f"The seed is {seed!r}; choose a whole number of 0 or more, below 2 to the power of 63.")
 
 
 def _check_site(given: Any) -> None:

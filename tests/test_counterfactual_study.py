@@ -1,41 +1,37 @@
 """The counterfactual study: docs/counterfactual.ipynb runs, and its ratios are those that one finds the long way."""
 
-import base64
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
 import infoflow
+from tests.helpers import notebooks
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "docs/counterfactual.ipynb"
 
 
-@pytest.fixture(scope="module")
-def study() -> Iterator[dict[str, Any]]:
-    """What the cells of two prompts a kind leave behind."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        from lens_study import studied
+Ran = tuple[dict[str, Any], list[dict[str, Any]]]
 
-        yield studied(NOTEBOOK, EACH=2)
+
+@pytest.fixture(scope="module")
+def ran() -> Ran:
+    """The cells of two prompts a kind."""
+    return notebooks.run(NOTEBOOK, EACH=2)
+
+
+@pytest.fixture(scope="module")
+def study(ran: Ran) -> dict[str, Any]:
+    """What they leave behind."""
+    return ran[0]
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_and_shows_a_chart() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    assert not any(cell.get("outputs") for cell in notebook.cells), "it ships without what it printed"
-    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    parameters.source = re.sub(r"(?m)^EACH = \d+", "EACH = 2", parameters.source)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
-    shown = [out.data for cell in notebook.cells for out in cell.get("outputs", []) if out.get("data")]
-    (chart,) = [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
+def test_the_notebook_runs_and_shows_a_chart(ran: Ran) -> None:
+    _, shown = ran
+    (chart,) = [data["image/png"] for data in shown if "image/png" in data]
     assert chart[:8] == b"\x89PNG\r\n\x1a\n" and any("another known" in data["text/plain"] for data in shown)
 
 

@@ -20,6 +20,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, by_layer
 from infoflow.analyses.result import OfPrompt, Prediction, of_tokens
 from infoflow.errors import BadPrompt, chosen
+from infoflow.interventions import check_seed
 from infoflow.metrics import heads
 from infoflow.models import memory
 from infoflow.text.tokens import groups_of
@@ -238,6 +239,7 @@ def _calibrated(
     length, samples = request.length, request.samples
     if length < 2 or samples < 1:
         raise BadPrompt("Calibration needs at least two tokens and one sample.")
+    check_seed(request.seed)
     vocabulary = model.sizes().vocabulary
     draw = np.random.default_rng(request.seed)
     first = [t.id for t in model.encode("a")][:1] if len(model.encode("a")) > 1 else []

@@ -30,7 +30,7 @@ from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, check_k
 from infoflow.analyses.result import OfPrompt, of_tokens
 from infoflow.errors import BadPrompt, TooLarge
-from infoflow.interventions import Intervention
+from infoflow.interventions import Intervention, check_seed
 from infoflow.metrics.through import Through, through
 from infoflow.models import memory
 from infoflow.text.contrasts import BANK
@@ -281,7 +281,7 @@ def generate(
 def _prompt_ids(request: GenerationRequest, model: "infoflow.models.model.Model") -> tuple[int, ...]:
     prompt = request.prompt
     if request.written:
-        return request.written
+        return tuple(token.id for token in model.encode(request.written))  # which checks that it has them all
     if request.form != Form.CHAT:
         return tuple(t.id for t in model.encode(prompt))
     if not isinstance(prompt, str):
@@ -307,6 +307,7 @@ def _generated(
     if wrong:
         raise BadPrompt(wrong)
     request = request.exactly(model)
+    check_seed(seed)
     ids, form = _prompt_ids(request, model), request.form
     n, longest = len(ids), model.longest
     if longest and n + max_new_tokens > longest:

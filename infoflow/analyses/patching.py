@@ -52,6 +52,7 @@ from infoflow.errors import BadPrompt, chosen
 from infoflow.interventions import Noise
 from infoflow.metrics.effects import METRICS, Outcomes
 from infoflow.text.alignment import Align
+from infoflow.text.ranges import as_number
 
 if TYPE_CHECKING:
     import infoflow.models.model
@@ -296,15 +297,14 @@ class _Sweep(Sweep):
             raise BadPrompt("Paths begin at heads' z, exactly, with no position held. Leave the other choices, or the receiver.")
         if said == "logits":
             return plan.n_layers, 0, ""
-        parts = said.split(".")
-        fits = len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit() and parts[2] in ("q", "k", "v")
-        if not fits or int(parts[0]) >= plan.n_layers or int(parts[1]) >= plan.n_heads:
+        where, _, role = said.rpartition(".")
+        layer, head = (as_number(part) for part in where.partition(".")[::2])
+        if role not in ("q", "k", "v") or layer is None or head is None or layer >= plan.n_layers or head >= plan.n_heads:
             raise BadPrompt(
                 f"“{said}” is no receiver: it is logits, or layer, head and what is read, as 9.6.q, 9.6.k or 9.6.v; the model "
                 f"has {plan.n_layers} layers of {plan.n_heads} heads."
             )
-        head = int(parts[1]) if parts[2] == "q" else int(parts[1]) * plan.n_kv_heads // plan.n_heads
-        return int(parts[0]), head, parts[2]
+        return layer, head if role == "q" else head * plan.n_kv_heads // plan.n_heads, role
 
     def _run(self, layer: int, head: int | None, at: int | None, receiver: tuple[int, int, str] | None) -> Run:
         row = self.row([(layer, head)], at)

@@ -61,7 +61,7 @@ class Shard:
             BadPrompt: it is written otherwise.
         """
         part, slash, of = text.partition("/")
-        if not (slash and part.strip().isdecimal() and of.strip().isdecimal() and 1 <= int(part) <= int(of)):
+        if not (slash and len(text) < 40 and part.strip().isdecimal() and of.strip().isdecimal() and 1 <= int(part) <= int(of)):
             raise BadPrompt(f"'{text}' is no shard. Write the part and of how many, such as 3/16; parts count from 1.")
         return Shard(int(part), int(of))
 

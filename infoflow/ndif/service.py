@@ -188,7 +188,7 @@ def mismatch(found: dict[str, tuple[str, str]]) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:3])
 
 
 def unreachable(to: Connection, details: str = "") -> RemoteRunError:

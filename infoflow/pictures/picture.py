@@ -62,7 +62,8 @@ def lines_of(text: str, wide: float) -> list[str]:
     for piece in re.findall(r"\s+|[^\s\u2e80-\uffef\U00020000-\U0003ffff]+|\S", text):
         for part in [piece] if _letters(piece) <= wide else list(piece):
             if used + _letters(part) > wide and line:
-                lines, line, used = [*lines, line.rstrip()], "", 0.0
+                lines.append(line.rstrip())
+                line, used = "", 0.0
             if line or not part.isspace():
                 line, used = line + part, used + _letters(part)
     return [*lines, line.rstrip()] if line.strip() else lines

@@ -9,7 +9,7 @@ from infoflow.files import formats, strict
 MEDIA = {
     "json": "application/json", "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet",
     "png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf", "html": "text/html; charset=utf-8",
-    formats.VEGALITE: "application/json",
+    formats.VEGALITE: "application/vnd.vegalite+json",
 }  # fmt: skip
 """of every format"""
 

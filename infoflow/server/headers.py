@@ -32,7 +32,7 @@ def policy(scripts: tuple[str, ...], frames: tuple[str, ...]) -> str:
     return "; ".join((
         "default-src 'self'", f"script-src 'self' 'wasm-unsafe-eval' blob: {known}", "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:", "font-src 'self' data:", "media-src 'self' data: blob:", "worker-src 'self' blob:",
-        "connect-src 'self' ws: wss: data: blob:", "object-src 'none'", "base-uri 'self'", "form-action 'self'",
+        "connect-src 'self' data: blob:", "object-src 'none'", "base-uri 'self'", "form-action 'self'",
         " ".join(("frame-ancestors 'self'", *frames)),
     ))  # fmt: skip
 

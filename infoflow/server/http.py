@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as Received
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infoflow import __version__
@@ -23,6 +23,7 @@ from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
 from infoflow.server import answers, asking, events
 from infoflow.server.openapi import document
+from infoflow.server.origins import check as check_origin
 from infoflow.server.problems import SAID, Problem, answered, problem_of
 from infoflow.server.running import Run, finished
 from infoflow.server.service import METHODS, Service
@@ -40,7 +41,7 @@ _log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
 
 
-def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
+def programs(service: Service, more: Sequence[Route] = ()) -> Starlette:
     """All that stands under /api; `more` is what others put there, each with a check of its own."""
 
     def asks(method: str, **by_verb: Asks) -> Route:
@@ -58,9 +59,8 @@ def routes(service: Service, more: Sequence[Route] = ()) -> list[BaseRoute]:
         *(asks(method, POST=partial(_one, method)) for method in METHODS if method != "flow"),
         asks("compare", POST=_two),
     ]
-    gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))))
-    api = Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
-    return [Mount(f"{service.base}/api", app=api)]
+    gate = Middleware(_Gate, open_paths=frozenset((HEALTH, *(route.path for route in more))), alone=service.alone)
+    return Starlette(routes=[*more, *found], middleware=[Middleware(_Cors), gate], exception_handlers={HTTPException: answered})
 
 
 class _Cors:
@@ -85,8 +85,8 @@ class _Cors:
 class _Gate:
     """Who may come in; and whatever goes wrong behind it, told in words."""
 
-    def __init__(self, app: ASGIApp, open_paths: frozenset[str]) -> None:
-        self._app, self._open = app, open_paths
+    def __init__(self, app: ASGIApp, open_paths: frozenset[str], alone: Callable[[], bool]) -> None:
+        self._app, self._open, self._alone = app, open_paths, alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -113,6 +113,7 @@ class _Gate:
             raise Problem(500, "The app's settings are wrong. Whoever runs it finds in its log which.") from None
         if not now.api:
             raise Problem(404, "This app serves no programs: whoever runs it has switched that off (INFOFLOW_API).")
+        check_origin(received.headers, now.asked_from, self._alone())
         token = now.api_token.get_secret_value().encode()
         if not token or received.scope["path"].removeprefix(received.scope.get("root_path", "")) in self._open:
             return

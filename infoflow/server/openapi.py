@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from infoflow import __version__
 from infoflow.analyses.request import Request, known
+from infoflow.files.formats import VEGALITE
 from infoflow.server import events, problems
 from infoflow.server.answers import MEDIA
 from infoflow.server.service import COMPARED, METHODS
@@ -59,6 +60,10 @@ SCHEMAS: dict[str, Any] = {
             "top_predictions": {"type": "array", "items": _OBJECT}, "max_error": {"type": ["number", "null"]},
             "provenance": _OBJECT,
         },
+    },
+    "Event": {
+        "type": "object", "description": "One of the events of a run; what it says is JSON.", "required": ["event", "data"],
+        "properties": {"event": {"enum": ["progress", "result", "problem"]}, "data": {"type": "string"}},
     },
     "Norms": {
         "type": "object", "description": "A flow in short: norms as [layer][position][source], {token: probability}.",
@@ -166,7 +171,8 @@ def _method(method: str, summary: str, body: dict[str, Any], example: dict[str, 
     text, given = {"schema": {"type": "string"}}, {"one": {"value": example}}
     content = {kind.partition(";")[0]: text for kind in MEDIA.values()} | {
         "application/json": {"schema": schema},
-        events.MEDIA: text,
+        events.MEDIA: {"schema": _refers("Event")},
+        MEDIA[VEGALITE]: {"schema": _OBJECT},
     }
     return {
         "operationId": method, "summary": summary,

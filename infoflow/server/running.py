@@ -7,9 +7,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from infoflow.analyses.request import Report
 from infoflow.errors import Busy, Cancelled, without_frames
 from infoflow.server.problems import Problem
+from infoflow.sharing import Say
 
 MOST = 64
 """runs for clients at once, waiting ones too; whoever comes then is told to come again"""
@@ -22,7 +22,7 @@ _going: set["Run"] = set()
 class Run:
     """One run. `outcome` is what came of it; until then, `doing` and `fraction` say how far it is."""
 
-    def __init__(self, work: Callable[[Report], Any]) -> None:
+    def __init__(self, work: Callable[[Say], Any]) -> None:
         """Begin it.
 
         Raises:
@@ -56,7 +56,7 @@ class Run:
             self.doing, self.fraction = doing, fraction
             self._tell(self._heard.set)
 
-    def _do(self, work: Callable[[Report], Any]) -> None:
+    def _do(self, work: Callable[[Say], Any]) -> None:
         try:
             found = work(self._say)
         except BaseException as error:  # noqa: BLE001  handed to the client's own task, which tells it

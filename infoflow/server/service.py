@@ -24,5 +24,7 @@ class Service:
     """a request with a key for the hosted service, or '' for none; told of progress, stopped by raising in that"""
     models: Callable[[], list[dict[str, Any]]]
     """what may be asked, as plain values"""
+    alone: Callable[[], bool] = lambda: False
+    """whether the app is for whoever sits at this machine"""
     base: str = ""
     """what stands before every path, where the app does not stand at the root of its host"""

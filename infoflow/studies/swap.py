@@ -130,8 +130,9 @@ def places_of(run: Flow, text: str) -> list[int]:
         BadPrompt: it does not.
     """
     ends = np.cumsum([len(token) for token in run.tokens])
-    wanted = text.strip()
-    spans = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", "".join(run.tokens))] if wanted else []
+    wanted, whole = text.strip(), "".join(run.tokens)
+    there = bool(wanted) and len(wanted) <= len(whole)
+    spans = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", whole)] if there else []
     found = [p for p, end in enumerate(ends) if any(first < end and last > end - len(run.tokens[p]) for first, last in spans)]
     if not found:
         raise BadPrompt(f"The prompt “{run.provenance.prompt}” has no “{text}”.")

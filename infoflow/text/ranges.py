@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from infoflow.errors import BadPrompt
 
+MOST = 1_000
+"""characters: each few of them may stand for thousands of numbers"""
+
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:
     """The numbers of a text, in order; None for all of them, where it is empty or says so.
@@ -14,6 +17,10 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
     """
     if text.strip().lower() in ("", "all"):
         return None
+    if len(text) > MOST:
+        raise BadPrompt(
+            f"That is a list of {what}s in {len(text):,} characters; at most {MOST:,} are read. Write ranges such as 3-5."
+        )
     found: list[int] = []
     for part in re.split(r"[\s,;]+", text.strip()):
         match = re.fullmatch(r"(\d{1,6})(?:[-–](\d{1,6}))?", part)
@@ -24,6 +31,12 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
             raise BadPrompt(f"“{part}” is no range of {what}s: the first comes first.")
         found.extend(range(first, last + 1))
     return tuple(dict.fromkeys(found))
+
+
+def as_number(text: str) -> int | None:
+    """The number that a text is, from 0 and in ASCII; None for anything else: there are digits that are none, and texts of
+    thousands of them."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def typed(some: int | Sequence[int] | None) -> str:

@@ -77,7 +77,7 @@ def label(token: Token, limit: int = 16) -> str:
 def _mark(token: Token) -> str:
     if token.role == BEGINNING:
         return f"⟨{BEGINNING}⟩"
-    inner = re.sub(r"^[<\[{|｜]+|[>\]}|｜]+$", "", token.name)
+    inner = token.name.lstrip("<[{|｜").rstrip(">]}|｜")
     return f"⟨{re.sub('[_▁]', ' ', inner).strip() or token.name}⟩"
 
 

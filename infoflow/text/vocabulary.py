@@ -287,13 +287,13 @@ class Vocabulary:
         text = written.text
         special = sorted(filter(None, (str(self.tokenizer.convert_ids_to_tokens(i) or "") for i in self.special)), key=len)
         found = list(re.finditer("|".join(map(re.escape, special[::-1])), text)) if special else []
-        typed = [m for m in found if any(a < m.end() and m.start() < b for a, b in written.spans)]
-        if not typed:
+        written_by_it = [m for m in found if not any(a < m.end() and m.start() < b for a, b in written.spans)]
+        if len(written_by_it) == len(found):
             return self._located(text, add_special_tokens=False)
         ids: tuple[int, ...] = ()
         places: list[Span] = []
         at = 0
-        for mark in [m for m in found if m not in typed]:
+        for mark in written_by_it:
             more, where = self._as_text(text, at, mark.start())
             ids, places, at = (
                 (*ids, *more, self.tokenizer.convert_tokens_to_ids(mark[0])),

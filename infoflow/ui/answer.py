@@ -1,7 +1,6 @@
 """The controls and pieces of the Answer page."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from infoflow.models.spec import ModelSpec
 from infoflow.pictures.location import MOVES
 from infoflow.pictures.picture import identity
 from infoflow.tables import answer as tables
+from infoflow.text.ranges import as_number
 from infoflow.text.rows import row_title
 from infoflow.text.tokens import unique, visible
 from infoflow.ui import blocks, controls
@@ -94,7 +94,8 @@ def _titles(likely: Sequence[Prediction]) -> dict[str, str]:
 
 def _token(chosen: str | None) -> int | str | None:
     """A likely token is held as its number, anything else as it was typed."""
-    return int(chosen[1:]) if chosen is not None and re.fullmatch(r"#[0-9]+", chosen) else chosen
+    token = as_number(chosen[1:]) if chosen is not None and chosen[:1] == "#" else None
+    return chosen if token is None else token
 
 
 def note_likely(request: LocationRequest, found: Location) -> None:
@@ -108,9 +109,10 @@ def note_likely(request: LocationRequest, found: Location) -> None:
 def cell_of(found: Location, place: str) -> Cell | None:
     """The cell that a place is; None where it is none of this run."""
     row, _, position = place.rpartition(".")
-    if row not in found.rows or not position.isdigit() or int(position) >= len(found.labels):
+    at = as_number(position)
+    if row not in found.rows or at is None or at >= len(found.labels):
         return None
-    return found.rows.index(row), int(position)
+    return found.rows.index(row), at
 
 
 def pick(chart: str, found: Location, mids: bool, scope: str) -> None:

@@ -28,6 +28,7 @@ from infoflow.summaries.sentence import Sentence, spoken
 from infoflow.tables import attention as attention_tables
 from infoflow.tables import circuits as tables
 from infoflow.text.contrasts import of_its_kind
+from infoflow.text.ranges import as_number
 from infoflow.ui import blocks, controls
 from infoflow.ui.answer import AGAINST, RIVALS, TARGET, TARGETS
 from infoflow.ui.asking import preset_of
@@ -81,7 +82,8 @@ def view(model: ModelSpec, prompt: Prompt) -> View:
 
 
 def _token(chosen: str | None) -> int | str | None:
-    return int(chosen[1:]) if chosen is not None and chosen[:1] == "#" and chosen[1:].isdecimal() else chosen
+    token = as_number(chosen[1:]) if chosen is not None and chosen[:1] == "#" else None
+    return chosen if token is None else token
 
 
 def written_of(shown: LocationRequest, where: Location) -> AttributionRequest:

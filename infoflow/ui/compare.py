@@ -33,6 +33,7 @@ from infoflow.tables import swap as swap_tables
 from infoflow.tables.compare import Names
 from infoflow.text.contrasts import difference, proposals
 from infoflow.text.examples import PAIRS
+from infoflow.text.ranges import as_number
 from infoflow.ui import asking, blocks, changes, controls, results
 from infoflow.ui.controls import choice
 from infoflow.ui.frame import dark, saved
@@ -326,11 +327,11 @@ def attention(found: Comparison, look: Look, scope: str) -> Picture | None:
 
 
 def _head_of(place: str, found: Comparison) -> tuple[int, int] | None:
-    layer, _, head = place.partition(".")
+    layer, head = (as_number(part) for part in place.partition(".")[::2])
     n_layers, n_heads = found.values.shape[1:3]
-    if not (layer.isdigit() and head.isdigit() and int(layer) < n_layers and int(head) < n_heads):
+    if layer is None or head is None or layer >= n_layers or head >= n_heads:
         return None
-    return int(layer), int(head)
+    return layer, head
 
 
 def _pick(chart: str, scope: str) -> None:

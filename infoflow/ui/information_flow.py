@@ -230,7 +230,7 @@ BARS = Places("bar")
 
 def bar_of(flow: Flow, place: str) -> Bar | None:
     """The bar that a place is; None where it is none of this run."""
-    found = re.fullmatch(r"(-?\d+)\.(embed|mid|post)\.(\d+)", place)
+    found = re.fullmatch(r"(-?\d{1,6})\.(embed|mid|post)\.(\d{1,6})", place)
     if found is None:
         return None
     layer, stage, position = int(found[1]), found[2], int(found[3])

@@ -13,6 +13,7 @@ from infoflow.models.spec import ModelSpec
 from infoflow.tables import logit_lens as tables
 from infoflow.tables import promotions as moved_tables
 from infoflow.text.contrasts import BANK, difference, proposals
+from infoflow.text.ranges import as_number
 from infoflow.text.rows import row_title
 from infoflow.ui import asking, blocks, cache, controls, results
 from infoflow.ui.asking import MAX_CHARACTERS
@@ -200,9 +201,10 @@ def part_read(lens: Lens) -> str:
 def cell_of(lens: Lens, place: str) -> Cell | None:
     """The cell that a place is; None where it is none of this lens."""
     row, _, position = place.rpartition(".")
-    if row not in lens.rows or not position.isdigit() or int(position) not in lens.positions:
+    at = as_number(position)
+    if row not in lens.rows or at is None or at not in lens.positions:
         return None
-    return lens.rows.index(row), int(position)
+    return lens.rows.index(row), at
 
 
 def middle(lens: Lens) -> int:

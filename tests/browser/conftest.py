@@ -17,7 +17,7 @@ from tests.helpers.served import serve
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--process-per-site",
 ]  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -162,9 +162,10 @@ class Visitor:
 
 
 @pytest.fixture(scope="session")
-def window(browser: Browser) -> Iterator[BrowserContext]:
+def window(browser: Browser, app: str) -> Iterator[BrowserContext]:
     """Where pages are opened: what Streamlit is made of is fetched and compiled once, and each page has a session of its own."""
     context = browser.new_context(accept_downloads=True)
+    context.new_page().goto(f"{app}/_stcore/health")  # stays open, and with it the process that has compiled the rest
     yield context
     context.close()
 
@@ -181,6 +182,6 @@ def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]
         return Visitor(page, app)
 
     yield new
-    for page in window.pages:
+    for page in window.pages[1:]:
         page.evaluate("() => localStorage.clear()")
         page.close()

@@ -25,7 +25,7 @@ from infoflow.interventions import Block, Scale, Zero
 
 PROMPT = "The capital of France is"
 COMMANDS = cli.commands()
-SERVES = {"app"}
+SERVES = {"app", "mcp"}
 """commands that end when they are stopped"""
 BEGINS = {".html": b"<!DOCTYPE html>", ".png": b"\x89PNG", ".svg": b"<svg", ".pdf": b"%PDF", ".parquet": b"PAR1", ".json": b"{"}
 TEXTS = "The old wizard walked through the forest and found a small house there.\n\nThe cat sat on the mat, and then it slept.\n"
@@ -64,6 +64,7 @@ def test_examples_run(
     read = cli.parser().parse_args(given)
     if name in SERVES:
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+        monkeypatch.setattr("infoflow.server.mcp.serve", lambda perform: None)
     if getattr(read, "model", "demo") != "demo":
         return
     assert cli.main(given) == 0

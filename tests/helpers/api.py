@@ -7,12 +7,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 import infoflow
 from infoflow.analyses.perform import Performed, perform
 from infoflow.analyses.request import Report, Request
-from infoflow.server.http import routes
+from infoflow.server.http import programs
 from infoflow.server.service import Service
 
 Perform = Callable[[Request[Any], str, Report], Performed[Any]]
@@ -25,7 +26,7 @@ def on(model: "infoflow.Model") -> Perform:
 
 def app_of(run: Perform) -> Starlette:
     """The routes, with runs made by `run`."""
-    return Starlette(routes=routes(Service(perform=run, models=lambda: [{"name": "demo"}])))
+    return Starlette(routes=[Mount("/api", app=programs(Service(perform=run, models=lambda: [{"name": "demo"}])))])
 
 
 def client_of(run: Perform) -> TestClient:

@@ -17,7 +17,9 @@ def check(modules: Sequence[str]) -> None:
 def _lighter(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
     """The same checks. jaxtyping binds arguments and sizes at every call, which costs more than most calls do."""
 
-    def checked(*, typechecker: Any) -> Callable[[Any], Any]:
+    def checked(*context: Any, typechecker: Any = None) -> Any:
+        if context:  # sizes that are held together for a while, where the package itself asks for it
+            return jaxtyped(*context)
         whole = jaxtyped(typechecker=typechecker)
 
         def of(thing: Any) -> Any:

@@ -4,9 +4,11 @@ import html
 import re
 from pathlib import Path
 
+import streamlit as st
 from streamlit import dataframe_util
 from streamlit.testing.v1 import AppTest
 
+st.set_option("client.showErrorDetails", "full")  # as its owner sees a bug: a test that fails says why
 ROOT = Path(__file__).parents[2]
 FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
 

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import os
+import re
+import shlex
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -23,11 +26,22 @@ TOKEN, OTHER = "planted", "other"
 SPAIN = {"prompt": "The capital of Spain is"}
 
 
-@pytest.fixture(scope="module", params=["streamlit_app.py", "deploy/streamlit_app.py"])
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    own = {"INFOFLOW_SESSIONS": str(tmp_path_factory.mktemp("sessions")), "INFOFLOW_API_TOKEN": TOKEN}
+def served(first: str, token: str, folders: pytest.TempPathFactory) -> Iterator[str]:
+    own = {"INFOFLOW_SESSIONS": str(folders.mktemp("sessions")), "INFOFLOW_API_TOKEN": token}
     own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    yield from serve(tmp_path_factory.mktemp("server"), [sys.executable, "-m", "streamlit", "run", request.param], own)
+    yield from serve(folders.mktemp("server"), [sys.executable, "-m", "streamlit", "run", first], own)
+
+
+@pytest.fixture
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As on Community Cloud, with a token."""
+    yield from served("deploy/streamlit_app.py", TOKEN, tmp_path_factory)
+
+
+@pytest.fixture
+def own_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As `make app` starts it."""
+    yield from served("streamlit_app.py", "", tmp_path_factory)
 
 
 def ask(address: str, body: dict[str, Any] | None = None, token: str = TOKEN) -> tuple[Any, bytes]:
@@ -67,3 +81,22 @@ def test_programs_and_pages_are_served_side_by_side(app: str, demo: "infoflow.Mo
     assert {"new_session", "delta"} <= {*asyncio.run(first_page(app))}
     with urllib.request.urlopen(app, timeout=60) as page:
         assert "script-src 'self'" in page.headers["content-security-policy"] and page.headers["referrer-policy"]
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_readme_are_answered(own_app: str, capsys: pytest.CaptureFixture[str]) -> None:
+    section = (
+        (ROOT / "README.md").read_text().split("## For programs")[1].split("\n## ")[0].replace("http://localhost:8501", own_app)
+    )
+    shell, python = (re.findall(rf"```{kind}\n(.*?)```", section, re.S)[0] for kind in ("bash", "python"))
+    space: dict[str, Any] = {}
+    exec(python, space)  # noqa: S102  our own README
+    assert space["answer"].status_code == 200 and space["table"]["rows"] and space["event"] == "result"
+    assert "Writing, 1 of at most 20" in capsys.readouterr().out
+    answers = [
+        subprocess.run(shlex.split(line), check=True, capture_output=True, timeout=120).stdout.decode()
+        for line in shell.splitlines()
+    ]
+    assert "attention_norms" in json.loads(answers[0]) and "top_predictions" in json.loads(answers[1])
+    assert events_of(answers[2])[-1][0] == "result" and answers[3].startswith("<svg")
+    assert {"new_session", "delta"} <= {*asyncio.run(first_page(own_app))}

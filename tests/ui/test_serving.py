@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 
 from infoflow.analyses.attention import AttentionRequest
-from infoflow.ui import serving
+from infoflow.ui import programs
 from tests.helpers.api import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def test_two_programs_with_the_same_question_have_it_run_once(monkeypatch: pytes
         return plain(request, model, on_progress)
 
     monkeypatch.setattr(AttentionRequest, "run", run)
-    client, asked = client_of(serving.perform), {"prompt": "The dog sat"}
+    client, asked = client_of(programs.perform), {"prompt": "The dog sat"}
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(client.post, "/api/attention", json=asked)
         assert begun.wait(60)
@@ -42,7 +42,7 @@ def test_two_programs_with_the_same_question_have_it_run_once(monkeypatch: pytes
 
 
 def test_programs_ask_for_no_model_nor_place_that_strangers_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = client_of(serving.perform)
+    client = client_of(programs.perform)
     answer = client.post("/api/flow", json={"prompt": "The", "model": {"name": "demo", "host": "https://else.example"}})
     assert answer.status_code == 403 and answer.json()["error"] == "NotAllowed"
     monkeypatch.setenv("INFOFLOW_HOSTED", "1")
@@ -51,23 +51,24 @@ def test_programs_ask_for_no_model_nor_place_that_strangers_may_not(monkeypatch:
         assert client.post("/api/flow", json={"prompt": "The", "model": {"name": name}}).status_code == 403
     assert client.post("/api/lens", json={"prompt": "The", "kind": "tuned", "lens": "/etc/passwd"}).status_code == 403
     assert client.post("/api/generate", json={"prompt": "The", "max_new_tokens": 5000}).status_code == 413
-    assert [model["name"] for model in serving.models()] == ["demo"]
+    assert [model["name"] for model in programs.models()] == ["demo"]
 
 
 def test_a_lens_is_no_file_of_this_machine_where_others_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "0")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "lens.pt").write_bytes(b"the secret")
-    answer = client_of(serving.perform).post(
+    answer = client_of(programs.perform).post(
         "/api/lens", json={"prompt": "The", "kind": "tuned", "lens": str(tmp_path / "lens.pt")}
     )
     assert answer.status_code == 422 and "hub" in answer.json()["detail"]
 
 
 def test_the_server_starts_without_torch_and_before_any_cache() -> None:
-    program = "import streamlit_app as it, sys; print(type(it.app).__name__, *(m in sys.modules for m in ('torch', 'infoflow.ui.cache')))"
+    seen = "*(name in sys.modules for name in ('torch', 'altair', 'infoflow.ui.cache'))"
+    program = f"import streamlit_app as it, sys; print(type(it.app).__name__, {seen})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["App", "False", "False"], done.stderr
+    assert done.stdout.split() == ["App", "False", "False", "False"], done.stderr
 
 
 def test_streamlit_finds_the_app_where_it_looks() -> None:
