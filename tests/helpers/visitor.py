@@ -86,7 +86,7 @@ class Visitor:
     async def sees(self, kind: str) -> None:
         """An element of a kind is on the page: "progress" while something is run."""
         while all(e.WhichOneof("type") != kind for e in self.elements()):
-            assert not await self._heard_end(), f"no {kind} on /{self._page}"
+            assert not await self._heard_end(), f"no {kind} on /{self._page}: {self.told()} {self.failures()}"
 
     async def _heard_end(self) -> bool:
         """Take the next message; whether it says that the script rests."""
