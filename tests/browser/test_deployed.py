@@ -52,8 +52,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("this user may not make a mount namespace here: the app is not tried on a read-only file system")
     environment, command = _of_the_image()
     assert command[:3] == ["streamlit", "run", "streamlit_app.py"] and "INFOFLOW_HOSTED=1" in environment
-    python = [sys.executable, "-m", "streamlit", "run", "deploy/streamlit_app.py", *command[3:]]
-    path = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin"
+    ours = Path(sys.executable)
+    if ours.is_relative_to(ROOT):  # as it is called there: where the checkout lies below /tmp, its own name is gone
+        ours = Path("/mnt") / ours.relative_to(ROOT)
+    python = [str(ours), "-m", "streamlit", "run", "deploy/streamlit_app.py", *command[3:]]
+    path = f"PATH={ours.parent}:/usr/bin:/bin"
     closed = ["unshare", "-m", "bash", "-c", CLOSED, "bash", str(ROOT), path, *environment, *python]
     yield from serve(tmp_path_factory.mktemp("deployed"), closed)
 
