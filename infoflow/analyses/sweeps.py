@@ -188,7 +188,9 @@ class Sweep:
             given = self.proposed[0] if self.proposed else noise
         self.corrupted = given
         if not isinstance(given, Intervention):
-            return clean, self.model.encode(given), []
+            other = self.model.encode(given)
+            refuse_long(len(other), "The other prompt")
+            return clean, other, []
         if isinstance(given, Block):
             raise BadPrompt("A blocked attention corrupts no state. Use noise, a mean, or another prompt.")
         return clean, clean, [replace(given, seed=given.seed + seed) if isinstance(given, Noise) else given]

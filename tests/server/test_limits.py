@@ -8,10 +8,11 @@ import pytest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.errors import Busy, InfoflowError, NotAllowed, TooLarge
-from infoflow.interventions import Steer, Zero
+from infoflow.interventions import Mean, Replace, Steer, Zero
 from infoflow.models.spec import ModelSpec
 from infoflow.server.limits import Allowance, check, check_model
 from infoflow.settings import PUBLIC_HOST
@@ -85,7 +86,13 @@ def test_a_model_that_is_held_may_be_asked_as_results_name_it(hosted: None) -> N
     ("request_", "words"),
     [
         (GenerationRequest(prompt="abc", max_new_tokens=65), "at most 64 in one run"),
-        (LensRequest(prompt="abc", k=1001), "k is 1,001; this app takes at most 1000"),
+        (LensRequest(prompt="abc", k=51), "k is 51; this app takes at most 50"),
+        (LocationRequest(prompt="abc", top_k=1001), "top_k is 1,001; this app takes at most 1000"),
+        (GenerationRequest(prompt="abc", output=(1,) * 65), "65 new tokens are asked for"),
+        (replace(HERE, interventions=(Mean("mlp", prompts=[f"a {i}" for i in range(17)]),)), "read 17 other texts"),
+        (replace(HERE, interventions=tuple(Steer("mlp", (f"a {i}", f"b {i}")) for i in range(9))), "read 18 other texts"),
+        (replace(HERE, interventions=tuple(Replace("mlp", f"a {i}") for i in range(17))), "read 17 other texts"),
+        (PatchRequest(prompt="abc", corrupted=Mean("embed", prompts=[f"a {i}" for i in range(17)])), "read 17 other texts"),
         (PatchRequest(prompt="abc", draws=9), "draws is 9"),
         (replace(HERE, prompt="a" * 20_001), "prompt has 20,001 characters"),
         (AttributionRequest(prompt="abc", target="d", contrast=("a",) * 17), "contrast has 17 texts"),
