@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from infoflow.analyses.cost import Estimate, most_runs
+from infoflow.analyses.cost import Estimate, most_runs, refuse_long
 from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, as_prompt

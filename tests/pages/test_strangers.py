@@ -158,7 +158,10 @@ def test_texts_that_are_run_beside_the_prompt_are_no_longer_than_one(monkeypatch
     monkeypatch.setenv("INFOFLOW_MAX_PROMPT_TOKENS", "12")
     short, long = "The dog sat on the mat", "The dog sat on the mat and the cat sat on the dog and the mat"
     steered = FlowRequest(prompt=short, interventions=(Steer("mlp", (long, "a")),))
-    for request, what in ((steered, "A text that an intervention reads"), (PatchRequest(prompt=short, corrupted=long), "The other")):
+    for request, what in (
+        (steered, "A text that an intervention reads"),
+        (PatchRequest(prompt=short, corrupted=long), "The other"),
+    ):
         with pytest.raises(TooLarge, match=f"{what}.* has .* tokens; this app takes at most 12"):
             cache.results(request, "", quiet)
 

@@ -12,7 +12,8 @@ import pytest
 import streamlit as st
 
 from infoflow.analyses.attention import AttentionRequest
-from infoflow.ui import programs
+from infoflow.server.owner import Behind
+from infoflow.ui import programs, serving
 from tests.helpers.api import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,12 @@ def test_the_server_starts_without_torch_and_before_any_cache() -> None:
     program = f"import streamlit_app as it, sys; print(type(it.app).__name__, {seen})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["App", "False", "False", "False"], done.stderr
+
+
+def test_streamlits_own_figures_are_for_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.cache, "owner", lambda token: token == "the owner's")
+    kept = {one.cls: one.kwargs for one in serving.parts()["middleware"]}[Behind]
+    assert kept["path"] == "/_stcore/metrics" and kept["let_in"]("the owner's") and not kept["let_in"]("")
 
 
 def test_streamlit_finds_the_app_where_it_looks() -> None:
