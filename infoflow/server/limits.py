@@ -8,8 +8,10 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
+
+import numpy as np
 
 from infoflow.analyses.request import Request
 from infoflow.errors import Busy, NotAllowed, TooLarge
@@ -29,6 +31,8 @@ CHANGES = 32
 """interventions of one run"""
 WRITTEN = 100_000
 """characters of a request as JSON: a steering vector is numbers"""
+NUMBERS = 1_500_000
+"""of one answer: as text, each takes half a kilobyte while it is written"""
 MINUTE = 60.0
 VISITORS = 10_000
 """whose last runs are remembered; beyond, those of the one seen longest ago are forgotten"""
@@ -101,6 +105,23 @@ def check_changes(interventions: Sequence[Intervention]) -> None:
     texts = {text for one in interventions for text in texts_of(one)}
     if len(texts) > TEXTS:
         raise TooLarge(f"The interventions read {len(texts):,} other texts; this app runs at most {TEXTS}. Take fewer.")
+
+
+def check_answer(result: Any) -> None:
+    """That a result is no larger than what this app sends a program.
+
+    Raises:
+        TooLarge: it is.
+    """
+    numbers = _numbers(result) if settings().hosted else 0
+    if numbers > NUMBERS:
+        raise TooLarge(f"The answer holds {numbers:,} numbers; this app sends at most {NUMBERS:,}. Ask of a shorter prompt.")
+
+
+def _numbers(of: Any) -> int:
+    if isinstance(of, np.ndarray):
+        return of.size
+    return sum(_numbers(getattr(of, field.name)) for field in fields(of)) if is_dataclass(of) else 0
 
 
 def short(name: str) -> str:

@@ -1,8 +1,9 @@
 """What strangers may ask: which models, how much in one request, how often."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from infoflow.analyses.attribution import AttributionRequest
@@ -14,7 +15,7 @@ from infoflow.analyses.patching import PatchRequest
 from infoflow.errors import Busy, InfoflowError, NotAllowed, TooLarge
 from infoflow.interventions import Mean, Replace, Steer, Zero
 from infoflow.models.spec import ModelSpec
-from infoflow.server.limits import Allowance, check, check_model
+from infoflow.server.limits import Allowance, check, check_answer, check_model
 from infoflow.settings import PUBLIC_HOST
 
 HERE = FlowRequest(prompt="abc")
@@ -104,6 +105,26 @@ def test_a_model_that_is_held_may_be_asked_as_results_name_it(hosted: None) -> N
 def test_more_than_one_request_may_ask_is_refused(request_: Any, words: str, hosted: None) -> None:
     with pytest.raises(TooLarge, match=words):
         check(request_)
+
+
+def test_an_answer_is_no_larger_than_memory_has_room_for(hosted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = SimpleResult((1,), np.zeros((3, 4)), Part(np.zeros(5)))
+    check_answer(result)
+    monkeypatch.setattr("infoflow.server.limits.NUMBERS", 16)
+    with pytest.raises(TooLarge, match="17 numbers; this app sends at most 16"):
+        check_answer(result)
+
+
+@dataclass
+class Part:
+    numbers: np.ndarray
+
+
+@dataclass
+class SimpleResult:
+    tokens: tuple[int, ...]
+    numbers: np.ndarray
+    part: Part
 
 
 def test_a_lens_of_a_file_or_of_the_hub_is_refused(hosted: None) -> None:
