@@ -255,6 +255,17 @@ def stacked(stack: Sequence[Intervention], new: Intervention) -> tuple[Intervent
     return (*stack, new)
 
 
+def texts_of(one: Intervention) -> tuple[str, ...]:
+    """The texts that it has run beside the prompt; those that ship are none."""
+    if isinstance(one, Replace):
+        return (one.prompt,)
+    if isinstance(one, Mean):
+        return () if isinstance(one.prompts, str) else tuple(one.prompts)
+    if isinstance(one, Steer | Reject) and one.direction != FIRST:
+        return tuple(text for text in one.direction if isinstance(text, str))
+    return ()
+
+
 def place(of: Intervention) -> tuple[Any, ...]:
     """Where something is changed: equal for two of which the second takes the first one's place."""
     blocks = isinstance(of, Block)

@@ -16,6 +16,8 @@ T = TypeVar("T")
 Say = Callable[[str, float], None]
 _LOOK = 0.1
 """seconds between two looks of one who waits"""
+SHARE = 4
+"""one visitor has at most this part of a line that has an end: it would be closed to all others else"""
 _WEIGHT = 0.3
 """of the latest turn in the mean of how long one takes"""
 _visitor: ContextVar[str] = ContextVar("visitor", default="")
@@ -45,6 +47,10 @@ class Line(Generic[T]):
 
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
+
+    def of(self, who: str) -> int:
+        """How many are this visitor's."""
+        return len(self._of.get(who, ()))
 
     def put(self, who: str, what: T) -> None:
         """At the end of this visitor's."""
@@ -134,6 +140,10 @@ class Turns:
             if self._has is None and not len(self._line):
                 self._begin()
                 return
+            mine = self._line.of(who)
+            if most is not None and who and mine >= max(1, most // SHARE):
+                soon, wait = max(1.0, mine * self.took), "waits" if mine == 1 else "wait"
+                raise Busy(f"{mine} of your runs {wait} for this model already. Try again in {duration(soon)}.", soon)
             if most is not None and len(self._line) >= most:
                 soon = max(1.0, len(self._line) * self.took)
                 runs = "run waits" if len(self._line) == 1 else "runs wait"

@@ -131,6 +131,22 @@ def test_a_full_line_takes_nobody_more(turns: Turns) -> None:
     assert order == ["a1", "b1"]
 
 
+def test_one_visitor_does_not_close_the_line_to_others(turns: Turns) -> None:
+    order: list[str] = []
+    first = _Asker(turns, "a", order, "a1", most=4)
+    assert first.has.wait(30)
+    second = _Asker(turns, "a", order, "a2", most=4)
+    assert second.waits.wait(30)
+    with pytest.raises(Busy, match="^1 of your runs waits for this model already"):
+        _Asker(turns, "a", order, "a3", most=4).ended.result(30)
+    other = _Asker(turns, "b", order, "b1", most=4)
+    assert other.waits.wait(30)
+    for one in (first, second, other):
+        one.let_go.set()
+        one.ended.result(30)
+    assert order == ["a1", "a2", "b1"]
+
+
 def test_an_error_in_a_turn_gives_it_back(turns: Turns) -> None:
     def say(doing: str, fraction: float) -> None:
         raise AssertionError("nobody waits")

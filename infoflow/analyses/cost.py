@@ -44,15 +44,15 @@ def refuse_here(model: "infoflow.models.model.Model", needed: int, what: str, ad
         memory.refuse(needed, model.memory_limit(), what, advice)
 
 
-def refuse_long(n_tokens: int) -> None:
-    """Say no to a prompt of more tokens than an app lets anyone ask.
+def refuse_long(n_tokens: int, what: str = "The prompt") -> None:
+    """Say no to a prompt, or another text that is run for it, of more tokens than an app lets anyone ask.
 
     Raises:
         TooLarge: with both numbers.
     """
     most = settings().max_prompt_tokens
     if most is not None and n_tokens > most:
-        raise TooLarge(f"The prompt has {n_tokens:,} tokens; this app takes at most {most}. Shorten it.")
+        raise TooLarge(f"{what} has {n_tokens:,} tokens; this app takes at most {most}. Shorten it.")
 
 
 def most_runs(runs: int) -> int | None:

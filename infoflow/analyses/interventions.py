@@ -7,6 +7,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from infoflow.analyses.cost import refuse_long
 from infoflow.errors import BadPrompt
 from infoflow.interventions import (
     FIRST,
@@ -96,6 +97,7 @@ class _Others:
             from infoflow.traced.interventions import states_at
 
             ids = [t.id for t in self.model.encode(prompt)]
+            refuse_long(len(ids), "A text that an intervention reads")
             found = self.model.run(ids, states_at, self.model.plan(), missing)
             self.seen.update({(prompt, *key): state for key, state in zip(missing, found, strict=True)})
         return {key: self.seen[(prompt, *key)] for key in keys}

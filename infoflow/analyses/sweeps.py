@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from infoflow.analyses.cost import Estimate, most_runs
+from infoflow.analyses.cost import Estimate, most_runs, refuse_long
 from infoflow.analyses.interventions import positions_of
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Request, as_prompt
@@ -188,7 +188,9 @@ class Sweep:
             given = self.proposed[0] if self.proposed else noise
         self.corrupted = given
         if not isinstance(given, Intervention):
-            return clean, self.model.encode(given), []
+            other = self.model.encode(given)
+            refuse_long(len(other), "The other prompt")
+            return clean, other, []
         if isinstance(given, Block):
             raise BadPrompt("A blocked attention corrupts no state. Use noise, a mean, or another prompt.")
         return clean, clean, [replace(given, seed=given.seed + seed) if isinstance(given, Noise) else given]

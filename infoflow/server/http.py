@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,7 +22,7 @@ from infoflow import __version__
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.files import strict
-from infoflow.server import answers, asking, events
+from infoflow.server import answers, asking, events, limits
 from infoflow.server.openapi import document
 from infoflow.server.origins import check as check_origin
 from infoflow.server.problems import SAID, Problem, answered, problem_of
@@ -39,6 +40,9 @@ Handler = Callable[[Received], Awaitable[Response]]
 Work = Callable[[Report], bytes]
 _log = logging.getLogger(__name__)
 Asks = Callable[["Asking", bytes], Work]
+_writing = threading.Lock()
+_LOOK = 0.1
+"""seconds"""
 
 
 def programs(service: Service, more: Sequence[Route] = ()) -> Starlette:
@@ -162,6 +166,16 @@ class Asking:
         with as_visitor(f"http:{self.received.client.host if self.received.client else ''}"):
             return self.service.perform(request, self.received.headers.get(KEY, ""), say).result
 
+    def written(self, result: Any, say: Report) -> bytes:
+        """A result as it is sent. One is written at a time: it takes many times what it is as numbers."""
+        limits.check_answer(result)
+        while not _writing.acquire(timeout=_LOOK):
+            say("Waiting for another answer to be written …", 1.0)
+        try:
+            return answers.answer(result, self.kind, self.dark)
+        finally:
+            _writing.release()
+
 
 async def _answer(asked: Asking, of: Asks) -> Response:
     """What a client is sent: the body is checked before anything runs, and the run is told of if that is wanted."""
@@ -179,19 +193,17 @@ async def _answer(asked: Asking, of: Asks) -> Response:
 
 def _one(method: str, asked: Asking, body: bytes) -> Work:
     request = asking.asked(method, asking.values_of(body))
-    kind, dark = asked.kind, asked.dark
-    return lambda say: answers.answer(asked.result(request, say), kind, dark)
+    return lambda say: asked.written(asked.result(request, say), say)
 
 
 def _two(asked: Asking, body: bytes) -> Work:
     pair = asking.pair_of(asking.values_of(body))
-    kind, dark = asked.kind, asked.dark
 
     def work(say: Report) -> bytes:
         from infoflow.studies.compare import compare
 
         first = asked.result(pair.a, say)
-        return answers.answer(compare(first, asked.result(pair.second(first), say), pair.quantity, align=pair.align), kind, dark)
+        return asked.written(compare(first, asked.result(pair.second(first), say), pair.quantity, align=pair.align), say)
 
     return work
 

@@ -7,27 +7,32 @@ known: tokens and time in `analyses/perform.py`, patched runs in `analyses/rerun
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
-from dataclasses import fields
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
+
+import numpy as np
 
 from infoflow.analyses.request import Request
 from infoflow.errors import Busy, NotAllowed, TooLarge
+from infoflow.interventions import Intervention, texts_of
 from infoflow.models.lenses import BUNDLED
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.amounts import duration
 
-MOST = {"k": 1000, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
-"""of a field that work grows with"""
+MOST = {"k": 50, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
+"""of a field that work grows with; k is of every layer and position"""
 CHARACTERS = 20_000
 """of one text"""
 TEXTS = 16
-"""that a prompt is held against"""
+"""that a prompt is held against, or that interventions have run"""
 CHANGES = 32
 """interventions of one run"""
 WRITTEN = 100_000
 """characters of a request as JSON: a steering vector is numbers"""
+NUMBERS = 1_500_000
+"""of one answer: as text, each takes half a kilobyte while it is written"""
 MINUTE = 60.0
 VISITORS = 10_000
 """whose last runs are remembered; beyond, those of the one seen longest ago are forgotten"""
@@ -62,7 +67,7 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
     """
     check_model(request.model, held)
     now = settings()
-    written = getattr(request, "max_new_tokens", 0)
+    written = max(getattr(request, "max_new_tokens", 0), len(getattr(request, "output", ())))
     if now.max_new_tokens is not None and written > now.max_new_tokens:
         raise TooLarge(f"{written:,} new tokens are asked for; this app writes at most {now.max_new_tokens} in one run.")
     if not now.hosted:
@@ -73,8 +78,8 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
     for name, most in MOST.items():
         if getattr(request, name, 0) > most:
             raise TooLarge(f"{name} is {getattr(request, name):,}; this app takes at most {most}.")
-    if len(request.interventions) > CHANGES:
-        raise TooLarge(f"{len(request.interventions)} interventions are asked for; this app makes at most {CHANGES} in one run.")
+    corrupted = getattr(request, "corrupted", None)
+    check_changes((*request.interventions, *((corrupted,) if isinstance(corrupted, Intervention) else ())))
     for field in fields(request):
         value = getattr(request, field.name)
         texts = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
@@ -85,6 +90,38 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
             raise TooLarge(f"{field.name} has {len(texts)} texts; this app takes at most {TEXTS}.")
     if len(request.key) > WRITTEN:
         raise TooLarge(f"The request is {len(request.key):,} characters long; this app takes at most {WRITTEN:,}.")
+
+
+def check_changes(interventions: Sequence[Intervention]) -> None:
+    """That a run is changed in no more ways than this app answers: each text of theirs is a run of its own, which nothing stops.
+
+    Raises:
+        TooLarge: it is.
+    """
+    if not settings().hosted:
+        return
+    if len(interventions) > CHANGES:
+        raise TooLarge(f"{len(interventions)} interventions are asked for; this app makes at most {CHANGES} in one run.")
+    texts = {text for one in interventions for text in texts_of(one)}
+    if len(texts) > TEXTS:
+        raise TooLarge(f"The interventions read {len(texts):,} other texts; this app runs at most {TEXTS}. Take fewer.")
+
+
+def check_answer(result: Any) -> None:
+    """That a result is no larger than what this app sends a program.
+
+    Raises:
+        TooLarge: it is.
+    """
+    numbers = _numbers(result) if settings().hosted else 0
+    if numbers > NUMBERS:
+        raise TooLarge(f"The answer holds {numbers:,} numbers; this app sends at most {NUMBERS:,}. Ask of a shorter prompt.")
+
+
+def _numbers(of: Any) -> int:
+    if isinstance(of, np.ndarray):
+        return of.size
+    return sum(_numbers(getattr(of, field.name)) for field in fields(of)) if is_dataclass(of) else 0
 
 
 def short(name: str) -> str:

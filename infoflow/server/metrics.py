@@ -8,10 +8,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from infoflow.errors import Busy, NotAllowed
+from infoflow.server.owner import refusal
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 NAMES = 50
@@ -105,19 +105,12 @@ class _Gauges:
 
 
 def route(text: Callable[[], bytes], let_in: Callable[[str], bool], path: str = "/metrics") -> Route:
-    """Where the figures are read. `let_in(token)` says whether whoever shows a token ('' for none) is the owner; it raises Busy
-    where too many wrong ones came, and NotAllowed where there is nobody to show them to."""
+    """Where the figures are read, by whoever `let_in` lets in (`owner.refusal`)."""
 
     async def answer(received: Request) -> Response:
-        kind, _, given = received.headers.get("authorization", "").partition(" ")
-        try:
-            if not let_in(given.strip() if kind.lower() == "bearer" else ""):
-                wanted = {"WWW-Authenticate": "Bearer"}
-                return PlainTextResponse("The owner's token is needed: Authorization: Bearer TOKEN.\n", 401, wanted)
-        except NotAllowed as error:
-            return PlainTextResponse(f"{error}\n", 404)
-        except Busy as error:
-            return PlainTextResponse(f"{error}\n", 429, {"Retry-After": str(round(error.retry_after))})
+        no = refusal(received, let_in)
+        if no is not None:
+            return no
         found = await run_in_threadpool(text)
         return Response(found, headers={"Cache-Control": "no-store", "Content-Type": CONTENT_TYPE_LATEST})
 

@@ -19,6 +19,7 @@ from infoflow.files.prompts import Row
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures import batch as pictures
 from infoflow.pictures.picture import Picture, background
+from infoflow.server import limits
 from infoflow.studies.batch import ANALYSES, Batch, HeadOver, open_batch
 from infoflow.tables import batch as tables
 from infoflow.text.examples import PRESETS
@@ -191,6 +192,7 @@ def made(wanted: Wanted, key: str) -> Batch | None:
 
 def _run(made: Made, key: str, job: jobs.Job) -> bool:
     wanted = made.wanted
+    limits.check_changes(wanted.interventions)
     cache.count(len(wanted.rows))
     while not made.turn.acquire(timeout=0.1):
         job.say("Waiting for the run that was stopped …")

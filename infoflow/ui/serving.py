@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from infoflow.models import memory
 from infoflow.server import running
 from infoflow.server.headers import Headers
-from infoflow.ui.streamlit_names import deaf_to_developers, inline_scripts
+from infoflow.server.owner import Behind
+from infoflow.ui.streamlit_names import deaf_to_developers, few_uploads, inline_scripts
 
 
 class Parts(TypedDict):
@@ -31,10 +32,25 @@ class Parts(TypedDict):
 def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own."""
     deaf_to_developers()
+    few_uploads(_for_others)
     memory.few_arenas()  # many visitors are many threads
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")
-    return {"routes": [Mount(f"{base}/api", app=_Programs(base))], "middleware": [headers], "lifespan": _until_stopped}
+    # Streamlit tells anybody how many pages are open and what its caches hold
+    figures = Middleware(Behind, path=f"{base}/_stcore/metrics", let_in=_owner)
+    return {"routes": [Mount(f"{base}/api", app=_Programs(base))], "middleware": [headers, figures], "lifespan": _until_stopped}
+
+
+def _for_others() -> bool:
+    from infoflow.ui import cache
+
+    return not cache.for_this_machine_alone()
+
+
+def _owner(token: str) -> bool:
+    from infoflow.ui import cache
+
+    return cache.owner(token)
 
 
 class _Programs:

@@ -9,10 +9,13 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs
 
-from streamlit import file_util, runtime
+from starlette.exceptions import HTTPException
+from streamlit import file_util, get_option, runtime
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 ONE_ENTRY_A_PAGE = """<script>
 if (!window.oneEntryAPage) {
@@ -121,6 +124,25 @@ def deaf_to_developers() -> None:
     is shown. One clears every cache for all visitors, models in memory and counted runs too; one tells which files are new."""
     AppSession._handle_clear_cache_request = lambda self: None  # type: ignore[method-assign]
     AppSession._handle_git_information_request = lambda self: None  # type: ignore[method-assign]
+
+
+UPLOADS_OF_ONE, UPLOADS_OF_ALL = 2, 8
+"""times the largest file"""
+_add_file = MemoryUploadedFileManager.add_file
+
+
+def few_uploads(bounded: Callable[[], bool]) -> None:
+    """From now on, where `bounded` says so, the files that readers have handed in take no more memory than a few of the largest:
+    Streamlit takes any number from whoever has a page open, whether or not the page asks for one."""
+
+    def add_file(self: MemoryUploadedFileManager, session_id: str, file: UploadedFileRec) -> None:
+        largest, size = get_option("server.maxUploadSize") * 2**20, len(file.data)
+        own = sum(len(other.data) for name, other in self.file_storage.get(session_id, {}).items() if name != file.file_id)
+        if bounded() and (own + size > UPLOADS_OF_ONE * largest or self._total_bytes + size > UPLOADS_OF_ALL * largest):
+            raise HTTPException(413, "Too many files were handed in. Take some away, or come back later.")
+        _add_file(self, session_id, file)
+
+    MemoryUploadedFileManager.add_file = add_file  # type: ignore[method-assign]
 
 
 def sessions() -> int:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.errors import Busy, NotAllowed, TooLarge, UnsupportedModel
+from infoflow.interventions import Steer
 from infoflow.models.spec import ModelSpec
 from infoflow.ui import cache
 from tests.helpers import tiny
@@ -151,6 +152,18 @@ def test_a_prompt_of_too_many_tokens_is_a_sentence_and_the_picture_stays(monkeyp
     before = grid_spec(app)
     (error,) = errors(ask(app, "The dog sat on the mat and the cat sat on the dog and the mat"))
     assert "this app takes at most 12. Shorten it." in error and "INFOFLOW" not in error and grid_spec(app) == before
+
+
+def test_texts_that_are_run_beside_the_prompt_are_no_longer_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_PROMPT_TOKENS", "12")
+    short, long = "The dog sat on the mat", "The dog sat on the mat and the cat sat on the dog and the mat"
+    steered = FlowRequest(prompt=short, interventions=(Steer("mlp", (long, "a")),))
+    for request, what in (
+        (steered, "A text that an intervention reads"),
+        (PatchRequest(prompt=short, corrupted=long), "The other"),
+    ):
+        with pytest.raises(TooLarge, match=f"{what}.* has .* tokens; this app takes at most 12"):
+            cache.results(request, "", quiet)
 
 
 def test_too_many_runs_in_a_minute_is_a_sentence_and_what_is_kept_is_still_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,21 @@
 """What strangers may ask: which models, how much in one request, how often."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.flow import FlowRequest
 from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.location import LocationRequest
 from infoflow.analyses.logit_lens import LensRequest
 from infoflow.analyses.patching import PatchRequest
 from infoflow.errors import Busy, InfoflowError, NotAllowed, TooLarge
-from infoflow.interventions import Steer, Zero
+from infoflow.interventions import Mean, Replace, Steer, Zero
 from infoflow.models.spec import ModelSpec
-from infoflow.server.limits import Allowance, check, check_model
+from infoflow.server.limits import Allowance, check, check_answer, check_model
 from infoflow.settings import PUBLIC_HOST
 
 HERE = FlowRequest(prompt="abc")
@@ -85,7 +87,13 @@ def test_a_model_that_is_held_may_be_asked_as_results_name_it(hosted: None) -> N
     ("request_", "words"),
     [
         (GenerationRequest(prompt="abc", max_new_tokens=65), "at most 64 in one run"),
-        (LensRequest(prompt="abc", k=1001), "k is 1,001; this app takes at most 1000"),
+        (LensRequest(prompt="abc", k=51), "k is 51; this app takes at most 50"),
+        (LocationRequest(prompt="abc", top_k=1001), "top_k is 1,001; this app takes at most 1000"),
+        (GenerationRequest(prompt="abc", output=(1,) * 65), "65 new tokens are asked for"),
+        (replace(HERE, interventions=(Mean("mlp", prompts=[f"a {i}" for i in range(17)]),)), "read 17 other texts"),
+        (replace(HERE, interventions=tuple(Steer("mlp", (f"a {i}", f"b {i}")) for i in range(9))), "read 18 other texts"),
+        (replace(HERE, interventions=tuple(Replace("mlp", f"a {i}") for i in range(17))), "read 17 other texts"),
+        (PatchRequest(prompt="abc", corrupted=Mean("embed", prompts=[f"a {i}" for i in range(17)])), "read 17 other texts"),
         (PatchRequest(prompt="abc", draws=9), "draws is 9"),
         (replace(HERE, prompt="a" * 20_001), "prompt has 20,001 characters"),
         (AttributionRequest(prompt="abc", target="d", contrast=("a",) * 17), "contrast has 17 texts"),
@@ -97,6 +105,26 @@ def test_a_model_that_is_held_may_be_asked_as_results_name_it(hosted: None) -> N
 def test_more_than_one_request_may_ask_is_refused(request_: Any, words: str, hosted: None) -> None:
     with pytest.raises(TooLarge, match=words):
         check(request_)
+
+
+def test_an_answer_is_no_larger_than_memory_has_room_for(hosted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = SimpleResult((1,), np.zeros((3, 4)), Part(np.zeros(5)))
+    check_answer(result)
+    monkeypatch.setattr("infoflow.server.limits.NUMBERS", 16)
+    with pytest.raises(TooLarge, match="17 numbers; this app sends at most 16"):
+        check_answer(result)
+
+
+@dataclass
+class Part:
+    numbers: np.ndarray
+
+
+@dataclass
+class SimpleResult:
+    tokens: tuple[int, ...]
+    numbers: np.ndarray
+    part: Part
 
 
 def test_a_lens_of_a_file_or_of_the_hub_is_refused(hosted: None) -> None:

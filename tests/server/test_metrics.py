@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from infoflow.server import metrics
 from infoflow.server.metrics import Counts, HeldModel, Now
-from infoflow.server.owner import WRONG, Door
+from infoflow.server.owner import WRONG, Behind, Door
 
 NOW = Now([HeldModel("demo", 20_000_000, 3, 2, 0.5)], 600_000_000, 2_000_000_000, 1_000, 7)
 TOKEN = "the owner's own"
@@ -77,3 +78,17 @@ def test_tokens_can_not_be_tried_without_end(ask: Callable[..., tuple[int, str]]
     assert {ask(f"guess {number}")[0] for number in range(WRONG)} == {401}
     status, said = ask(TOKEN)
     assert status == 429 and "60 seconds" in said, "not even the right one is looked at now"
+
+
+def test_nobody_locks_an_owner_out_whose_token_is_long(ask: Callable[..., tuple[int, str]]) -> None:
+    long = f"{TOKEN}, {TOKEN}"
+    assert {ask(f"guess {number}", long)[0] for number in range(WRONG)} == {401}
+    assert ask("another guess", long)[0] == 429 and ask(long, long)[0] == 200
+
+
+def test_a_path_of_somebody_else_is_behind_the_same_door() -> None:
+    client = TestClient(Behind(PlainTextResponse("active_sessions 7"), "/base/_stcore/metrics", lambda given: given == TOKEN))
+    for path in ("/base/_stcore/metrics", "/base/_stcore/metrics/", "/base/_stcore/metric%73"):
+        assert client.get(path).status_code == 401 and "active" not in client.get(path).text
+        assert "active" in client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert "active" in client.get("/base/_stcore/health").text

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from starlette.exceptions import HTTPException
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from infoflow.analyses.attention import AttentionRequest
-from infoflow.ui import programs
+from infoflow.server.owner import Behind
+from infoflow.ui import programs, serving, streamlit_names
 from tests.helpers.api import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +75,42 @@ def test_the_server_starts_without_torch_and_before_any_cache() -> None:
     assert done.stdout.split() == ["App", "False", "False", "False"], done.stderr
 
 
+def test_streamlits_own_figures_are_for_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.cache, "owner", lambda token: token == "the owner's")
+    kept = {one.cls: one.kwargs for one in serving.parts()["middleware"]}[Behind]
+    assert kept["path"] == "/_stcore/metrics" and kept["let_in"]("the owner's") and not kept["let_in"]("")
+
+
 def test_streamlit_finds_the_app_where_it_looks() -> None:
     from streamlit.web.server.app_discovery import discover_asgi_app
 
     for path in ("streamlit_app.py", "deploy/streamlit_app.py"):
         assert discover_asgi_app(ROOT / path).app_name == "app", "it reads the file and does not run it"
         assert "serving.parts()" in ast.unparse(ast.parse((ROOT / path).read_text()))
+
+
+def test_files_that_strangers_hand_in_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded = [False]
+    monkeypatch.setattr(MemoryUploadedFileManager, "add_file", MemoryUploadedFileManager.add_file)  # put back afterwards
+    monkeypatch.setattr(streamlit_names, "get_option", lambda name: 1)
+    streamlit_names.few_uploads(lambda: bounded[0])
+    files = MemoryUploadedFileManager("/upload")
+
+    def hand_in(session: str, name: str, size: int = 2**20) -> None:
+        files.add_file(session, UploadedFileRec(name, "a.zip", "application/zip", bytes(size)))
+
+    for number in range(3):
+        hand_in("owner", f"{number}")
+    files.remove_session_files("owner")
+    bounded[0] = True
+    for session in ("a", "b", "c"):
+        for name in ("1", "2", "2"):  # the same one again takes the place of the first
+            hand_in(session, name)
+        with pytest.raises(HTTPException, match="Too many files"):
+            hand_in(session, "3", 1)
+    for session in ("d", "e"):
+        hand_in(session, "1")
+    with pytest.raises(HTTPException, match="Too many files"):
+        hand_in("f", "1")
+    files.remove_session_files("a")
+    hand_in("f", "1")
