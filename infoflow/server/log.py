@@ -142,6 +142,7 @@ class Journal:
         finally:
             _current.reset(token)
             self._tell(self._ran(request, now, done[0] if done else None, failure))
+            failure = None  # it holds this frame, and with it all that the run held
 
     def _ran(self, request: Request[Any], now: _Now, found: Performed[Any] | None, failure: BaseException | None) -> Ran:
         cost = found.cost if found is not None else None
