@@ -1,5 +1,6 @@
 """Figures for machines that watch the app, in the text format of Prometheus, behind the owner's token."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from infoflow.errors import Busy, NotAllowed
+from infoflow.server.problems import when_again
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 NAMES = 50
@@ -52,7 +54,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._names: set[str] = set()
+        self._names, self._lock = set[str](), threading.Lock()
         self._runs = Counter("infoflow_runs", "Runs", ("analysis", "model", "outcome"), registry=self.registry)
         self._seconds = Histogram(
             "infoflow_run_seconds",
@@ -64,9 +66,10 @@ class Counts:
 
     def add(self, analysis: str, model: str, outcome: str, seconds: float) -> None:
         """One run has ended."""
-        if model not in self._names and len(self._names) >= NAMES:
-            model = "other"
-        self._names.add(model)
+        with self._lock:
+            if model not in self._names and len(self._names) >= NAMES:
+                model = "other"
+            self._names.add(model)
         self._runs.labels(analysis, model, outcome).inc()
         self._seconds.labels(analysis, outcome).observe(seconds)
 
@@ -99,8 +102,8 @@ class _Gauges:
             ("infoflow_model_bytes", "Memory of its weights", lambda m: m.bytes),
         ):
             family = GaugeMetricFamily(name, says, labels=["model"])
-            for model in now.models:
-                family.add_metric([model.name], of(model))
+            for model in {model.name: None for model in now.models}:  # one may be held in two types, and a name stands once
+                family.add_metric([model], sum(of(one) for one in now.models if one.name == model))
             yield family
 
 
@@ -117,7 +120,7 @@ def route(text: Callable[[], bytes], let_in: Callable[[str], bool], path: str = 
         except NotAllowed as error:
             return PlainTextResponse(f"{error}\n", 404)
         except Busy as error:
-            return PlainTextResponse(f"{error}\n", 429, {"Retry-After": str(round(error.retry_after))})
+            return PlainTextResponse(f"{error}\n", 429, when_again(error))
         found = await run_in_threadpool(text)
         return Response(found, headers={"Cache-Control": "no-store", "Content-Type": CONTENT_TYPE_LATEST})
 
