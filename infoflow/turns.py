@@ -59,6 +59,10 @@ class Line(Generic[T]):
             self._of[who] = waiting
         return found
 
+    def of(self, who: str) -> int:
+        """How many of this visitor's wait."""
+        return len(self._of.get(who, ()))
+
     def leave(self, what: T) -> None:
         """It waits no more."""
         who = self._whose(what)
@@ -105,10 +109,10 @@ class Turns:
     @contextlib.contextmanager
     def turn(self, say: Say, most: int | None = None) -> Iterator[None]:
         """The thing for oneself; `say` is told the place in line and how long that may be, and may leave by raising. Where `most`
-        wait already, nobody else does.
+        wait already, nobody else does; and of one visitor's no more than half of them.
 
         Raises:
-            Busy: the line is full. Cancelled: by `say`.
+            Busy: the line is full, or this visitor's part of it. Cancelled: by `say`.
         """
         if self._has == threading.get_ident():
             yield
@@ -139,6 +143,14 @@ class Turns:
                 runs = "run waits" if len(self._line) == 1 else "runs wait"
                 raise Busy(
                     f"{len(self._line)} {runs} for this model already, which is as many as may. Try again in {duration(soon)}.",
+                    soon,
+                )
+            own = self._line.of(who)
+            if most is not None and own >= -(-most // 2):  # or one alone could fill it, and nobody else would be heard
+                soon = max(1.0, own * self.took)
+                runs = "run of yours waits" if own == 1 else "runs of yours wait"
+                raise Busy(
+                    f"{own} {runs} for this model already, which is as many as one visitor's may. Try again in {duration(soon)}.",
                     soon,
                 )
             self._line.put(who, me)

@@ -131,6 +131,23 @@ def test_a_full_line_takes_nobody_more(turns: Turns) -> None:
     assert order == ["a1", "b1"]
 
 
+def test_one_visitor_alone_does_not_fill_the_line(turns: Turns) -> None:
+    order: list[str] = []
+    first = _Asker(turns, "a", order, "a1", most=3)
+    assert first.has.wait(30)
+    waiting = [_Asker(turns, "a", order, name, most=3) for name in ("a2", "a3")]
+    assert all(one.waits.wait(30) for one in waiting)
+    with pytest.raises(Busy, match="^2 runs of yours wait for this model already, which is as many as one visitor's may."):
+        _Asker(turns, "a", order, "a4", most=3).ended.result(30)
+    other = _Asker(turns, "b", order, "b1", most=3)
+    assert other.waits.wait(30), "there is a place for another"
+    for one in (first, *waiting, other):
+        one.let_go.set()
+    for one in (first, *waiting, other):
+        one.ended.result(30)
+    assert sorted(order) == ["a1", "a2", "a3", "b1"]
+
+
 def test_an_error_in_a_turn_gives_it_back(turns: Turns) -> None:
     def say(doing: str, fraction: float) -> None:
         raise AssertionError("nobody waits")
