@@ -148,9 +148,9 @@ class Turns:
             own = self._line.of(who)
             if most is not None and own >= -(-most // 2):  # or one alone could fill it, and nobody else would be heard
                 soon = max(1.0, own * self.took)
-                runs = "run of yours waits" if own == 1 else "runs of yours wait"
+                runs = "run of one visitor waits" if own == 1 else "runs of one visitor wait"  # who may not be who is told
                 raise Busy(
-                    f"{own} {runs} for this model already, which is as many as one visitor's may. Try again in {duration(soon)}.",
+                    f"{own} {runs} for this model already, which is as many as may. Try again in {duration(soon)}.",
                     soon,
                 )
             self._line.put(who, me)

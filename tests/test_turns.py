@@ -137,7 +137,7 @@ def test_one_visitor_alone_does_not_fill_the_line(turns: Turns) -> None:
     assert first.has.wait(30)
     waiting = [_Asker(turns, "a", order, name, most=3) for name in ("a2", "a3")]
     assert all(one.waits.wait(30) for one in waiting)
-    with pytest.raises(Busy, match="^2 runs of yours wait for this model already, which is as many as one visitor's may."):
+    with pytest.raises(Busy, match="^2 runs of one visitor wait for this model already, which is as many as may. Try"):
         _Asker(turns, "a", order, "a4", most=3).ended.result(30)
     other = _Asker(turns, "b", order, "b1", most=3)
     assert other.waits.wait(30), "there is a place for another"

@@ -107,6 +107,19 @@ def test_who_waits_for_a_model_is_told_and_may_leave() -> None:
     assert result.max_error < 1e-5 and cost.bytes > 0
 
 
+def test_the_time_of_a_run_begins_when_it_has_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it waited for that."""
+    model, began = tiny.model("llama"), []
+
+    def begins(say: Any) -> Any:
+        began.append((model.turns._has == threading.get_ident(), ACCOUNT.promised("cpu") > 0))
+        return say
+
+    monkeypatch.setattr(perform, "in_time", begins)
+    perform.run_now(FlowRequest(prompt="ab"), model, quiet)
+    assert began == [(True, True)]
+
+
 def test_loads_and_runs_are_promised_their_memory_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """So they wait, in words, while others have been promised what they would need."""
     monkeypatch.setattr(memory, "free", lambda device="cpu": 1_000_000_000)
