@@ -1,5 +1,6 @@
 """Requests as an application runs them: who waits is told, chance is not held against a model, lack of memory is a sentence."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
