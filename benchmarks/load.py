@@ -118,7 +118,7 @@ async def visits(app: App, seen: Seen, until: float, reads: float) -> None:
     await asyncio.sleep(draw.uniform(0, reads))
     async with Visitor(app.address, seen.hear) as visitor:
         while time.monotonic() < until:
-            await step(visitor, seen, *seen.question(len(seen.steps)))
+            await step(visitor, seen, *seen.question(len(seen.steps) + seen.busy))
             await asyncio.sleep(draw.expovariate(1 / reads) if reads else 0)
 
 
@@ -130,7 +130,11 @@ async def step(visitor: Visitor, seen: Seen, page: str, address: dict[str, str])
     refused = [said for said in visitor.told() if "Try again in" in said]
     seen.busy += bool(refused)
     seen.failed += [f"{page}: {said}" for said in (*visitor.failures(), *visitor.told()) if said not in refused]
-    seen.steps.append((page, address, visitor.charts()))
+    if refused:  # what it shows then is no answer
+        return
+    charts = visitor.charts()
+    seen.failed += [] if charts else [f"{page}: it shows no chart"]
+    seen.steps.append((page, address, charts))
 
 
 async def asks(app: App, told: Answered, until: float, reads: float) -> None:
@@ -210,10 +214,12 @@ async def alone(app: App, seen: Sequence[Seen], most: int | None = None) -> tupl
         again = Seen(one.word)
         async with Visitor(app.address, again.hear) as visitor:
             for page, address, charts in one.steps[:most]:
+                again.steps.clear()
                 await step(visitor, again, page, address)
                 count += 1
-                if again.steps[-1][2] != charts:
-                    differ.append(f"{page} {address}: {set(charts.items()) ^ set(again.steps[-1][2].items())}"[:400])
+                shown = again.steps[0][2] if again.steps else {}
+                if shown != charts:
+                    differ.append(f"{page} {address}: {set(charts.items()) ^ set(shown.items())}"[:400])
     return count, differ
 
 
@@ -302,7 +308,8 @@ Memory: {level / 1e6:,.0f} MB before, at most {max(watched.resident) / 1e6:,.0f}
     print(f"Failed: {len(failed)}. Sent another's word: {len(strange)}")
     for said in (*wrong[:5], *failed[:5], *strange[:5]):
         print(f"  {said}")
-    return 1 if wrong or failed or strange or not asked.short and after > level * (1 + MORE) else 0
+    nothing = not held or programs and not answered
+    return 1 if wrong or failed or strange or nothing or not asked.short and after > level * (1 + MORE) else 0
 
 
 def counted(made: Sequence[dict[str, Any]]) -> str:

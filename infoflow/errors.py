@@ -60,6 +60,16 @@ def without_frames(error: BaseException) -> BaseException:
     return error
 
 
+def another(error: BaseException) -> BaseException:
+    """The same error once more, for a thread of its own: where it is raised, and what is done with that, changes no other. A bug
+    stays the one that it is."""
+    if not isinstance(error, InfoflowError):
+        return error
+    same = type(error).__new__(type(error), *error.args)
+    same.__dict__.update(error.__dict__)
+    return same
+
+
 def chosen(kind: type[E], word: str, what: str) -> E:
     """A word as one of a few; `what` is what they are called.
 

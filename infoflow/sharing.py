@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from concurrent import futures
 from typing import Any, TypeVar
 
-from infoflow.errors import Cancelled
+from infoflow.errors import Cancelled, another
 
 R = TypeVar("R")
 Say = Callable[[str, float], None]
@@ -86,4 +86,7 @@ class SharedWork:
         finally:
             with self._lock:
                 going.others -= 1
+        error = going.outcome.exception()
+        if error is not None:
+            raise another(error)
         return going.outcome.result()

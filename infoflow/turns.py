@@ -65,6 +65,10 @@ class Line(Generic[T]):
             self._of[who] = waiting
         return found
 
+    def of(self, who: str) -> int:
+        """How many of this visitor's wait."""
+        return len(self._of.get(who, ()))
+
     def leave(self, what: T) -> None:
         """It waits no more."""
         who = self._whose(what)
@@ -111,10 +115,10 @@ class Turns:
     @contextlib.contextmanager
     def turn(self, say: Say, most: int | None = None) -> Iterator[None]:
         """The thing for oneself; `say` is told the place in line and how long that may be, and may leave by raising. Where `most`
-        wait already, nobody else does.
+        wait already, nobody else does; and of one visitor's no more than a quarter of them.
 
         Raises:
-            Busy: the line is full. Cancelled: by `say`.
+            Busy: the line is full, or this visitor's part of it. Cancelled: by `say`.
         """
         if self._has == threading.get_ident():
             yield
@@ -141,9 +145,10 @@ class Turns:
                 self._begin()
                 return
             mine = self._line.of(who)
-            if most is not None and who and mine >= max(1, most // SHARE):
-                soon, wait = max(1.0, mine * self.took), "waits" if mine == 1 else "wait"
-                raise Busy(f"{mine} of your runs {wait} for this model already. Try again in {duration(soon)}.", soon)
+            if most is not None and who and mine >= max(1, most // SHARE):  # or one alone could fill it
+                soon = max(1.0, mine * self.took)
+                runs = "run of one visitor waits" if mine == 1 else "runs of one visitor wait"  # who may not be who is told
+                raise Busy(f"{mine} {runs} for this model already, which is as many as may. Try again in {duration(soon)}.", soon)
             if most is not None and len(self._line) >= most:
                 soon = max(1.0, len(self._line) * self.took)
                 runs = "run waits" if len(self._line) == 1 else "runs wait"

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from infoflow.errors import Cancelled
+from infoflow.errors import Busy, Cancelled, RemoteRunError
 from infoflow.sharing import SharedWork
 
 
@@ -123,3 +123,27 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
             with pytest.raises(ValueError, match="broken"):
                 each.result(20)
     assert shared.do("key", lambda report: "mended", waiting.say) == "mended"
+
+
+def test_each_who_waits_has_the_error_as_their_own() -> None:
+    """Its frames are those of one page: another visitor's would be held with it, or told."""
+    shared, waiting, begun, go_on = SharedWork(), Reader(), threading.Event(), threading.Event()
+    raised = [Busy("many", 3.0), RemoteRunError("lost", "The service is gone.", "details")]
+
+    def fail(report: Callable[[str, float], None]) -> str:
+        begun.set()
+        assert go_on.wait(20)
+        raise error
+
+    for error in raised:
+        for event in (begun, go_on, waiting.heard):
+            event.clear()
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(shared.do, "key", fail, Reader().say)
+            assert begun.wait(20)
+            two = pool.submit(shared.do, "key", fail, waiting.say)
+            assert waiting.heard.wait(20)
+            go_on.set()
+            first, other = one.exception(20), two.exception(20)
+        assert first is error and other is not error and type(other) is type(error)
+        assert str(other) == str(error) and vars(other) == vars(error) and other.args == error.args

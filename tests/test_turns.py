@@ -137,7 +137,7 @@ def test_one_visitor_does_not_close_the_line_to_others(turns: Turns) -> None:
     assert first.has.wait(30)
     second = _Asker(turns, "a", order, "a2", most=4)
     assert second.waits.wait(30)
-    with pytest.raises(Busy, match="^1 of your runs waits for this model already"):
+    with pytest.raises(Busy, match="^1 run of one visitor waits for this model already, which is as many as may. Try"):
         _Asker(turns, "a", order, "a3", most=4).ended.result(30)
     other = _Asker(turns, "b", order, "b1", most=4)
     assert other.waits.wait(30)

@@ -29,7 +29,7 @@ import pandas as pd
 
 from infoflow.analyses.cost import refuse_long
 from infoflow.analyses.logit_lens import LensRequest
-from infoflow.analyses.perform import perform, self_tested
+from infoflow.analyses.perform import in_time, perform, self_tested
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, without_frames
 from infoflow.files import links, prompts
@@ -339,7 +339,8 @@ def _side_by_side(run: Run, rows: Sequence[Row], most: int) -> Iterator[Kept]:
     for group, needed in _groups(run, rows, most):
         device = str(model.device)
         with model.turn(run.heard), ACCOUNT.reserved(needed, device, run.heard, memory.limit):
-            for number, kept in zip(group, shared(model, [partial(_Seated.at, run, rows[n]) for n in group]), strict=True):
+            ends = in_time(lambda doing, fraction: None)
+            for number, kept in zip(group, shared(model, [partial(_Seated.at, run, rows[n], ends) for n in group]), strict=True):
                 found[number] = kept.result()
         while given in found:
             yield found.pop(given)
@@ -366,15 +367,18 @@ def _groups(run: Run, rows: Sequence[Row], most: int) -> Iterator[tuple[list[int
 class _Seated(Run):
     """The same run for one prompt, of a model that several share: nobody is told of its steps, and memory is reserved for all."""
 
+    ends: Report
+
     @staticmethod
-    def at(run: Run, row: Row, seat: "infoflow.models.model.Model") -> Kept:
-        """What comes of a row."""
+    def at(run: Run, row: Row, ends: Report, seat: "infoflow.models.model.Model") -> Kept:
+        """What comes of a row; `ends` is told before each of its runs, and raises where they take too long."""
         one = _Seated(seat, run.settings, run.named, lambda doing, fraction: None)
-        one.verdict, one.stopped = run.verdict, run.stopped
+        one.verdict, one.stopped, one.ends = run.verdict, run.stopped, ends
         return one.of(row)
 
     def _performed(self, request: Request[Any]) -> Any:
         self.heard()
+        self.ends("", 0.0)
         return request.exactly(self.model).run(self.model)
 
 

@@ -41,10 +41,10 @@ class Events(Response):
             while not run.outcome.done():
                 heard = asyncio.ensure_future(run.heard())
                 await asyncio.wait({heard, leaving}, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED)
-                if leaving.done():
-                    return
                 told = heard.done()
                 heard.cancel()
+                if leaving.done():
+                    return
                 if run.outcome.done():
                     break
                 said = event("progress", strict.as_json({"doing": run.doing, "fraction": run.fraction}))

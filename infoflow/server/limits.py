@@ -148,6 +148,8 @@ class Allowance:
         with self._lock:
             begun = self._begun.setdefault(who, deque())
             self._begun.move_to_end(who)
+            while len(self._begun) > VISITORS:
+                self._begun.popitem(last=False)
             now = self._now()
             while begun and begun[0] <= now - MINUTE:
                 begun.popleft()
@@ -164,5 +166,3 @@ class Allowance:
                     soon,
                 )
             begun.extend([now] * runs)
-            while len(self._begun) > VISITORS:
-                self._begun.popitem(last=False)

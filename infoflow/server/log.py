@@ -33,6 +33,8 @@ from infoflow.turns import visitor
 R = TypeVar("R")
 LAST = 200
 """runs that are remembered"""
+LOOK = 0.1
+"""seconds after which one who waits says so first"""
 UNLISTED = "(not listed)"
 """for the name of a model that a hosted app does not run: whatever somebody typed"""
 _log = logging.getLogger("infoflow.runs")
@@ -71,7 +73,7 @@ class Ran:
     seconds: float
     """from the question to the answer"""
     waited: float
-    """of these, for its turn, for memory or for another's run"""
+    """of these, for its turn, for memory or for another's run to begin"""
     resident: int
     """bytes that the process held afterwards"""
     outcome: str
@@ -85,13 +87,13 @@ class _Now:
 
     def __init__(self) -> None:
         self.begun = self.last = time.monotonic()
-        self.waited, self.runs = 0.0, False
+        self.waited, self.waits, self.runs = 0.0, False, False
 
     def heard(self, doing: str) -> None:
-        now = time.monotonic()
-        if doing.startswith(("Waiting", "Another")):
-            self.waited += now - self.last
-        self.last = now
+        now, waits = time.monotonic(), doing.startswith(("Waiting", "Another"))
+        if waits:  # what was done since the last word, before one waited, was no waiting
+            self.waited += now - self.last if self.waits else min(now - self.last, LOOK)
+        self.last, self.waits = now, waits
 
 
 _current: ContextVar[_Now | None] = ContextVar("run", default=None)
@@ -142,6 +144,7 @@ class Journal:
         finally:
             _current.reset(token)
             self._tell(self._ran(request, now, done[0] if done else None, failure))
+            failure = None  # it holds this frame, and with it all that the run held
 
     def _ran(self, request: Request[Any], now: _Now, found: Performed[Any] | None, failure: BaseException | None) -> Ran:
         cost = found.cost if found is not None else None

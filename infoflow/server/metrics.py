@@ -1,5 +1,6 @@
 """Figures for machines that watch the app, in the text format of Prometheus, behind the owner's token."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._names: set[str] = set()
+        self._names, self._lock = set[str](), threading.Lock()
         self._runs = Counter("infoflow_runs", "Runs", ("analysis", "model", "outcome"), registry=self.registry)
         self._seconds = Histogram(
             "infoflow_run_seconds",
@@ -64,9 +65,10 @@ class Counts:
 
     def add(self, analysis: str, model: str, outcome: str, seconds: float) -> None:
         """One run has ended."""
-        if model not in self._names and len(self._names) >= NAMES:
-            model = "other"
-        self._names.add(model)
+        with self._lock:
+            if model not in self._names and len(self._names) >= NAMES:
+                model = "other"
+            self._names.add(model)
         self._runs.labels(analysis, model, outcome).inc()
         self._seconds.labels(analysis, outcome).observe(seconds)
 
@@ -99,8 +101,8 @@ class _Gauges:
             ("infoflow_model_bytes", "Memory of its weights", lambda m: m.bytes),
         ):
             family = GaugeMetricFamily(name, says, labels=["model"])
-            for model in now.models:
-                family.add_metric([model.name], of(model))
+            for model in {model.name: None for model in now.models}:  # one may be held in two types, and a name stands once
+                family.add_metric([model], sum(of(one) for one in now.models if one.name == model))
             yield family
 
 

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infoflow.errors import Busy, NotAllowed
+from infoflow.server.problems import when_again
 from infoflow.settings import settings
 from infoflow.text.amounts import duration
 
@@ -70,7 +71,7 @@ def refusal(received: Request, let_in: Callable[[str], bool]) -> Response | None
     except NotAllowed as error:
         return PlainTextResponse(f"{error}\n", 404)
     except Busy as error:
-        return PlainTextResponse(f"{error}\n", 429, {"Retry-After": str(round(error.retry_after))})
+        return PlainTextResponse(f"{error}\n", 429, when_again(error))
 
 
 class Behind:

@@ -8,6 +8,7 @@ import logging
 import traceback
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -69,6 +70,11 @@ class Problem(Exception):
         return Response(self.as_json(), self.status, {**self.headers, "Cache-Control": "no-store"}, MEDIA)
 
 
+def when_again(error: Busy) -> dict[str, str]:
+    """The header that says so: in whole seconds, and none too few."""
+    return {"Retry-After": str(max(1, ceil(error.retry_after)))}
+
+
 def problem_of(error: BaseException) -> Problem:
     """What is told of an error: its own sentence where a reader can mend it, else that it is a bug, and the log has it."""
     if isinstance(error, Problem):
@@ -76,7 +82,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, InfoflowError):
         kind = next((k for k in type(error).__mro__ if k in STATUS), None)
         more = {"cause": error.kind} if isinstance(error, RemoteRunError) else {}
-        headers = {"Retry-After": str(max(1, round(error.retry_after)))} if isinstance(error, Busy) else {}
+        headers = when_again(error) if isinstance(error, Busy) else {}
         return Problem(STATUS[kind] if kind else 422, str(error), type(error).__name__, more, headers)
     if isinstance(error, HTTPException):
         return Problem(error.status_code, SAID.get(error.status_code, error.detail), headers=dict(error.headers or {}))

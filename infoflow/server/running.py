@@ -7,8 +7,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from infoflow.errors import Busy, Cancelled, without_frames
-from infoflow.server.problems import Problem
+from infoflow.errors import Busy, Cancelled, InfoflowError, without_frames
+from infoflow.server.problems import Problem, problem_of
 from infoflow.sharing import Say
 
 MOST = 64
@@ -17,6 +17,7 @@ STOPPING = "The server is being stopped. Ask again when it is back."
 LEFT = "The client has left."
 _places = threading.BoundedSemaphore(MOST)
 _going: set["Run"] = set()
+_stopping = threading.Event()
 
 
 class Run:
@@ -26,7 +27,7 @@ class Run:
         """Begin it.
 
         Raises:
-            Busy: too many are under way.
+            Busy: too many are under way. Problem: the server is being stopped.
         """
         self._places = _places
         if not self._places.acquire(blocking=False):
@@ -37,8 +38,14 @@ class Run:
         self._heard = asyncio.Event()
         self._why = ""
         _going.add(self)
-        # not an executor's thread: a server that is stopped would wait for those
-        threading.Thread(target=self._do, args=[work], daemon=True, name="infoflow run over HTTP").start()
+        try:
+            if _stopping.is_set():  # looked at now, when whoever stops them all sees this one
+                raise _stopped()
+            # not an executor's thread: a server that is stopped would wait for those
+            threading.Thread(target=self._do, args=[work], daemon=True, name="infoflow run over HTTP").start()
+        except BaseException:  # or there is no thread to be had
+            self._ended()
+            raise
 
     def stop(self, why: str) -> None:
         """Let it end at the next word that it says."""
@@ -60,12 +67,17 @@ class Run:
         try:
             found = work(self._say)
         except BaseException as error:  # noqa: BLE001  handed to the client's own task, which tells it
-            self._tell(self._end, None, without_frames(error) if isinstance(error, Cancelled) else error)
+            told = error if isinstance(error, InfoflowError | Problem) else problem_of(error)  # which logs its frames
+            without_frames(error)  # they hold all that the run held
+            self._tell(self._end, None, told)
         else:
             self._tell(self._end, found, None)
         finally:
-            _going.discard(self)
-            self._places.release()
+            self._ended()
+
+    def _ended(self) -> None:
+        _going.discard(self)
+        self._places.release()
 
     def _tell(self, what: Callable[..., Any], *about: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there who would hear it
@@ -102,16 +114,22 @@ async def finished(run: Run, receive: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def stop_all() -> None:
-    """The server stops: every client is answered now, and its run ends at the next word that it says."""
+    """The server stops: every client is answered now, and its run ends at the next word that it says; no other begins."""
+    _stopping.set()
     for run in list(_going):
         run.stop(STOPPING)
-        run._tell(run._end, None, Problem(503, STOPPING, headers={"Retry-After": "30"}))
+        run._tell(run._end, None, _stopped())
+
+
+def _stopped() -> Problem:
+    return Problem(503, STOPPING, headers={"Retry-After": "30"})
 
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """While it lasts, a signal that stops the server is told to every client first: the server waits for their answers."""
     before = {}
+    _stopping.clear()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             handler = signal.getsignal(number)
@@ -121,6 +139,7 @@ def stopped_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        _stopping.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 

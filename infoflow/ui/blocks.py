@@ -58,6 +58,7 @@ def reporting_errors() -> Iterator[None]:
         yield
     except Cancelled as stopped:
         st.info(plain(str(stopped)), icon=":material/cancel:")
+        without_frames(stopped)  # a page keeps what it was told
     except InfoflowError as error:
         failed(error)
         without_frames(error)

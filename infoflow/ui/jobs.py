@@ -90,7 +90,11 @@ class Places:
                 self._waiting.put(who, thread)
                 return thread
             self._free -= 1
-        thread.start()
+        try:
+            thread.start()
+        except BaseException:  # there is no thread to be had
+            self._next()
+            raise
         return thread
 
     def before(self, thread: threading.Thread) -> int:

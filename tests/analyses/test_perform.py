@@ -1,5 +1,6 @@
 """Requests as an application runs them: who waits is told, chance is not held against a model, lack of memory is a sentence."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -105,6 +106,19 @@ def test_who_waits_for_a_model_is_told_and_may_leave() -> None:
     assert said[-1].startswith("Waiting for the model: another run")
     result, cost = perform.run_now(FlowRequest(prompt="ab"), model, quiet)
     assert result.max_error < 1e-5 and cost.bytes > 0
+
+
+def test_the_time_of_a_run_begins_when_it_has_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it waited for that."""
+    model, began = tiny.model("llama"), []
+
+    def begins(say: Any) -> Any:
+        began.append((model.turns._has == threading.get_ident(), ACCOUNT.promised("cpu") > 0))
+        return say
+
+    monkeypatch.setattr(perform, "in_time", begins)
+    perform.run_now(FlowRequest(prompt="ab"), model, quiet)
+    assert began == [(True, True)]
 
 
 def test_loads_and_runs_are_promised_their_memory_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:

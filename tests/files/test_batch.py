@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,20 @@ def test_so_many_share_a_pass_as_memory_allows(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(infoflow.Model, "memory_limit", lambda self: 2 * needed + 1)
     infoflow.batch(model, ["When Mary"] * 5, tmp_path / "two", ("heads",))
     assert max(shared) == 2
+
+
+def test_prompts_that_share_a_pass_have_the_time_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left when it is over is told so in its own row, and the next group has a time of its own."""
+
+    def over(say: Any) -> Any:
+        asked = count()
+
+        def told(doing: str, fraction: float) -> None:
+            if next(asked) >= 2:
+                raise TooLarge("It was ended.")
+
+        return told
+
+    monkeypatch.setattr(runner, "in_time", over)
+    found = infoflow.batch(tiny.model("llama"), ["When Mary"] * 6, tmp_path / "three", ("heads",), together=3)
+    assert found.counts == (6, 2) and set(every(found)["prompts"]["error"].dropna()) == {"It was ended."}

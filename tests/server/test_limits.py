@@ -164,6 +164,10 @@ def test_visitors_are_forgotten_and_nothing_grows(monkeypatch: pytest.MonkeyPatc
     for who in "abcd":
         allowance.take(who)
     assert list(allowance._begun) == ["b", "c", "d"]
+    for who in "efgh":  # one who is refused is remembered too
+        with pytest.raises(TooLarge):
+            allowance.take(who, 2)
+    assert list(allowance._begun) == ["f", "g", "h"]
 
 
 def test_without_a_limit_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

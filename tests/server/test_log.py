@@ -122,14 +122,15 @@ def test_the_time_for_which_one_waits_is_told(caplog: pytest.LogCaptureFixture, 
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def work(say: Any) -> Performed[str]:
-        for seconds, doing in ((1, "Loading demo"), (3, "Waiting for the model, as number 2 in line …"), (2, "Layer 1 of 6")):
+        waits = "Waiting for the model, as number 2 in line …"
+        for seconds, doing in ((1, "Self-test …"), (4, waits), (3, waits), (2, "Layer 1 of 6"), (7, "Layer 2 of 6")):
             clock[0] += seconds
             say(doing, 0.0)
         return ran(say)
 
     told(Journal(), work)
     (line,) = lines(caplog)
-    assert (line["waited"], line["seconds"]) == (3.0, 6.0)
+    assert (line["waited"], line["seconds"]) == (3.1, 17.0), "the self-test was no waiting"
 
 
 def test_only_the_last_runs_are_remembered() -> None:

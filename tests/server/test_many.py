@@ -15,6 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 import infoflow
+from benchmarks import load
 from tests.helpers.app import ROOT, App, running
 from tests.helpers.visitor import Visitor
 
@@ -36,6 +37,41 @@ def test_many_at_once_are_shown_what_each_would_be_alone() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Different: 0\nFailed: 0. Sent another's word: 0" in done.stdout
+
+
+class Shown:
+    """A visitor who is shown what is made up here."""
+
+    def __init__(self, charts: dict[str, str], errors: tuple[str, ...] = ()) -> None:
+        self.charts, self.told, self.failures = lambda: charts, lambda: [*errors], list[str]
+
+    async def __aenter__(self) -> "Shown":
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        pass
+
+    async def open(self, page: str, **address: str) -> None:
+        pass
+
+
+def test_the_load_benchmark_fails_where_another_picture_or_none_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = [Shown({"map": "mine"}), Shown({"map": "another's"}), Shown({}), Shown({}, ("Full. Try again in a second.",))]
+
+    async def held_against() -> tuple[load.Seen, list[tuple[int, list[str]]]]:
+        seen = load.Seen("Zq000x")
+        for shown in again:
+            await load.step(shown, seen, "/", {})  # type: ignore[arg-type]
+        seen.steps = seen.steps[:1]
+        found = []
+        for shown in again:
+            monkeypatch.setattr(load, "Visitor", lambda address, heard, shown=shown: shown)
+            found.append(await load.alone(App("", None, Path()), [seen]))  # type: ignore[arg-type]
+        return seen, found
+
+    seen, (same, *others) = asyncio.run(held_against())
+    assert seen.failed == ["/: it shows no chart"] and seen.busy == 1 and same == (1, [])
+    assert [len(differ) for _, differ in others] == [1, 1, 1]
 
 
 async def figure(app: App, name: str) -> float:

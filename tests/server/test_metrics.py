@@ -39,6 +39,14 @@ def test_runs_are_counted_and_the_rest_is_as_it_is_now() -> None:
     assert values(counts.text(Now([], 1, 1, 0, 0)))["infoflow_models",] == 0
 
 
+def test_a_model_that_is_held_in_two_types_is_one_line() -> None:
+    """Prometheus reads nothing of what names one thing twice."""
+    both = Now([HeldModel("gpt2", 500, 1, 0, 0.5), HeldModel("gpt2", 250, 3, 2, 0.5)], 1, 1, 0, 0)
+    lines = Counts().text(both).decode().splitlines()
+    assert [line for line in lines if line.startswith("infoflow_model_bytes{")] == ['infoflow_model_bytes{model="gpt2"} 750.0']
+    assert 'infoflow_waiting_runs{model="gpt2"} 2.0' in lines and "infoflow_models 2.0" in lines
+
+
 def test_no_names_without_end() -> None:
     counts = Counts()
     for number in range(3 * metrics.NAMES):

@@ -1,8 +1,10 @@
 """A run is told of as it goes, and ends when its client leaves or the server stops."""
 
 import asyncio
+import gc
 import signal
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from starlette.testclient import TestClient
 
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
-from infoflow.errors import BadPrompt, Cancelled
+from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.server import running
+from infoflow.server.log import Journal
+from infoflow.sharing import SharedWork
 from infoflow.turns import visitor
 from tests.helpers.api import Client, app_of, client_of, events_of, failing
 
@@ -96,6 +100,68 @@ def test_a_server_that_stops_answers_first(query: str) -> None:
     assert stopped == [signal.SIGTERM] and held.ended.wait(20)
     assert client.sent[0]["status"] == (200 if query else 503)
     assert b"being stopped" in client.sent[-1]["body"]
+
+
+def test_a_server_that_is_being_stopped_begins_no_run() -> None:
+    held = Held()
+
+    async def stop_and_ask() -> Client:
+        client = Client(app_of(held))
+        running.stop_all()
+        await asyncio.wait_for(client.post("/api/lens", ASKED), 20)
+        return client
+
+    with running.stopped_by_signals():
+        assert asyncio.run(stop_and_ask()).sent[0]["status"] == 503 and not held.begun.is_set() and not running._going
+    with running.stopped_by_signals():  # the next one in this process begins anew
+        assert client_of(failing(BadPrompt("Enough."))).post("/api/lens", json=ASKED).status_code == 422
+
+
+def test_a_run_for_which_there_is_no_thread_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def begin() -> None:
+        with monkeypatch.context() as none_left, pytest.raises(RuntimeError):
+            none_left.setattr(running.threading.Thread, "start", start)
+            running.Run(lambda say: b"")
+        assert await asyncio.wait_for(running.Run(lambda say: b"found").outcome, 20) == b"found"
+
+    monkeypatch.setattr(running, "_places", threading.BoundedSemaphore(1))
+    asyncio.run(begin())
+    assert not running._going
+
+
+class Large:
+    """Something that a run holds."""
+
+
+@pytest.mark.parametrize("query", ["", "?events=1"])
+@pytest.mark.parametrize(
+    ("error", "status"), [(TooLarge("It was ended."), 413), (ZeroDivisionError(), 500), (StopIteration(), 500)], ids=repr
+)
+def test_a_run_that_fails_is_told_and_what_it_held_is_gone(
+    error: BaseException, status: int, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    held: list[weakref.ref[Large]] = []
+    journal = Journal()
+
+    def run(request: Request[Any], key: str, say: Report) -> Performed[Any]:
+        def work(told: Report) -> Performed[Any]:
+            large = Large()
+            held.append(weakref.ref(large))
+            raise error
+
+        return journal.told(request, say, lambda told: SharedWork().do("key", work, told))
+
+    gc.disable()  # which would find it at some time or other
+    try:
+        answer = client_of(run).post(f"/api/lens{query}", json=ASKED)
+        assert (events_of(answer.text)[-1][1] if query else answer.json())["status"] == status
+        assert held[0]() is None
+    finally:
+        gc.enable()
+    assert ("this is a bug" in caplog.text and "in work" in caplog.text) == (status == 500)
 
 
 def test_one_too_many_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infoflow.errors import BadPrompt, Cancelled
-from infoflow.ui import jobs
+from infoflow.ui import blocks, jobs
 
 
 def test_the_result_and_the_error_of_the_work_come_back() -> None:
@@ -165,6 +165,25 @@ def test_places_are_bounded_and_who_waits_is_told() -> None:
     for thread in threads:
         thread.join(20)
     assert places._free == 2  # as before
+
+
+def test_a_place_for_which_there_is_no_thread_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    places, done = jobs.Places(1), threading.Event()
+    with monkeypatch.context() as none_left, pytest.raises(RuntimeError):
+        none_left.setattr(threading.Thread, "start", start)
+        places.begin(done.set)
+    places.begin(done.set).join(20)
+    assert done.is_set() and places._free == 1
+
+
+def test_what_a_page_was_told_and_keeps_holds_nothing_of_that_page() -> None:
+    for kept in (Cancelled("stopped"), BadPrompt("too short")):  # raised again by every click
+        with blocks.reporting_errors():
+            raise kept
+        assert kept.__traceback__ is None
 
 
 def test_work_that_waits_for_a_place_says_so_and_never_runs_once_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
