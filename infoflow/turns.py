@@ -65,10 +65,6 @@ class Line(Generic[T]):
             self._of[who] = waiting
         return found
 
-    def of(self, who: str) -> int:
-        """How many of this visitor's wait."""
-        return len(self._of.get(who, ()))
-
     def leave(self, what: T) -> None:
         """It waits no more."""
         who = self._whose(what)

@@ -8,7 +8,7 @@ from infoflow.ui import batch as ui
 from infoflow.ui import blocks, frame
 
 NAME = "Many prompts"
-frame.page(NAME, ui.INTRO, ui.USE, ("head", "layer", "residual stream", "attention sink"))
+frame.page(NAME, ui.INTRO, ui.use(), ("head", "layer", "residual stream", "attention sink"))
 
 
 @st.fragment

@@ -168,7 +168,8 @@ def test_settings_come_from_streamlits_secrets(tmp_path: Path) -> None:
     known = {f"INFOFLOW_{name.upper()}" for name in Settings.model_fields} | {"NDIF_API_KEY", "NDIF_HOST"}
     values = tomllib.loads(said)
     assert values.keys() <= known and all(type(value) in (str, int) for value in values.values()), "true would not arrive"
-    assert all(values[f"INFOFLOW_{name.upper()}"] == OF_STRANGERS[name] for name in ("max_new_tokens", "queue_length"))
+    limits = {name: values[f"INFOFLOW_{name.upper()}"] for name in OF_STRANGERS if f"INFOFLOW_{name.upper()}" in values}
+    assert len(limits) == 7 and limits == {name: OF_STRANGERS[name] for name in limits} | {"share_key": 1}
     (tmp_path / "secrets.toml").write_text(said)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("INFOFLOW_", "NDIF_"))}
     done = subprocess.run(
@@ -176,6 +177,18 @@ def test_settings_come_from_streamlits_secrets(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=60, cwd=ROOT, env=clean,
     )  # fmt: skip
     assert done.stdout.split("\n")[0] == "True ('demo',) ('meta-llama/Llama-3.1-8B',) 120 True ...", done.stderr
+
+
+def test_every_setting_is_explained_with_what_a_hosted_app_has() -> None:
+    readme, deploying = ((ROOT / name).read_text() for name in ("README.md", "docs/deploying.md"))
+    told: dict[str, str] = {}
+    for names, values in re.findall(r"^\| (`INFOFLOW_.*?) \| (.*?) \|", deploying, flags=re.M):
+        told |= zip(re.findall(r"INFOFLOW_(\w+)", names), values.split(", "), strict=False)
+    limits = {name.upper(): str(most) for name, most in OF_STRANGERS.items() if most is not False}
+    assert limits == {name: told.get(name) for name in limits}
+    for field, of in Settings.model_fields.items():
+        variable = str(of.validation_alias or f"INFOFLOW_{field.upper()}")
+        assert f"`{variable}" in readme + deploying, variable
 
 
 def test_secrets_are_not_in_git() -> None:

@@ -24,7 +24,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from infoflow.analyses import flow_cost
-from infoflow.analyses.cost import Estimate
+from infoflow.analyses.cost import Estimate, refuse_long
 from infoflow.analyses.interventions import changed_plan
 from infoflow.analyses.provenance import Provenance
 from infoflow.analyses.request import Report, Request, as_interventions, as_prompt, check_k
@@ -288,8 +288,14 @@ class FlowRequest(Request["Flow"]):
         return flow_cost.estimate(model, len(tokens), len(sources_of(tokens, self.sources)[0]))
 
     def smaller(self, model: "infoflow.models.model.Model") -> list[tuple[str, Request["Flow"], Estimate]]:
-        """The same prompt in fewer sources."""
-        fitting = flow_cost.smaller_runs(model, model.encode(self.prompt))
+        """The same prompt in fewer sources.
+
+        Raises:
+            TooLarge: it has more tokens than an app lets anyone ask, whatever its sources are.
+        """
+        tokens = model.encode(self.prompt)
+        refuse_long(len(tokens))
+        fitting = flow_cost.smaller_runs(model, tokens)
         return [(kind, replace(self, sources=kind), cost) for kind, cost in fitting]
 
 

@@ -128,7 +128,8 @@ def from_dict(values: dict[str, Any]) -> Request[Any]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][:2])
-        raise BadPrompt(f"This is no request of '{kind}': {where or 'its fields'}: {first['msg']}.") from None
+        said = 'Input should be an object: {"name": "demo"}' if where == "model" else first["msg"]
+        raise BadPrompt(f"This is no request of '{kind}': {where or 'its fields'}: {said}.") from None
 
 
 @cache

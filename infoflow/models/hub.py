@@ -17,6 +17,7 @@ from huggingface_hub import errors, utils
 from infoflow.errors import UnsupportedModel
 from infoflow.models import hub_names
 from infoflow.models.hub_names import plain_downloads
+from infoflow.settings import settings
 from infoflow.text.amounts import in_words
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -310,6 +311,5 @@ def _in_words(name: str, revision: str | None, error: Exception) -> UnsupportedM
         return UnsupportedModel(f"There is no local model '{name}', and HF_HUB_OFFLINE forbids asking the hub.")
     if isinstance(error, OSError) and "Consistency check" in str(error):
         return UnsupportedModel(f"A file of '{name}' did not arrive whole. Load it again.")
-    return UnsupportedModel(
-        f"There is no local model '{name}', and {_hub()} can't be reached from here. Use 'demo' or a local folder."
-    )
+    or_folder = "" if settings().hosted else " or a local folder"
+    return UnsupportedModel(f"There is no local model '{name}', and {_hub()} can't be reached from here. Use 'demo'{or_folder}.")

@@ -174,9 +174,10 @@ def place() -> Place:
             "NDIF key", type="password", key="ndif_key", autocomplete="off", help=KEY, persist_state="session",
             on_change=run_again,
         ).strip()  # fmt: skip
-        host, owners = settings().host, _owners_key()
+        host, owners = now.host, _owners_key()
         whose = "your key, for this session" if typed else "the key of whoever runs this app" if owners else "no key yet"
-        st.caption(f"Runs go to {blocks.plain(host)} with {whose}. Type the model's name as it is on the hub.")
+        named = "" if now.hosted else " Type the model's name as it is on the hub."
+        st.caption(f"Runs go to {blocks.plain(host)} with {whose}.{named}")
         return Place(host, typed or owners)
 
 

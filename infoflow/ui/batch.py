@@ -37,9 +37,9 @@ ONE_HEAD = "one head"
 
 INTRO = """Many prompts at once: what is usual of a model, and what one prompt's picture can't tell. Each prompt goes through the
 same analyses as on the other pages; its row is a link to its picture there."""
-USE = """Type prompts, one a line, or bring a file with the columns prompt, target, against, group and id. A data set of any size
-is made by `infoflow batch prompts.csv --out results/`, and its folder is opened here."""
-PROMPTS = """One a line. They are run where Run is pressed; at most 50 here."""
+USE = """Type prompts, one a line, or bring a file with the columns prompt, target, against, group and id."""
+WHOLE = """A data set of any size is made by `infoflow batch prompts.csv --out results/`, and its folder is opened here."""
+PROMPTS = """One a line. They are run where Run is pressed; at most {most} here."""
 FILE = """CSV or JSON lines with a column `prompt`, and where you have them `target`, `against`, `group` and `id`; or a
 text with one prompt a line. It comes before what is typed."""
 FOLDER = """What `infoflow batch --out` wrote, on this machine. Empty: the prompts above."""
@@ -87,6 +87,16 @@ class Made:
     """of the one run that writes there: one that was stopped may still be on its way out"""
 
 
+def use() -> str:
+    """How the page is used, by whoever this reader is."""
+    return f"{USE} {WHOLE}" if cache.folders_allowed() else USE
+
+
+def most() -> int:
+    """Prompts that are run here."""
+    return MOST if asking.offered() is None else OF_STRANGERS
+
+
 def asked() -> tuple[Wanted | None, str, str]:
     """Prompts, model and analyses, in the sidebar; a folder instead, where folders may be named; and the key to run with.
 
@@ -96,7 +106,8 @@ def asked() -> tuple[Wanted | None, str, str]:
     with st.sidebar, st.container():
         with st.form("ask_many", border=False):
             typed = st.text_area(
-                "Prompts", "\n".join(p.prompt for p in PRESETS), key="batch_prompts", height=170, help=PROMPTS,
+                "Prompts", "\n".join(p.prompt for p in PRESETS), key="batch_prompts", height=170,
+                help=PROMPTS.format(most=most()),
                 max_chars=asking.MAX_CHARACTERS, persist_state="session",
             )  # fmt: skip
             name = asking.model_name()
@@ -144,12 +155,12 @@ def checked(given: Iterator[Row]) -> tuple[Row, ...]:
     Raises:
         BadPrompt: none, or too many.
     """
-    most = MOST if asking.offered() is None else OF_STRANGERS
-    found = tuple(islice(given, most + 1))
+    found = tuple(islice(given, most() + 1))
     if not found:
         raise BadPrompt("There are no prompts. Type some, one a line.")
-    if len(found) > most:
-        raise BadPrompt(f"More than {most} prompts are not run here. Use `infoflow batch`, and open its folder.")
+    if len(found) > most():
+        instead = "Use `infoflow batch`, and open its folder." if cache.folders_allowed() else "Give fewer."
+        raise BadPrompt(f"More than {most()} prompts are not run here. {instead}")
     long = next((row for row in found if len(row.prompt) > asking.MAX_CHARACTERS), None)
     if long is not None:
         raise BadPrompt(f"Prompt {long.number} has more than {asking.MAX_CHARACTERS:,} characters. Shorten it.")

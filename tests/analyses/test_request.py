@@ -178,6 +178,7 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
         ({"analysis": "flow", "prompt": "a", "model": {"name": "x", "key": "secret"}}, "model.key"),
         ({"analysis": "attribution", "prompt": "a", "target": 1, "direct": "sideways"}, "direct"),
         ({"analysis": "generation", "prompt": "a", "max_new_tokens": "many"}, "max_new_tokens"),
+        ({"analysis": "flow", "prompt": "x", "model": "smollm2"}, 'model: Input should be an object: {"name": "demo"}.'),
     ],
 )
 def test_what_is_no_request_is_told(values: dict[str, Any], message: str) -> None:

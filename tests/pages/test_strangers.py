@@ -141,7 +141,7 @@ def test_models_on_ndif_are_offered_where_the_list_has_them(monkeypatch: pytest.
     app = opened()
     next(g for g in app.button_group if g.label == "Models run").set_value("on NDIF").run()
     assert app.selectbox(key="model").options == ["meta-llama/Llama-3.1-8B"]
-    assert "no key yet" in captions(app)
+    assert "no key yet" in captions(app) and "Type the model's name" not in captions(app)
     next(g for g in app.button_group if g.label == "Models run").set_value("here").run()
     assert app.selectbox(key="model").value == "demo" and errors(app) == []
 
@@ -152,6 +152,7 @@ def test_a_prompt_of_too_many_tokens_is_a_sentence_and_the_picture_stays(monkeyp
     before = grid_spec(app)
     (error,) = errors(ask(app, "The dog sat on the mat and the cat sat on the dog and the mat"))
     assert "this app takes at most 12. Shorten it." in error and "INFOFLOW" not in error and grid_spec(app) == before
+    assert not [b.label for b in app.button if b.label.startswith("Run by")]  # in fewer sources it is as long
 
 
 def test_texts_that_are_run_beside_the_prompt_are_no_longer_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +212,8 @@ def test_many_prompts_are_few_here_and_counted(monkeypatch: pytest.MonkeyPatch) 
     app = opened(page("batch"))
     assert errors(app) == []
     app.text_area(key="batch_prompts").set_value("\n".join(f"The dog sat {n}" for n in range(11)))
-    assert "More than 10 prompts are not run here" in errors(button(app, "Run").click().run())[0]
+    assert errors(button(app, "Run").click().run()) == ["More than 10 prompts are not run here. Give fewer."]
+    assert "at most 10 here" in app.text_area(key="batch_prompts").help and "its folder" not in str(app.markdown)
     monkeypatch.setenv("INFOFLOW_RUNS_PER_MINUTE", "3")
     app.text_area(key="batch_prompts").set_value("\n".join(f"The dog sat {n}" for n in range(4)))
     assert "4 runs are asked for at once; this app makes 3 in a minute" in errors(button(app, "Run").click().run())[0]
