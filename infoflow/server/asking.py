@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
 from infoflow.analyses.request import Request, from_dict
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, Cancelled
 from infoflow.server.problems import Problem
 from infoflow.server.service import COMPARED, METHODS
 
@@ -24,7 +25,7 @@ async def read(headers: Headers, chunks: AsyncIterator[bytes]) -> bytes:
     """The body, as far as it is one.
 
     Raises:
-        Problem: no JSON by its type, or too large.
+        Problem: no JSON by its type, or too large. Cancelled: the client has left.
     """
     kind, _, more = headers.get("content-type", "").partition(";")
     if kind.strip().lower() != JSON or "charset" in more.lower() and "utf-8" not in more.lower():
@@ -33,10 +34,13 @@ async def read(headers: Headers, chunks: AsyncIterator[bytes]) -> bytes:
     data = bytearray()
     if length.isdecimal() and int(length[:20]) > LARGEST:
         raise Problem(413, TOO_LONG)
-    async for chunk in chunks:
-        data += chunk
-        if len(data) > LARGEST:
-            raise Problem(413, TOO_LONG)
+    try:
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > LARGEST:
+                raise Problem(413, TOO_LONG)
+    except ClientDisconnect:
+        raise Cancelled("The client has left.") from None
     return bytes(data)
 
 

@@ -4,6 +4,7 @@ import hmac
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -163,12 +164,19 @@ class Asking:
 
     def result(self, request: Request[Any], say: Report) -> Any:
         """What comes of a request for this client."""
-        with as_visitor(f"http:{self.received.client.host if self.received.client else ''}"):
+        with self._visitor():
             return self.service.perform(request, self.received.headers.get(KEY, ""), say).result
 
+    def _visitor(self) -> AbstractContextManager[None]:
+        return as_visitor(f"http:{self.received.client.host if self.received.client else ''}")
+
     def written(self, result: Any, say: Report) -> bytes:
-        """A result as it is sent. One is written at a time: it takes many times what it is as numbers."""
+        """A result as it is sent. One is written at a time: it takes many times what it is as numbers. What is drawn counts as a
+        run, also of a result that was kept."""
         limits.check_answer(result)
+        if self.kind != "json":
+            with self._visitor():
+                self.service.count(1)
         while not _writing.acquire(timeout=_LOOK):
             say("Waiting for another answer to be written …", 1.0)
         try:

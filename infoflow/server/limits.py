@@ -27,6 +27,8 @@ CHARACTERS = 20_000
 """of one text"""
 TEXTS = 16
 """that a prompt is held against, or that interventions have run"""
+TARGETS = 50
+"""tokens that a lens follows, at every layer and position"""
 CHANGES = 32
 """interventions of one run"""
 WRITTEN = 100_000
@@ -86,6 +88,8 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
         long = next((text for text in texts if isinstance(text, str) and len(text) > CHARACTERS), None)
         if long is not None:
             raise TooLarge(f"{field.name} has {len(long):,} characters; this app takes at most {CHARACTERS:,}.")
+        if field.name == "targets" and len(texts) > TARGETS:
+            raise TooLarge(f"{len(texts):,} targets are asked for; this app follows at most {TARGETS}.")
         if field.name in ("contrast", "texts") and len([text for text in texts if isinstance(text, str)]) > TEXTS:
             raise TooLarge(f"{field.name} has {len(texts)} texts; this app takes at most {TEXTS}.")
     if len(request.key) > WRITTEN:

@@ -26,5 +26,7 @@ class Service:
     """what may be asked, as plain values"""
     alone: Callable[[], bool] = lambda: False
     """whether the app is for whoever sits at this machine"""
+    count: Callable[[int], None] = lambda runs: None
+    """counts so many runs for who asks, or raises Busy"""
     base: str = ""
     """what stands before every path, where the app does not stand at the root of its host"""

@@ -18,7 +18,7 @@ from infoflow.ui import cache, owner
 
 def served(base: str) -> Starlette:
     """All that stands under /api of the app, which stands under `base`."""
-    service = Service(perform=perform, models=models, alone=cache.for_this_machine_alone, base=base)
+    service = Service(perform=perform, models=models, alone=cache.for_this_machine_alone, count=cache.count, base=base)
     return programs(service, [metrics.route(owner.figures, cache.owner)])
 
 

@@ -89,6 +89,7 @@ def test_a_model_that_is_held_may_be_asked_as_results_name_it(hosted: None) -> N
         (GenerationRequest(prompt="abc", max_new_tokens=65), "at most 64 in one run"),
         (LensRequest(prompt="abc", k=51), "k is 51; this app takes at most 50"),
         (LocationRequest(prompt="abc", top_k=1001), "top_k is 1,001; this app takes at most 1000"),
+        (LensRequest(prompt="abc", targets=(1,) * 51), "51 targets"),
         (GenerationRequest(prompt="abc", output=(1,) * 65), "65 new tokens are asked for"),
         (replace(HERE, interventions=(Mean("mlp", prompts=[f"a {i}" for i in range(17)]),)), "read 17 other texts"),
         (replace(HERE, interventions=tuple(Steer("mlp", (f"a {i}", f"b {i}")) for i in range(9))), "read 18 other texts"),

@@ -1,5 +1,6 @@
 """What can't be answered is said in words, in one form, whatever it is."""
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from infoflow import errors
 from infoflow.server.asking import LARGEST
 from infoflow.server.problems import MEDIA
-from tests.helpers.api import client_of, failing
+from tests.helpers.api import app_of, client_of, failing
 
 JSON = {"Content-Type": "application/json"}
 BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
@@ -129,3 +130,21 @@ def test_comparisons_that_are_none(client: TestClient) -> None:
         )),
     ):  # fmt: skip
         problem(client.post("/api/compare", json=body), 422)
+
+
+def test_who_leaves_before_the_body_is_there_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    app, sent = app_of(failing(AssertionError("nothing is run"))), []
+    told = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/lens", "raw_path": b"/api/lens", "query_string": b"", "root_path": "",
+        "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return next(told)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 499 and not caplog.records

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
@@ -73,6 +76,15 @@ def test_the_server_starts_without_torch_and_before_any_cache() -> None:
     program = f"import streamlit_app as it, sys; print(type(it.app).__name__, {seen})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["App", "False", "False", "False"], done.stderr
+
+
+def test_what_is_drawn_of_a_kept_result_counts_as_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFOFLOW_RUNS_PER_MINUTE", "3")
+    programs.cache._allowance.clear()
+    client, asked = TestClient(Starlette(routes=[Mount("/api", app=programs.served(""))])), {"prompt": "The dog sat"}
+    kinds = ("json", "json", "csv", "svg", "csv", "json")
+    assert [client.post(f"/api/lens?format={kind}", json=asked).status_code for kind in kinds] == [200, 200, 200, 200, 429, 200]
+    programs.cache._allowance.clear()
 
 
 def test_streamlits_own_figures_are_for_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
