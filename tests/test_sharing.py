@@ -129,11 +129,14 @@ def test_who_comes_while_it_is_being_ended_begins_anew() -> None:
     shared, leaves = SharedWork(), Reader()
     leaves.leaves.set()
 
+    def waits(doing: str, fraction: float) -> None:
+        raise AssertionError("it waits for what is being ended")
+
     def ended(report: Callable[[str, float], None]) -> str:
         try:
             report("step", 0.0)
         except Cancelled:  # it is not over yet
-            assert shared.do("key", lambda report: "anew", leaves.say) == "anew"
+            assert shared.do("key", lambda report: "anew", waits) == "anew"
             raise
         raise AssertionError("it goes on for nobody")
 
