@@ -125,6 +125,25 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
     assert shared.do("key", lambda report: "mended", waiting.say) == "mended"
 
 
+def test_who_comes_while_it_is_being_ended_begins_anew() -> None:
+    shared, leaves = SharedWork(), Reader()
+    leaves.leaves.set()
+
+    def waits(doing: str, fraction: float) -> None:
+        raise AssertionError("it waits for what is being ended")
+
+    def ended(report: Callable[[str, float], None]) -> str:
+        try:
+            report("step", 0.0)
+        except Cancelled:  # it is not over yet
+            assert shared.do("key", lambda report: "anew", waits) == "anew"
+            raise
+        raise AssertionError("it goes on for nobody")
+
+    with pytest.raises(Cancelled):
+        shared.do("key", ended, leaves.say)
+
+
 def test_each_who_waits_has_the_error_as_their_own() -> None:
     """Its frames are those of one page: another visitor's would be held with it, or told."""
     shared, waiting, begun, go_on = SharedWork(), Reader(), threading.Event(), threading.Event()

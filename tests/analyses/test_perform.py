@@ -108,6 +108,15 @@ def test_who_waits_for_a_model_is_told_and_may_leave() -> None:
     assert result.max_error < 1e-5 and cost.bytes > 0
 
 
+def test_the_line_of_a_model_is_as_long_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, most = tiny.model("llama"), []
+    monkeypatch.setattr(model.turns, "turn", lambda say, longest: (most.append(longest), nullcontext())[1])
+    for said in ("7", ""):
+        monkeypatch.setenv("INFOFLOW_QUEUE_LENGTH", said)
+        perform.run_now(FlowRequest(prompt="ab"), model, quiet)
+    assert most == [7, None]
+
+
 def test_the_time_of_a_run_begins_when_it_has_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it waited for that."""
     model, began = tiny.model("llama"), []

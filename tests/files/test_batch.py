@@ -442,6 +442,12 @@ def test_so_many_share_a_pass_as_memory_allows(tmp_path: Path, monkeypatch: pyte
     assert max(shared) == 2
 
 
+def test_a_prompt_that_is_too_long_for_the_app_is_told_in_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_PROMPT_TOKENS", "5")
+    found = infoflow.batch(tiny.model("llama"), ["When Mary", "a", "When Paul", "b"], tmp_path / "out", ("heads",), together=2)
+    assert found.counts == (4, 2) and every(found)["prompts"]["error"].str.contains("at most 5. Shorten it").sum() == 2
+
+
 def test_prompts_that_share_a_pass_have_the_time_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left when it is over is told so in its own row, and the next group has a time of its own."""
 

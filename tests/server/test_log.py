@@ -95,7 +95,7 @@ def test_visitors_and_questions_are_told_apart_in_one_process_alone(caplog: pyte
     first, again, other, elsewhere = lines(caplog)
     assert first["visitor"] == again["visitor"] != elsewhere["visitor"] and other["visitor"] == ""
     assert len({first["request"], again["request"], other["request"], elsewhere["request"]}) == 3
-    assert visitor() == ""
+    assert visitor() == "" and log._current.get() is None
 
 
 def test_a_prompt_stands_in_the_log_where_that_is_asked_for_alone(

@@ -46,6 +46,14 @@ def test_a_look_at_what_is_kept_waits_for_no_run() -> None:
         assert never is None
 
 
+def test_a_run_is_told_as_one_and_what_was_kept_as_kept() -> None:
+    request = AttentionRequest(prompt="The dog sat on the log")
+    for _ in range(2):
+        cache.results(request, "", quiet)
+    again, ran = cache.journal().last()[:2]
+    assert (ran.outcome, again.outcome, ran.request) == ("ran", "kept", again.request) and ran.tokens
+
+
 class Gate:
     """Runs that wait to be let go, counted."""
 

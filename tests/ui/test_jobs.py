@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infoflow.errors import BadPrompt, Cancelled
+from infoflow.turns import visitor
 from infoflow.ui import blocks, jobs
 
 
@@ -165,6 +166,23 @@ def test_places_are_bounded_and_who_waits_is_told() -> None:
     for thread in threads:
         thread.join(20)
     assert places._free == 2  # as before
+
+
+def test_places_go_round_over_readers_and_work_is_its_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, holds, end, who = jobs.Places(1), threading.Event(), threading.Event(), list[str]()
+    first = places.begin(lambda: (holds.set(), end.wait(20)))
+    assert holds.wait(20)
+    threads = [first]
+    for reader in ("a", "a", "b"):
+        monkeypatch.setattr(jobs, "reader", lambda reader=reader: reader)
+        threads.append(places.begin(lambda: who.append(visitor())))
+    assert [places.before(thread) for thread in threads] == [0, 1, 3, 2]
+    end.set()
+    for _ in threads:  # each begins when the one before it ends
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(20)
+    assert who == ["a", "b", "a"]
 
 
 def test_a_place_for_which_there_is_no_thread_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
