@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from infoflow.errors import InfoflowError
 
 PUBLIC_HOST = "https://api.ndif.us"
+OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
+"""addresses of the app at which nobody else reaches it"""
 OF_STRANGERS: dict[str, Any] = {
     "max_prompt_tokens": 256, "max_new_tokens": 64, "max_patched_runs": 4096, "max_seconds": 120, "runs_per_minute": 60,
     "queue_length": 40, "max_minutes": 2, "local_folders": False, "unload": False, "share_key": False,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import infoflow
 from infoflow.errors import InfoflowError
+from infoflow.settings import OWN_MACHINE
 
 HELP = "open the app"
 EXAMPLES = ("infoflow app --port 8502 --headless",)
@@ -31,7 +32,6 @@ def router() -> Path:
     raise InfoflowError("The app's pages are not installed beside the package. Install infoflow anew.")
 
 
-OWN_MACHINE = ("127.0.0.1", "localhost", "::1")
 FOR_ITS_OWNER = ("--client.showErrorDetails=full", "--client.disableDataExport=false", "--server.maxUploadSize=1000")
 """what strangers must not see or send, and who runs the app for themselves may"""
 

@@ -20,6 +20,7 @@ from infoflow.models.lenses import BUNDLED
 from infoflow.models.spec import ModelSpec
 from infoflow.settings import settings
 from infoflow.text.amounts import duration
+from infoflow.text.characters import shortened
 
 MOST = {"k": 50, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
 """of a field that work grows with; k is of every layer and position"""
@@ -54,7 +55,7 @@ def check_model(spec: ModelSpec, held: Collection[ModelSpec] = ()) -> None:
     listed, where = (now.listed_on_ndif, "on NDIF") if spec.hosted else (now.listed, "here")
     if asked not in listed:
         choice = f"Choose one of: {', '.join(listed)}." if listed else "None may be."
-        raise NotAllowed(f"This app does not run '{short(asked)}' {where}. {choice}")
+        raise NotAllowed(f"This app does not run '{shortened(asked, 80)}' {where}. {choice}")
     if spec.hosted and spec.host != now.host:
         raise NotAllowed(f"This app sends runs to {now.host} alone. Leave the host out.")
     if not spec.hosted and (spec.device, spec.dtype) != ("auto", "auto"):
@@ -126,11 +127,6 @@ def _numbers(of: Any) -> int:
     if isinstance(of, np.ndarray):
         return of.size
     return sum(_numbers(getattr(of, field.name)) for field in fields(of)) if is_dataclass(of) else 0
-
-
-def short(name: str) -> str:
-    """A name that somebody typed, cut for a message."""
-    return name if len(name) <= 80 else f"{name[:79]}…"
 
 
 class Allowance:

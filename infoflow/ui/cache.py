@@ -29,7 +29,7 @@ from infoflow.ndif import service as ndif
 from infoflow.server import limits, log
 from infoflow.server.limits import Allowance
 from infoflow.server.owner import Door
-from infoflow.settings import settings
+from infoflow.settings import OWN_MACHINE, settings
 from infoflow.sharing import SharedWork
 from infoflow.turns import visitor
 
@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 def for_this_machine_alone() -> bool:
     """Whether the app listens to this machine alone, as `make app` starts it, and for no strangers: its reader is its owner."""
-    return not settings().hosted and st.get_option("server.address") in ("127.0.0.1", "localhost", "::1")
+    return not settings().hosted and st.get_option("server.address") in OWN_MACHINE
 
 
 def allowed(chosen: bool | None) -> bool:

@@ -31,18 +31,14 @@ class App:
 
 
 @contextmanager
-def running(log: Path, **settings: str) -> Iterator[App]:
-    """The app with these settings (INFOFLOW_ is put before their names), until the end of the block."""
+def started(log: Path, command: list[str], environment: dict[str, str]) -> Iterator[App]:
+    """The server that a command starts, but for its port, until the end of the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true", f"--server.port={port}",
-        "--server.address=127.0.0.1",
-    ]  # fmt: skip
-    environment = {**os.environ, **{f"INFOFLOW_{name.upper()}": value for name, value in settings.items()}}
+    command = [*command, "--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
         until = time.monotonic() + 120
@@ -50,13 +46,21 @@ def running(log: Path, **settings: str) -> Iterator[App]:
             with suppress(OSError):
                 urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
                 break
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            assert process.poll() is None and time.monotonic() < until, f"the server did not start:\n{log.read_text()}"
             time.sleep(0.05)
         yield App(address, process, log)
     finally:
         process.terminate()
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # a run that goes on holds it up, and on a busy machine for long; the test is over
             process.kill()
             process.wait()
+
+
+@contextmanager
+def running(log: Path, **settings: str) -> Iterator[App]:
+    """The app with these settings (INFOFLOW_ is put before their names), until the end of the block."""
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+    with started(log, command, {f"INFOFLOW_{name.upper()}": value for name, value in settings.items()}) as app:
+        yield app

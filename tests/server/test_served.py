@@ -20,7 +20,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 import infoflow
 from tests.helpers.api import events_of
-from tests.helpers.served import ROOT, serve
+from tests.helpers.app import ROOT
+from tests.helpers.served import serve
 
 TOKEN, OTHER = "planted", "other"
 SPAIN = {"prompt": "The capital of Spain is"}
