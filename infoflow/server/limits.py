@@ -22,8 +22,10 @@ from infoflow.settings import settings
 from infoflow.text.amounts import duration
 from infoflow.text.characters import shortened
 
-MOST = {"k": 50, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
-"""of a field that work grows with; k is of every layer and position"""
+MOST = {"k": 200, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
+"""of a field that work grows with"""
+OF_LENSES = {**MOST, "k": 50}
+"""whose k is of every layer and position"""
 CHARACTERS = 20_000
 """of one text"""
 TEXTS = 16
@@ -78,7 +80,7 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
     lens = getattr(request, "lens", None)
     if lens not in (None, BUNDLED):
         raise NotAllowed("This app reads no lens of a file or of the hub. Leave it out: the model's own is read.")
-    for name, most in MOST.items():
+    for name, most in (OF_LENSES if request.analysis == "logit_lens" else MOST).items():
         if getattr(request, name, 0) > most:
             raise TooLarge(f"{name} is {getattr(request, name):,}; this app takes at most {most}.")
     corrupted = getattr(request, "corrupted", None)
