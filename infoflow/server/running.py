@@ -64,16 +64,15 @@ class Run:
             self._tell(self._heard.set)
 
     def _do(self, work: Callable[[Say], Any]) -> None:
+        found: Any = None
+        told: BaseException | None = None
         try:
             found = work(self._say)
         except BaseException as error:  # noqa: BLE001  handed to the client's own task, which tells it
             told = error if isinstance(error, InfoflowError | Problem) else problem_of(error)  # which logs its frames
             without_frames(error)  # they hold all that the run held
-            self._tell(self._end, None, told)
-        else:
-            self._tell(self._end, found, None)
-        finally:
-            self._ended()
+        self._ended()  # before it is told: who hears of it may ask again at once
+        self._tell(self._end, found, told)
 
     def _ended(self) -> None:
         _going.discard(self)

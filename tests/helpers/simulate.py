@@ -25,8 +25,9 @@ def _simulated(traced: Any, ids: Any, block: Any, args: Any, to: remote.Connecti
         with torch.no_grad(), traced.trace(prompt, remote="local") as tracer:
             result = nnsight.save(block(traced, tracer, *args))
     else:
+        last = remote_run.last_alone(traced, changed)  # out here: what a trace names is sent with all that it names itself
         with torch.no_grad(), traced.trace(remote="local") as tracer:
-            with tracer.invoke(prompt, **remote_run.last_alone(traced, changed)):
+            with tracer.invoke(prompt, **last):
                 interventions.apply(traced, tracer, changed)
             with tracer.invoke():
                 result = nnsight.save(block(traced, tracer, *args))
