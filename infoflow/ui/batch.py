@@ -4,6 +4,7 @@ import io
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -89,7 +90,9 @@ class Made:
 
 def use() -> str:
     """How the page is used, by whoever this reader is."""
-    return f"{USE} {WHOLE}" if cache.folders_allowed() else USE
+    with suppress(InfoflowError):  # a setting that is wrong: the page says so
+        return f"{USE} {WHOLE}" if cache.folders_allowed() else USE
+    return USE
 
 
 def most() -> int:
