@@ -57,7 +57,7 @@ def test_search_stop_load_and_use(browser: Browser, hub_app: str, hub: hub_serve
     box.fill("tiny/llama")
     box.press("Enter")
     me.settle()
-    hub.pause = 1.0  # seconds a megabyte: long enough to be stopped on a busy machine
+    hub.pause = 0.4  # long enough to be stopped on a busy machine
     me.page.get_by_role("button", name="Load here").click()
     me.page.get_by_text("Downloading 1 MB of 8 MB").wait_for(timeout=60_000)
     me.page.get_by_role("button", name="Cancel").click()
