@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     runs_per_minute: PositiveInt | None = None
     """of one visitor; what is kept already counts for nothing"""
     queue_length: PositiveInt | None = None
-    """runs that wait for one model; of one visitor at most half of them"""
+    """runs that wait for one model; of one visitor at most a quarter of them"""
     api: bool = True
     """whether programs may ask over HTTP"""
     api_token: SecretStr = SecretStr("")

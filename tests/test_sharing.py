@@ -105,13 +105,14 @@ def test_it_ends_when_both_have_left_and_who_comes_then_begins_anew(both) -> Non
     assert shared.do("key", work, Reader().say) == "result 2"
 
 
-def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
-    shared, waiting, begun, go_on = SharedWork(), Reader(), threading.Event(), threading.Event()
+def both_fail(shared: SharedWork, error: Exception) -> tuple[BaseException | None, BaseException | None]:
+    """What who does it and who waits for it are told when the work raises an error."""
+    waiting, begun, go_on = Reader(), threading.Event(), threading.Event()
 
     def fail(report: Callable[[str, float], None]) -> str:
         begun.set()
         assert go_on.wait(20)
-        raise ValueError("broken")
+        raise error
 
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(shared.do, "key", fail, Reader().say)
@@ -119,10 +120,14 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
         two = pool.submit(shared.do, "key", fail, waiting.say)
         assert waiting.heard.wait(20)
         go_on.set()
-        for each in (one, two):
-            with pytest.raises(ValueError, match="broken"):
-                each.result(20)
-    assert shared.do("key", lambda report: "mended", waiting.say) == "mended"
+        return one.exception(20), two.exception(20)
+
+
+def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+    shared = SharedWork()
+    for told in both_fail(shared, ValueError("broken")):
+        assert isinstance(told, ValueError) and str(told) == "broken"
+    assert shared.do("key", lambda report: "mended", Reader().say) == "mended"
 
 
 def test_who_comes_while_it_is_being_ended_begins_anew() -> None:
@@ -146,23 +151,8 @@ def test_who_comes_while_it_is_being_ended_begins_anew() -> None:
 
 def test_each_who_waits_has_the_error_as_their_own() -> None:
     """Its frames are those of one page: another visitor's would be held with it, or told."""
-    shared, waiting, begun, go_on = SharedWork(), Reader(), threading.Event(), threading.Event()
-    raised = [Busy("many", 3.0), RemoteRunError("lost", "The service is gone.", "details")]
-
-    def fail(report: Callable[[str, float], None]) -> str:
-        begun.set()
-        assert go_on.wait(20)
-        raise error
-
-    for error in raised:
-        for event in (begun, go_on, waiting.heard):
-            event.clear()
-        with ThreadPoolExecutor(2) as pool:
-            one = pool.submit(shared.do, "key", fail, Reader().say)
-            assert begun.wait(20)
-            two = pool.submit(shared.do, "key", fail, waiting.say)
-            assert waiting.heard.wait(20)
-            go_on.set()
-            first, other = one.exception(20), two.exception(20)
+    shared = SharedWork()
+    for error in (Busy("many", 3.0), RemoteRunError("lost", "The service is gone.", "details")):
+        first, other = both_fail(shared, error)
         assert first is error and other is not error and type(other) is type(error)
         assert str(other) == str(error) and vars(other) == vars(error) and other.args == error.args
