@@ -432,7 +432,7 @@ def manifests(folder: str | Path) -> list[dict[str, Any]]:
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             version = about["batch"]
-            check_analyses(about["analyses"])
+            check_analyses(list(about["analyses"]))
             about["model"]["name"], about["shard"][1], dict(about["settings"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, BadPrompt):
             raise InfoflowError(

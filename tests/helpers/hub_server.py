@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,12 +16,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """Models by name; `gated` ones give no file out; `pause` seconds pass before each block of a large file."""
+    """Models by name; `gated` ones give no file out; `pause` seconds pass before each block of a large file, and of which more
+    than a megabyte comes only while it `flows`."""
 
     def __init__(self) -> None:
         self.folders: dict[str, Path] = {}
         self.gated: set[str] = set()
         self.pause = 0.0
+        self.flows = Event()
+        self.flows.set()
         self.asked: list[str] = []
         self.sent = 0
         """bytes of files"""
@@ -93,6 +96,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                     hub.sent += self.wfile.write(content[start : start + (1 << 16)])
                     if len(content) > 1 << 18:
                         time.sleep(hub.pause)
+                    if start > 1 << 20:
+                        hub.flows.wait(60)
             return None
 
     return Handler
