@@ -10,7 +10,7 @@ from infoflow.ui import models as ui
 frame.page("Models", ui.INTRO)
 place = asking.place()
 host = place.host or settings().host
-ui.runs()
+tell_on = ui.runs()
 service = ui.asked_of(host)
 
 
@@ -40,3 +40,4 @@ def models(service: cache.Service | None) -> None:
 
 models(service)
 ui.service(host, service)
+tell_on()

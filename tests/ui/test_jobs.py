@@ -82,7 +82,7 @@ def test_kept_work_is_listed_before_it_begins_and_can_be_stopped(monkeypatch: py
     begin_and_leave(monkeypatch, work, "question", "empty")
     (listed,) = jobs.begun()
     listed.job.stop()
-    assert work.stopped.wait(5)
+    assert work.stopped.wait(5) and listed.state in ("Stopping …", "Stopped.")
 
 
 def test_kept_work_outlives_its_page_and_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +127,23 @@ def test_cancel_on_the_page_gives_the_work_up(monkeypatch: pytest.MonkeyPatch) -
     assert work.stopped.wait(5) and told == [1]
     work.go_on.set()
     assert jobs.run(work, on_cancel=lambda: None, keep="question") == "done" and len(work.begun) == 2  # it is asked again
+
+
+@pytest.mark.parametrize("keep", [None, "question"])
+def test_a_part_of_a_page_gives_way_to_what_is_asked_of_it(keep: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody could cancel what it waits for; kept work goes on."""
+    work, asked = Slow(), [False, False, True]
+    monkeypatch.setattr(jobs.st, "session_state", {})
+    monkeypatch.setattr(jobs, "asked_again", lambda: asked.pop(0))
+    monkeypatch.setattr(jobs.st, "rerun", leave)
+    with pytest.raises(Left):
+        jobs.run(work, on_cancel=lambda: None, keep=keep, patience=0.05)
+    assert not asked
+    if keep is None:
+        assert work.stopped.wait(5)
+    else:
+        assert work.running.wait(5) and not work.stopped.is_set()
+        work.go_on.set()
 
 
 def test_what_is_at_hand_needs_no_work_but_work_under_way_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
