@@ -26,6 +26,7 @@ from infoflow.analyses.request import Report, Request, text_of
 from infoflow.errors import Busy, Cancelled, InfoflowError
 from infoflow.models import memory
 from infoflow.models.catalog import MODELS
+from infoflow.models.spec import ModelSpec
 from infoflow.server.metrics import Counts
 from infoflow.settings import settings
 from infoflow.turns import visitor
@@ -82,6 +83,22 @@ class Ran:
     prompt: str | None = None
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a run was asked, as far as it is told."""
+
+    key: str
+    """says all of it"""
+    analysis: str
+    model: ModelSpec
+    prompt: str
+
+    @classmethod
+    def of(cls, request: Request[Any]) -> "Question":
+        """That of a request."""
+        return cls(request.key, request.analysis, request.model, text_of(request.prompt))
+
+
 class _Now:
     """A run that is under way."""
 
@@ -119,9 +136,9 @@ class Journal:
         with self._lock:
             return list(self._last)[::-1]
 
-    def told(self, request: Request[Any], say: Report, work: Callable[[Report], Performed[R]]) -> Performed[R]:
+    def told(self, asked: Question, say: Report, work: Callable[[Report], R]) -> R:
         """What `work` gives; how it went is told, whatever it raises."""
-        with self._telling(request) as (now, done):
+        with self._telling(asked) as (now, done):
 
             def hear(doing: str, fraction: float) -> None:
                 now.heard(doing)
@@ -132,9 +149,9 @@ class Journal:
             return found
 
     @contextmanager
-    def _telling(self, request: Request[Any]) -> Iterator[tuple[_Now, list[Performed[Any]]]]:
+    def _telling(self, asked: Question) -> Iterator[tuple[_Now, list[Any]]]:
         now, failure = _Now(), None
-        done: list[Performed[Any]] = []
+        done: list[Any] = []
         token = _current.set(now)
         try:
             yield now, done
@@ -143,26 +160,26 @@ class Journal:
             raise
         finally:
             _current.reset(token)
-            self._tell(self._ran(request, now, done[0] if done else None, failure))
+            self._tell(self._ran(asked, now, done[0] if done else None, failure))
             failure = None  # it holds this frame, and with it all that the run held
 
-    def _ran(self, request: Request[Any], now: _Now, found: Performed[Any] | None, failure: BaseException | None) -> Ran:
-        cost = found.cost if found is not None else None
+    def _ran(self, asked: Question, now: _Now, found: Any, failure: BaseException | None) -> Ran:
+        cost = found.cost if isinstance(found, Performed) else None
         outcome = _outcome(now.runs, failure)
         return Ran(
             datetime.now(UTC).isoformat(timespec="milliseconds"),
-            self._digest(request.key),
+            self._digest(asked.key),
             self._digest(visitor()) if visitor() else "",
-            request.analysis,
-            _name(request.model.name),
-            "ndif" if request.model.hosted else "here",
+            asked.analysis,
+            _name(asked.model.name),
+            "ndif" if asked.model.hosted else "here",
             cost.n_tokens if cost is not None else None,
             round(time.monotonic() - now.begun, 3),
             round(now.waited, 3),
             memory.used(),
             outcome,
             type(failure).__name__ if failure is not None else "",
-            text_of(request.prompt) if settings().log_prompts else None,
+            asked.prompt if settings().log_prompts else None,
         )
 
     def _tell(self, ran: Ran) -> None:

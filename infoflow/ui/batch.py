@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from infoflow.analyses.request import Report
 from infoflow.errors import BadPrompt, Cancelled, InfoflowError, without_frames
 from infoflow.files import batch as runner
 from infoflow.files import formats, prompts
@@ -20,7 +21,7 @@ from infoflow.files.prompts import Row
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures import batch as pictures
 from infoflow.pictures.picture import Picture, background
-from infoflow.server import limits
+from infoflow.server import limits, log
 from infoflow.studies.batch import ANALYSES, Batch, HeadOver, open_batch
 from infoflow.tables import batch as tables
 from infoflow.text.examples import PRESETS
@@ -206,15 +207,22 @@ def made(wanted: Wanted, key: str) -> Batch | None:
 
 def _run(made: Made, key: str, job: jobs.Job) -> bool:
     wanted = made.wanted
+    asked = log.Question(repr(wanted), "batch", wanted.model, "\n".join(row.prompt for row in wanted.rows))
+    return cache.journal().told(asked, job.say, partial(_ran, made, key))
+
+
+def _ran(made: Made, key: str, say: Report) -> bool:
+    wanted = made.wanted
     limits.check_changes(wanted.interventions)
     cache.count(len(wanted.rows))
     while not made.turn.acquire(timeout=0.1):
-        job.say("Waiting for the run that was stopped …")
+        say("Waiting for the run that was stopped …", 0.0)
     try:
-        with cache.using(wanted.model, key, job.say) as model:
+        with cache.using(wanted.model, key, say) as model:
+            log.runs()
             runner.batch(
                 model, wanted.rows, made.place.name, wanted.analyses, interventions=wanted.interventions, spec=wanted.model,
-                parallel=PARALLEL if model.hosted else 1, at_once=8, on_progress=job.say,
+                parallel=PARALLEL if model.hosted else 1, at_once=8, on_progress=say,
             )  # fmt: skip
     finally:
         made.turn.release()

@@ -295,7 +295,7 @@ def results(request: Request[R], key: str, say: Report) -> Performed[R]:
     Raises:
         InfoflowError: what loading and running raise; Cancelled when the job is stopped.
     """
-    return journal().told(request, say, lambda told: _results(request, key, told))
+    return journal().told(log.Question.of(request), say, lambda told: _results(request, key, told))
 
 
 def _results(request: Request[R], key: str, say: Report) -> Performed[R]:

@@ -15,6 +15,7 @@ from infoflow.analyses.request import Request
 from infoflow.models.spec import ModelSpec
 from infoflow.studies.batch import ANALYSES, Asked, request_of
 from infoflow.ui import batch as ui
+from infoflow.ui import cache
 from tests.helpers.dataset import made
 from tests.helpers.pages import ROOT, button, captions, choose, errors, opened, unescaped
 
@@ -93,6 +94,8 @@ def test_prompts_are_run_and_summarised(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path(folder).glob("*/*.parquet")}
     app.run()
     assert before == {path: path.stat().st_mtime_ns for path in Path(folder).glob("*/*.parquet")}, "nothing is run twice"
+    told = [run for run in cache.journal().last() if run.analysis == "batch"]
+    assert (told[0].model, told[0].outcome, told[0].prompt) == ("demo", "ran", None)
 
 
 def test_a_sentence_goes_to_what_it_names(tmp_path: Path) -> None:

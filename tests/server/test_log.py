@@ -13,7 +13,7 @@ from infoflow.analyses.selftest import Check, Verdict
 from infoflow.errors import BadPrompt, Busy, Cancelled, RemoteRunError, TooLarge
 from infoflow.models.spec import ModelSpec
 from infoflow.server import log
-from infoflow.server.log import Journal
+from infoflow.server.log import Journal, Question
 from infoflow.turns import as_visitor, visitor
 
 SECRET, PROMPT, SESSION = "11111111-2222-3333-4444-555555555555", "My neighbour Zq17x said", "session-of-zq17x"
@@ -32,7 +32,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def told(journal: Journal, work: Any, request: FlowRequest | None = None) -> None:
     with as_visitor(SESSION):
-        journal.told(request or FlowRequest(prompt=PROMPT), quiet, work)
+        journal.told(Question.of(request or FlowRequest(prompt=PROMPT)), quiet, work)
 
 
 def ran(say: Any) -> Performed[str]:
@@ -90,7 +90,7 @@ def test_visitors_and_questions_are_told_apart_in_one_process_alone(caplog: pyte
     journal = Journal()
     told(journal, ran)
     told(journal, ran)
-    journal.told(FlowRequest(prompt="another"), quiet, ran)
+    journal.told(Question.of(FlowRequest(prompt="another")), quiet, ran)
     told(Journal(), ran)
     first, again, other, elsewhere = lines(caplog)
     assert first["visitor"] == again["visitor"] != elsewhere["visitor"] and other["visitor"] == ""
@@ -136,5 +136,5 @@ def test_the_time_for_which_one_waits_is_told(caplog: pytest.LogCaptureFixture, 
 def test_only_the_last_runs_are_remembered() -> None:
     journal = Journal()
     for number in range(log.LAST + 5):
-        journal.told(FlowRequest(prompt=str(number)), quiet, ran)
+        journal.told(Question.of(FlowRequest(prompt=str(number))), quiet, ran)
     assert len(journal.last()) == log.LAST

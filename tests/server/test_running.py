@@ -14,7 +14,7 @@ from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request
 from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.server import running
-from infoflow.server.log import Journal
+from infoflow.server.log import Journal, Question
 from infoflow.sharing import SharedWork
 from infoflow.turns import visitor
 from tests.helpers.api import Client, app_of, client_of, events_of, failing
@@ -152,7 +152,7 @@ def test_a_run_that_fails_is_told_and_what_it_held_is_gone(
             held.append(weakref.ref(large))
             raise error
 
-        return journal.told(request, say, lambda told: SharedWork().do("key", work, told))
+        return journal.told(Question.of(request), say, lambda told: SharedWork().do("key", work, told))
 
     gc.disable()  # which would find it at some time or other
     try:
