@@ -15,7 +15,9 @@ from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request, known
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Intervention
+from infoflow.models.spec import ModelSpec
 from infoflow.server import answers, asking
+from infoflow.server.fields import described
 from infoflow.server.openapi import SUMMARY
 from infoflow.server.problems import problem_of
 from infoflow.server.running import LEFT, Run
@@ -62,8 +64,10 @@ def schema_of(method: str) -> dict[str, Any]:
 
 
 def _adapted(method: str) -> dict[str, Any]:
-    found: dict[str, Any] = TypeAdapter(known()[METHODS[method]]).json_schema()
-    return found
+    asked = known()[METHODS[method]]
+    whole = TypeAdapter(asked).json_schema()
+    model = described(whole["$defs"]["ModelSpec"], ModelSpec)
+    return {**described(whole, asked), "$defs": {**whole["$defs"], "ModelSpec": model}}
 
 
 def _kinds(kinds: dict[str, type[Any]]) -> str:

@@ -8,8 +8,11 @@ from pydantic import TypeAdapter
 from infoflow import __version__
 from infoflow.analyses.request import Request, known
 from infoflow.files.formats import VEGALITE
+from infoflow.interventions import Intervention
+from infoflow.models.spec import ModelSpec
 from infoflow.server import events, problems
 from infoflow.server.answers import MEDIA
+from infoflow.server.fields import described
 from infoflow.server.service import COMPARED, METHODS
 
 AT = "#/components/schemas/{model}"
@@ -94,7 +97,9 @@ def document(base: str = "") -> dict[str, Any]:
     for method, name in names.items():
         found = made[method, "validation"]
         requests[name] = rest["$defs"].pop(name) if "$ref" in found else found
-    schemas = {**SCHEMAS, **rest["$defs"], **requests, "Comparison": _comparison(names)}
+    kinds = {kind.__name__: kind for kind in (*map(_asked, METHODS), *Intervention.__subclasses__(), ModelSpec)}
+    told = {name: described(schema, kinds.get(name)) for name, schema in {**rest["$defs"], **requests}.items()}
+    schemas = {**SCHEMAS, **told, "Comparison": _comparison(names)}
     paths: dict[str, Any] = {
         "/api/health": {"get": _short("health", "Whether the app is alive", _OBJECT)},
         "/api/models": {"get": _short("models", "Which models may be asked", {"type": "array", "items": _OBJECT})},
@@ -126,13 +131,14 @@ def _comparison(names: dict[str, str]) -> dict[str, Any]:
 
 
 def _compared(method: str, name: str) -> dict[str, Any]:
-    return {
+    schema = {
         "type": "object", "additionalProperties": False, "required": ["a", "b", *(["analysis"] if method != "flow" else [])],
         "properties": {
             "analysis": {"const": method, "default": "flow"}, "a": _refers(name), "b": _refers(name),
             "quantity": {"type": "string", "default": ""}, "align": {"enum": ["none", "start", "end"], "default": "none"},
         },
     }  # fmt: skip
+    return described(schema, None)
 
 
 def _problems(which: tuple[int, ...]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 import infoflow
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Report, Request, from_dict, known
-from infoflow.server.openapi import EXAMPLES, document
+from infoflow.server.fields import FIELDS
+from infoflow.server.openapi import EXAMPLES, SCHEMAS, document
 from infoflow.server.service import METHODS
 from tests.helpers.api import app_of, on
 
@@ -54,6 +55,15 @@ def test_what_is_asked_by_the_document_is_answered_by_it(verb: str, path: str, t
         case.call_and_validate(checks=CHECKS, timeout=120)
 
     ask()
+
+
+def test_every_field_says_what_it_means() -> None:
+    schemas = {name: schema for name, schema in document()["components"]["schemas"].items() if name not in SCHEMAS}
+    told = {(name, field): about for name, schema in schemas.items() for field, about in schema.get("properties", {}).items()}
+    assert len(told) > 100 and [where for where, about in told.items() if len(about.get("description", "")) < 10] == []
+    assert told["FlowRequest", "sources"]["description"].startswith("What is kept apart: ")  # which stands in the request
+    assert told["PatchRequest", "site"]["description"] != told["Zero", "site"]["description"]
+    assert {name for name in FIELDS if "." in name} <= {f"{name}.{field}" for name, field in told}
 
 
 @pytest.mark.parametrize("method", METHODS)
