@@ -5,7 +5,8 @@
 
 Every visitor asks questions of their own, on several pages, with and without an intervention, and reads for some seconds
 between two of them. What each was shown is then held against the same questions asked by one visitor alone, and what programs
-were answered against the package itself. Each prompt holds a word of its visitor, which nobody else may be sent.
+were answered against the package itself. Each prompt holds a word of its visitor, which nobody else may be sent. Before them a
+crowd as large comes for as long and leaves, which fills all that is bounded: the memory held then is the level to return to.
 """
 
 import argparse
@@ -60,8 +61,6 @@ READS = 4.0
 """seconds between two questions, in the mean"""
 SETTLES = 150.0
 """seconds in which memory must be back: Streamlit keeps who has left for two minutes"""
-FIRST = 0.2
-"""of the time, a first crowd comes and leaves, and fills what is bounded: its memory is the level"""
 MORE = 0.10
 """by which it may be above its level"""
 
@@ -260,7 +259,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=5.0)
     options.add_argument("--reads", type=float, default=READS, help="seconds between two questions, in the mean")
     options.add_argument("--held-against", type=int, help="questions of each visitor that are asked again alone (default: all)")
-    options.add_argument("--short", action="store_true", help="no warming up, and memory is not judged")
+    options.add_argument("--short", action="store_true", help="no crowd before, and memory is not judged")
     asked = options.parse_args()
     programs = asked.programs if asked.programs is not None else max(1, asked.sessions // 10)
     token, folder = secrets.token_hex(16), Path(tempfile.mkdtemp())
@@ -270,8 +269,9 @@ def main() -> int:
         if not asked.short:
             asyncio.run(warmed(app))
             begun = app.resident
-            asyncio.run(driven(app, token, range(600, 600 + asked.sessions), 1, 60 * FIRST * asked.minutes, asked.reads))
-        level, before = app.resident, len(runs(app.log))
+            asyncio.run(driven(app, token, range(600, 600 + asked.sessions), programs, 60 * asked.minutes, asked.reads))
+        level = asyncio.run(back(app, 0, 0.0 if asked.short else SETTLES))[0]
+        before = len(runs(app.log))
         print(f"Warm: {begun / 1e6:,.0f} MB resident; after a first crowd: {level / 1e6:,.0f} MB", flush=True)
         seen, told, watched = asyncio.run(driven(app, token, range(asked.sessions), programs, 60 * asked.minutes, asked.reads))
         end = app.resident
