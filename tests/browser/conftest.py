@@ -92,17 +92,21 @@ class Visitor:
     def open(self, path: str = "/") -> "Visitor":
         self.page.goto(self.address + path)
         self.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
-        return self.settle()
+        return self.rest()
 
     def reload(self) -> "Visitor":
         self.page.reload()
         self.page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)
-        return self.settle()
+        return self.rest()
 
     def settle(self) -> "Visitor":
         """Wait until the script rests and the page with it, and check that nothing broke."""
         with suppress(PlaywrightTimeoutError):  # what was done may run nothing
             self.page.wait_for_selector('[data-testid="stApp"]:not([data-test-script-state="notRunning"])', timeout=250)
+        return self.rest()
+
+    def rest(self) -> "Visitor":
+        """The same of what runs nothing that has not begun."""
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=90_000)
         self.page.evaluate(STILL)
         self.page.wait_for_function(RESTS, timeout=90_000)

@@ -58,12 +58,12 @@ def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(visit
     me = visitor(width=1440, height=900)
     me.page.goto(me.address + page)
     me.page.wait_for_selector(FILES if page == "/sessions" else PICTURE, timeout=90_000)
-    me.settle()
+    me.rest()
     accessible(me)
     for width, height in ((1440, 900), (1280, 720), (1024, 900), (800, 900), (420, 900)):
         if width < 1440:
             me.page.set_viewport_size({"width": width, "height": height})
-            me.settle()
+            me.rest()
             assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (page, width)
             assert me.page.evaluate(CUT) == [], (page, width)
         top, bottom = me.page.evaluate(FIRST) if page != "/sessions" else (0, 0)
