@@ -27,7 +27,11 @@ class BadFile(InfoflowError):
 
 
 class TooLarge(InfoflowError):
-    """More tokens or memory than the limits allow."""
+    """More tokens or memory than the limits allow; `always`: whatever is free, so that another try ends as this did."""
+
+    def __init__(self, message: str, *, always: bool = False) -> None:
+        super().__init__(message)
+        self.always = always
 
 
 class NotAllowed(InfoflowError):

@@ -52,7 +52,7 @@ def refuse_long(n_tokens: int, what: str = "The prompt") -> None:
     """
     most = settings().max_prompt_tokens
     if most is not None and n_tokens > most:
-        raise TooLarge(f"{what} has {n_tokens:,} tokens; this app takes at most {most}. Shorten it.")
+        raise TooLarge(f"{what} has {n_tokens:,} tokens; this app takes at most {most}. Shorten it.", always=True)
 
 
 def most_runs(runs: int) -> int | None:
@@ -69,4 +69,7 @@ def refuse_many(runs: int) -> None:
     """
     most = most_runs(runs)
     if most is not None:
-        raise TooLarge(f"{runs:,} patched runs are asked for; this app makes at most {most:,}. Choose fewer layers or positions.")
+        raise TooLarge(
+            f"{runs:,} patched runs are asked for; this app makes at most {most:,}. Choose fewer layers or positions.",
+            always=True,
+        )

@@ -74,7 +74,9 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
     now = settings()
     written = max(getattr(request, "max_new_tokens", 0), len(getattr(request, "output", ())))
     if now.max_new_tokens is not None and written > now.max_new_tokens:
-        raise TooLarge(f"{written:,} new tokens are asked for; this app writes at most {now.max_new_tokens} in one run.")
+        raise TooLarge(
+            f"{written:,} new tokens are asked for; this app writes at most {now.max_new_tokens} in one run.", always=True
+        )
     if not now.hosted:
         return
     lens = getattr(request, "lens", None)
@@ -82,7 +84,7 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
         raise NotAllowed("This app reads no lens of a file or of the hub. Leave it out: the model's own is read.")
     for name, most in (OF_LENSES if request.analysis == "logit_lens" else MOST).items():
         if getattr(request, name, 0) > most:
-            raise TooLarge(f"{name} is {getattr(request, name):,}; this app takes at most {most}.")
+            raise TooLarge(f"{name} is {getattr(request, name):,}; this app takes at most {most}.", always=True)
     corrupted = getattr(request, "corrupted", None)
     check_changes((*request.interventions, *((corrupted,) if isinstance(corrupted, Intervention) else ())))
     for field in fields(request):
@@ -90,13 +92,13 @@ def check(request: Request[Any], held: Collection[ModelSpec] = ()) -> None:
         texts = (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
         long = next((text for text in texts if isinstance(text, str) and len(text) > CHARACTERS), None)
         if long is not None:
-            raise TooLarge(f"{field.name} has {len(long):,} characters; this app takes at most {CHARACTERS:,}.")
+            raise TooLarge(f"{field.name} has {len(long):,} characters; this app takes at most {CHARACTERS:,}.", always=True)
         if field.name == "targets" and len(texts) > TARGETS:
-            raise TooLarge(f"{len(texts):,} targets are asked for; this app follows at most {TARGETS}.")
+            raise TooLarge(f"{len(texts):,} targets are asked for; this app follows at most {TARGETS}.", always=True)
         if field.name in ("contrast", "texts") and len([text for text in texts if isinstance(text, str)]) > TEXTS:
-            raise TooLarge(f"{field.name} has {len(texts)} texts; this app takes at most {TEXTS}.")
+            raise TooLarge(f"{field.name} has {len(texts)} texts; this app takes at most {TEXTS}.", always=True)
     if len(request.key) > WRITTEN:
-        raise TooLarge(f"The request is {len(request.key):,} characters long; this app takes at most {WRITTEN:,}.")
+        raise TooLarge(f"The request is {len(request.key):,} characters long; this app takes at most {WRITTEN:,}.", always=True)
 
 
 def check_changes(interventions: Sequence[Intervention]) -> None:
@@ -108,10 +110,14 @@ def check_changes(interventions: Sequence[Intervention]) -> None:
     if not settings().hosted:
         return
     if len(interventions) > CHANGES:
-        raise TooLarge(f"{len(interventions)} interventions are asked for; this app makes at most {CHANGES} in one run.")
+        raise TooLarge(
+            f"{len(interventions)} interventions are asked for; this app makes at most {CHANGES} in one run.", always=True
+        )
     texts = {text for one in interventions for text in texts_of(one)}
     if len(texts) > TEXTS:
-        raise TooLarge(f"The interventions read {len(texts):,} other texts; this app runs at most {TEXTS}. Take fewer.")
+        raise TooLarge(
+            f"The interventions read {len(texts):,} other texts; this app runs at most {TEXTS}. Take fewer.", always=True
+        )
 
 
 def check_answer(result: Any) -> None:
@@ -122,7 +128,9 @@ def check_answer(result: Any) -> None:
     """
     numbers = _numbers(result) if settings().hosted else 0
     if numbers > NUMBERS:
-        raise TooLarge(f"The answer holds {numbers:,} numbers; this app sends at most {NUMBERS:,}. Ask of a shorter prompt.")
+        raise TooLarge(
+            f"The answer holds {numbers:,} numbers; this app sends at most {NUMBERS:,}. Ask of a shorter prompt.", always=True
+        )
 
 
 def _numbers(of: Any) -> int:

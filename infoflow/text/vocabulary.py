@@ -92,7 +92,7 @@ class Vocabulary:
         if not ids:
             raise BadPrompt("The prompt has no tokens. Type a few words.")
         if self.longest and len(ids) > self.longest:
-            raise TooLarge(f"The prompt has {len(ids)} tokens; this model reads at most {self.longest}. Shorten it.")
+            raise TooLarge(f"The prompt has {len(ids)} tokens; this model reads at most {self.longest}. Shorten it.", always=True)
         return self._begun(self.tokens(ids), prompt if isinstance(prompt, str) else None)
 
     def check_ids(self, ids: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from infoflow.analyses.patching import PatchRequest
 from infoflow.analyses.perform import Performed
 from infoflow.analyses.request import Request
 from infoflow.analyses.selftest import Verdict
-from infoflow.errors import BadPrompt, Cancelled, InfoflowError, TooLarge, without_frames
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, NotAllowed, TooLarge, without_frames
 from infoflow.pictures.picture import short
 from infoflow.ui import asking, blocks, cache, jobs, seen
 
@@ -64,7 +64,7 @@ def performed(
             raise
         except InfoflowError as error:
             before = st.session_state[kept] = _failed(request, error)
-    if not isinstance(before.error, BadPrompt):
+    if _may_end_otherwise(before.error):
         st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
 
@@ -104,6 +104,11 @@ def _performed(
     if noted:
         seen.note(request, found.result, main=bool(keep) or name == "last")
     return found
+
+
+def _may_end_otherwise(error: InfoflowError) -> bool:
+    """Whether the same, tried again, may be answered."""
+    return not (isinstance(error, BadPrompt | NotAllowed) or (isinstance(error, TooLarge) and error.always))
 
 
 def _failed(request: Request[Any], error: InfoflowError, offers: tuple[Offer, ...] | None = None) -> Failed:
@@ -198,7 +203,7 @@ def _again(page: str) -> None:
 def _tell(failure: Failed, page: str) -> None:
     """The message, and buttons that run what fits, or the same again where another try may end otherwise."""
     blocks.failed(failure.error)
-    if not failure.offers and not isinstance(failure.error, BadPrompt):
+    if not failure.offers and _may_end_otherwise(failure.error):
         _again(page)
     if failure.offers:
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from infoflow.analyses.attention import AttentionRequest
 from infoflow.analyses.attribution import AttributionRequest
 from infoflow.analyses.flow import FlowRequest
-from infoflow.errors import BadPrompt, Cancelled, InfoflowError, RemoteRunError, TooLarge
+from infoflow.errors import BadPrompt, Cancelled, InfoflowError, NotAllowed, RemoteRunError, TooLarge
 from infoflow.studies.corrections import CorrectionRequest
 from infoflow.ui import jobs
 from tests.helpers.pages import FLOW, ROOT, ask, button, captions, choose, errors, opened
@@ -28,7 +29,7 @@ class Held:
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list["weakref.ref[Held]"]]:
     """Runs of a kind fail from now on: one entry a run, with what it held."""
 
-    def _failing(kind: type[Any], error: type[InfoflowError] = BadPrompt) -> list["weakref.ref[Held]"]:
+    def _failing(kind: type[Any], error: Callable[..., InfoflowError] = BadPrompt) -> list["weakref.ref[Held]"]:
         runs: list[weakref.ref[Held]] = []
 
         def run(self: Any, model: Any, on_progress: Any = None, **more: Any) -> None:
@@ -115,10 +116,11 @@ def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) 
     assert len(runs) == 2
 
 
-def test_a_part_that_can_only_fail_again_has_no_such_button(failing) -> None:  # type: ignore[no-untyped-def]
-    """What was asked is wrong: another question is what helps, or Run."""
+@pytest.mark.parametrize("error", [BadPrompt, NotAllowed, partial(TooLarge, always=True)])
+def test_a_part_that_can_only_fail_again_has_no_such_button(error, failing) -> None:  # type: ignore[no-untyped-def]
+    """What was asked is wrong, or never allowed: another question is what helps, or Run."""
     app = opened()
-    runs = failing(AttributionRequest)
+    runs = failing(AttributionRequest, error)
     app.toggle(key="flow_writers").set_value(True).run()
     app.run()
     assert "It went wrong at layer 3." in errors(app) and len(runs) == 1
