@@ -1,8 +1,10 @@
 """What this machine can compute on: its devices, and how weights are best stored on each."""
 
+import math
 import os
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoflow.errors import UnsupportedModel
@@ -38,6 +40,29 @@ def choose(device: str = "auto") -> str:
     if device not in there:
         raise UnsupportedModel(f"This machine has no device '{device}'. It has: {', '.join(there)}.")
     return device
+
+
+def cores() -> int:
+    """How many cores this process may compute with: those it may run on, and no more than its container's share of their time."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for of_container in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # cgroups, version 2 and 1
+        try:
+            quota, period = " ".join(Path("/sys/fs/cgroup", name).read_text() for name in of_container).split()
+            share = math.ceil(int(quota) / int(period))
+        except (OSError, ValueError, ZeroDivisionError):  # "max": all of it
+            continue
+        if share > 0:  # -1: all of it
+            return min(here, share)
+    return here
+
+
+def no_more_threads_than_cores() -> None:
+    """From now on torch computes in as many threads as there are cores, at most: it counts those of the machine, and threads that
+    wait for each other's turn in a small container take several times as long as one."""
+    import torch
+
+    if torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
 
 
 def suited(device: str) -> str:
@@ -79,7 +104,8 @@ def title(device: str) -> str:
         import torch
 
         return f"{torch.cuda.get_device_name(device)} ({device})"
-    return {"mps": "Apple GPU (mps)", "cpu": f"CPU ({os.cpu_count()} cores)"}.get(device, device)
+    share = cores()
+    return {"mps": "Apple GPU (mps)", "cpu": f"CPU ({share} core{'s' if share > 1 else ''})"}.get(device, device)
 
 
 @cache

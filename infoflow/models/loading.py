@@ -115,6 +115,7 @@ def read(found: Resolved, told: Callable[[str, float], None]) -> Model:
     """
     spec = found.spec
     place = spec.device
+    devices.no_more_threads_than_cores()
     with _in_words(spec.name):
         accept = functools.partial(_accept, spec, found.folder)  # refuse before anything large is downloaded or read
         folder = found.folder or hub.fetch(spec.name, spec.revision, True, accept, told).folder

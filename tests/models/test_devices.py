@@ -1,6 +1,7 @@
 """Devices and how weights are held: what is chosen, what is refused, what is warned about."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -9,7 +10,8 @@ import torch
 
 import infoflow
 from infoflow.errors import UnsupportedModel
-from infoflow.models import devices, memory
+from infoflow.models import devices, loading, memory
+from infoflow.models.spec import ModelSpec
 from tests.helpers import tiny
 
 
@@ -31,6 +33,42 @@ def test_the_type_of_the_weights_follows_the_devices_capability(
     assert devices.suited("cuda:0") == dtype
     assert devices.suited("cpu") == devices.suited("mps") == "float32"
     assert devices.dtype_of("float16", "cpu") == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),  # a part of one is one
+        ({"cpu.max": "1600000 100000\n"}, 8),  # a share of more than there are
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": "nonsense\n"}, 8),
+    ],
+)
+def test_a_containers_share_of_the_cores_counts(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(devices, "Path", lambda folder, name: tmp_path / name)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert devices.cores() == cores and f"({cores} core" in devices.title("cpu")
+
+
+def test_torch_has_no_more_threads_than_cores_and_no_fewer_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads, cores, then in ((2, 1, 1), (1, 4, 1), (2, 2, 2)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(devices, "cores", lambda cores=cores: cores)
+            loading.read(loading.resolve(ModelSpec(), False, lambda doing, fraction: None), lambda doing, fraction: None)
+            assert torch.get_num_threads() == then
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_this_machine_has_not_is_refused_in_words() -> None:
@@ -57,7 +95,7 @@ def test_what_is_held_is_counted_and_what_is_free_is_what_the_machine_has() -> N
         0.5 * size < memory.used() - before < 1.3 * size
     )  # some of it may be what an earlier test gave back and the process kept
     assert size < memory.free() <= psutil.virtual_memory().total
-    assert devices.title("cpu") == f"CPU ({os.cpu_count()} cores)" and devices.title("mps") == "Apple GPU (mps)"
+    assert devices.title("cpu") == f"CPU ({devices.cores()} cores)" and devices.title("mps") == "Apple GPU (mps)"
 
 
 def test_speed_is_measured_once_for_all_models_of_a_shape() -> None:
