@@ -108,8 +108,23 @@ def test_more_than_one_request_may_ask_is_refused(request_: Any, words: str, hos
         check(request_)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GenerationRequest(prompt="abc", max_new_tokens=64), LensRequest(prompt="abc", k=50),
+        LocationRequest(prompt="abc", top_k=1000), LensRequest(prompt="abc", targets=(1,) * 50), replace(HERE, interventions=(Zero("mlp"),) * 32),
+        replace(HERE, prompt="a" * 20_000), AttributionRequest(prompt="abc", target="d", contrast=("a",) * 16),
+        replace(HERE, interventions=tuple(Replace("mlp", f"a {i}") for i in range(16))),
+    ],
+    ids=lambda request: request.analysis,
+)  # fmt: skip
+def test_as_much_as_one_request_may_ask_is_asked(request_: Any, hosted: None) -> None:
+    check(request_)
+
+
 def test_an_answer_is_no_larger_than_memory_has_room_for(hosted: None, monkeypatch: pytest.MonkeyPatch) -> None:
     result = SimpleResult((1,), np.zeros((3, 4)), Part(np.zeros(5)))
+    monkeypatch.setattr("infoflow.server.limits.NUMBERS", 17)
     check_answer(result)
     monkeypatch.setattr("infoflow.server.limits.NUMBERS", 16)
     with pytest.raises(TooLarge, match="17 numbers; this app sends at most 16"):

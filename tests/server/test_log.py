@@ -84,6 +84,7 @@ def test_every_end_of_a_run_is_a_line_without_what_was_asked(
     assert line["resident"] > 1e6 and line["seconds"] >= line["waited"] >= 0
     assert "Zq17x" not in caplog.text and SECRET not in caplog.text and SESSION not in caplog.text
     assert [r.outcome for r in journal.last()] == [outcome]
+    assert [r.levelname for r in caplog.records if r.name == "infoflow.runs"] == ["ERROR" if outcome == "bug" else "INFO"]
 
 
 def test_visitors_and_questions_are_told_apart_in_one_process_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -52,6 +52,12 @@ def test_a_body_that_is_none(name: str, client: TestClient) -> None:
     assert said in problem(client.post("/api/lens", content=body, headers=headers), status)["detail"]
 
 
+def test_a_body_may_be_as_large_as_is_said(client: TestClient) -> None:
+    body = b'{"prompt": "The", "k": 1}'.ljust(LARGEST)
+    assert client.post("/api/lens", content=body, headers=JSON).status_code == 200
+    assert client.post("/api/lens", content=body + b" ", headers=JSON).status_code == 413
+
+
 def test_a_body_that_does_not_end_is_not_kept(client: TestClient) -> None:
     sent = []
 
