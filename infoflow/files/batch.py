@@ -224,8 +224,7 @@ class Run:
                 result = self._performed(request_of(analysis, asked, likeliest))
                 record |= _of_result(analysis, result, self.named)
                 kept[analysis] = tables.OF[analysis](result)
-                found.setdefault("first", tables.predicted(result))
-                found["first"] = found["first"] or tables.predicted(result)
+                found["first"] = found.get("first") or tables.predicted(result)
                 record["n_tokens"], record["dtype"] = len(result.tokens), result.provenance.dtype
             except (Cancelled, RemoteRunError) as error:
                 if isinstance(error, Cancelled) or error.kind in (*_BY_ITSELF, *_FOR_GOOD):

@@ -23,7 +23,7 @@ def norm(x: Float[np.ndarray, "*rows d_model"], kind: str = Norm.L2) -> Float[np
     size = np.abs(x)
     found = {
         Norm.L2: lambda: np.linalg.norm(x, axis=-1), Norm.L1: lambda: size.sum(-1), Norm.LARGEST: lambda: size.max(-1),
-        Norm.COUNT: lambda: ((size > SMALL * size.max(-1, keepdims=True)) & (size > 0)).sum(-1),
+        Norm.COUNT: lambda: (size > SMALL * size.max(-1, keepdims=True)).sum(-1),
     }[Norm(kind)]()  # fmt: skip
     return np.asarray(found, dtype=np.float32)
 

@@ -1,5 +1,7 @@
 """The stream itself against a plain forward pass of transformers, in every family."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,10 +69,20 @@ def test_angles_are_cosines_of_its_rows() -> None:
     assert np.allclose(found.along(found.stream[:, 4], 4), 1) and np.allclose(found.beside(found), 1, atol=1e-6)
     other = infoflow.activations(tiny.model("gpt2"), "When Mary")
     assert np.allclose(found.beside(other, 5, 5), 1, atol=1e-6)  # causal: what comes later changes nothing
+    last = len(found.tokens) - 1
+    assert found.along(direction)[2] == pytest.approx(by_hand(found.resid_post[1, last], direction), abs=1e-6)
+    assert np.array_equal(found.beside(other, its=2), found.beside(other, last, 2)) and found.beside(other, its=2).min() < 0.99
     frame = found.to_frame()
     row = frame[(frame["layer"] == 1) & (frame["position"] == 3)].iloc[0]
     assert row["attn_out"] == pytest.approx(np.linalg.norm(found.attn_out[1, 3]), rel=1e-5)
     assert row["turn"] == pytest.approx(found.turns[1, 3], abs=1e-6)
+
+
+def test_its_error_is_the_worst_of_all_layers_and_positions() -> None:
+    found = infoflow.activations(tiny.model("llama"), PROMPT)
+    off = found.mlp_out.copy()
+    off[1, 2] += 0.5 * found.resid_post[1, 2]
+    assert replace(found, mlp_out=off).max_error == pytest.approx(0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import infoflow
+from infoflow.analyses.flow import FlowRequest
+from infoflow.analyses.stability import StabilityRequest
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Steer, Zero
 from tests.helpers import tiny
@@ -51,6 +53,15 @@ def test_its_table_has_each_pair_of_rows_once() -> None:
     assert len(frame) == len(found.source_labels) * rows * (rows + 1) // 2
     same = frame[(frame["row"] == frame["other_row"]) & (frame["norm"] > 0)]
     assert np.allclose(same["cosine"], 1, atol=1e-5)
+
+
+def test_its_cost_is_that_of_the_split() -> None:
+    model = tiny.model("llama")
+    for sources in ("tokens", "words"):
+        asked = {"prompt": PROMPT, "sources": sources}
+        ours, split = StabilityRequest(**asked).estimate(model), FlowRequest(**asked).estimate(model)  # type: ignore[arg-type]
+        assert ours == split and ours.n_sources < 20
+    assert split.n_sources == 5  # four words and what stands before them
 
 
 def test_a_position_that_is_not_there_is_told() -> None:
