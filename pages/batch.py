@@ -27,8 +27,11 @@ def picture(whole: Batch) -> None:
         ui.listed(found)
 
 
+data: Batch | None = None
 with blocks.reporting_errors():
     wanted, folder, key = ui.asked()
     data = open_batch(folder) if wanted is None else ui.made(wanted, key)
-    if data is not None:
-        picture(data)
+shown = ui.last_good(data)
+with blocks.reporting_errors():
+    if shown is not None:
+        picture(shown)

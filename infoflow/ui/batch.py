@@ -57,6 +57,8 @@ LINKS = {
 """columns with addresses, by what they are called"""
 ENDINGS = ["csv", "tsv", "jsonl", "ndjson", "txt"]
 _MADE, _CANCELLED, _FAILED, _FILE = "batch_made", "batch_cancelled", "batch_failed", "batch_uploaded"
+_SHOWN = "batch_shown"
+BEFORE = """Below is the last data set that was shown."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,18 @@ def made(wanted: Wanted, key: str) -> Batch | None:
         return open_batch(folder)
     except InfoflowError:  # nothing is done
         return None
+
+
+def last_good(data: Batch | None) -> Batch | None:
+    """What the page shows: this data set; where there is none, the one that it showed before, said to be that."""
+    if data is not None:
+        st.session_state[_SHOWN] = data, st.session_state.get(_MADE)  # which keeps its folder
+        return data
+    before: tuple[Batch, Made | None] | None = st.session_state.get(_SHOWN)
+    if before is None:
+        return None
+    st.caption(BEFORE)
+    return before[0]
 
 
 def _run(made: Made, key: str, job: jobs.Job) -> bool:

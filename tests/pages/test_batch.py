@@ -127,6 +127,19 @@ def test_bad_prompts_are_rows_and_bad_input_is_a_sentence(monkeypatch: pytest.Mo
     assert errors(app)[0].startswith("No analysis is chosen.")
 
 
+def test_what_was_shown_stays_where_nothing_comes_of_what_is_asked() -> None:
+    app = many("The sky is\nThe cat sat on the")
+    assert errors(app) == [] and "2 prompts on demo." in says(app)
+    for prompts in (" \n", "x\n" * 51):
+        app.text_area(key="batch_prompts").set_value(prompts)
+        button(app, "Run").click().run()
+        assert len(errors(app)) == 1 and ui.BEFORE in captions(app)
+        assert "2 prompts on demo." in says(app) and len(table(app)) == 2
+    app.text_area(key="batch_prompts").set_value("The sky was")
+    button(app, "Run").click().run()
+    assert errors(app) == [] and ui.BEFORE not in captions(app) and "1 prompt on demo." in says(app)
+
+
 def test_a_file_is_run_in_the_place_of_what_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     app = many("The sky is")
     app.get("file_uploader")
