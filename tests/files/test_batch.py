@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -222,6 +224,24 @@ def test_a_full_disk_is_a_sentence_and_what_was_done_stays(
     monkeypatch.setattr(datasets, "_write", whole)
     same(infoflow.batch(model, PROMPTS, tmp_path, ["lens"]), infoflow.batch(model, PROMPTS, tmp_path / "whole", ["lens"]))
     assert not list(tmp_path.glob("*/.*.tmp"))
+
+
+def test_what_has_waited_for_long_is_written_and_errors_of_before_are_counted(
+    model: "infoflow.Model", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds after the first row of a part; here each row takes six."""
+    told = ["0"]
+    monkeypatch.setattr(datasets, "time", SimpleNamespace(monotonic=lambda: 6.0 * int(told[-1][0])))
+
+    def tell(doing: str, fraction: float) -> None:
+        if re.match(r"\d of \d prompts", doing):
+            told.append(doing)
+
+    given = [{"prompt": ""}, *PROMPTS]
+    found = infoflow.batch(model, given, tmp_path, ["lens"], together=1, on_progress=tell)
+    assert [pq.ParquetFile(tmp_path / "prompts" / name).metadata.num_rows for name in found.files] == [3, 3]
+    infoflow.batch(model, [*given, {"prompt": "ab"}], tmp_path, ["lens"], together=1, on_progress=tell)
+    assert told[-1].startswith("7 of 7") and all(", 1 with an error" in doing for doing in told[1:])
 
 
 def test_a_damaged_part_is_told(model: "infoflow.Model", tmp_path: Path) -> None:
