@@ -35,6 +35,14 @@ def test_the_type_of_the_weights_follows_the_devices_capability(
     assert devices.dtype_of("float16", "cpu") == torch.float16
 
 
+def test_every_graphics_card_is_a_device_and_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", {"cuda:1": "A card"}.__getitem__)
+    assert [d for d in devices.available() if d != "mps"] == ["cuda:0", "cuda:1", "cpu"]
+    assert devices.title("cuda:1") == "A card (cuda:1)"
+
+
 @pytest.mark.parametrize(
     ("files", "cores"),
     [
