@@ -308,7 +308,12 @@ def test_a_group_is_swapped_by_hand() -> None:
     np.testing.assert_allclose(found.b, [1 / 2, 1 / 2, 1 / 4], atol=1e-6)
     assert found.ratios == pytest.approx({"early": 4 / 3, "middle": 1.0, "late": 2.0})
     assert found.to_frame()["difference"].tolist() == pytest.approx([-1 / 6, 0, -1 / 4])
-    assert infoflow.swap_ratio(one, other, [1, 2], [3]).group == ("bc", "d")
+    by_place = infoflow.swap_ratio(one, other, [1, 2], [3], 3, "projection")
+    assert by_place.group == ("bc", "d") and found.provenance.options == {"group": "bc"}
+    told = {"group": (1, 2), "other": (3,), "position": 3, "metric": "projection"}
+    assert by_place.provenance.options == told and by_place.provenance.function == "swap_ratio"
+    shallow = replace(found, b=found.b[:2])  # a third of two layers is none
+    assert set(shallow.ratios) == {"early", "middle"}
 
 
 def test_a_swap_ratio_is_a_geometric_mean_of_summed_vectors(pairs: dict[str, tuple[Any, Any]]) -> None:
