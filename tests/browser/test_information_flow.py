@@ -71,13 +71,13 @@ def test_a_click_on_a_token_pins_it_and_leaves_the_chosen_bar(visitor: New) -> N
     assert me.page.locator(pale).count() > 0  # the bar was chosen, the token is still pinned
 
 
-def test_strange_prompts_are_shown_as_they_are(visitor: New) -> None:
+@pytest.mark.parametrize("prompt", ["<img src=x onerror=alert(1)> **bold**", "你好 😀 مرحبا\nsecond line"])
+def test_strange_prompts_are_shown_as_they_are(visitor: New, prompt: str) -> None:
     me = visitor().open()
     me.page.on("dialog", lambda d: pytest.fail("a prompt ran as a script"))
-    for prompt in ("<img src=x onerror=alert(1)> **bold**", "你好 😀 مرحبا\nsecond line"):
-        me.run(prompt)
-        me.click_grid(0.6, 0.5)
-        me.sees("Effective sources")
+    me.run(prompt)
+    me.click_grid(0.6, 0.5)
+    me.sees("Effective sources")
 
 
 def test_bad_prompts_leave_the_last_picture(visitor: New) -> None:
@@ -111,6 +111,14 @@ def test_a_link_reopens_the_view(visitor: New) -> None:
 def test_a_deep_link_to_the_page_works(visitor: New) -> None:
     me = visitor().open("/information_flow")
     me.sees("Worst error")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1400), ("light", 700)])
+def test_dark_and_narrow_pages_show_everything(visitor: New, scheme: str, width: int) -> None:
+    me = visitor(scheme=scheme, width=width).open()
+    box = me.grid.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_groups_can_be_merged(visitor: New) -> None:
