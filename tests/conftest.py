@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers import checked, sources
+from tests.helpers import checked, kept
 
 ROOT = Path(__file__).parent.parent
 SENT = ROOT / "infoflow/traced"
@@ -22,7 +22,8 @@ CHECKED = [
     if path.name not in ("__init__.py", "__main__.py") and SENT not in path.parents
 ]
 checked.check(CHECKED)
-sources.keep()
+kept.sources()
+kept.components()
 
 import infoflow  # noqa: E402
 from tests.helpers import tiny  # noqa: E402

@@ -144,13 +144,18 @@ def test_a_run_on_the_service(service, hosted, folders, tmp_path, monkeypatch) -
     pd.testing.assert_series_equal(ours["top_probability"], theirs["top_probability"], rtol=1e-3)
 
 
+def heard() -> None:
+    """What was started in the background has been told not to hear Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_real_process_with_130(tmp_path: Path) -> None:
     given = tmp_path / "prompts.txt"
     given.write_text("".join(f"The number is {n}\n" for n in range(400)))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "infoflow", "batch", str(given), "--out", str(out), "--analysis", "lens", "--at-once", "4"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     until = time.monotonic() + 90
     while not list(out.glob("prompts/*.parquet")):
         assert time.monotonic() < until and process.poll() is None

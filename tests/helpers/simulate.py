@@ -14,7 +14,7 @@ from infoflow.models.model import Model
 from infoflow.ndif import run as remote_run
 from infoflow.ndif import service as remote
 from infoflow.traced import interventions
-from tests.helpers import sources
+from tests.helpers import kept
 from tests.helpers.agreement import largest_difference
 
 
@@ -41,7 +41,7 @@ def _simulated_text(traced: Any, ids: Any, arguments: Any, seed: Any, to: remote
 
 
 def main(folder: str) -> None:
-    sources.keep()
+    kept.sources()
     here = infoflow.load_model(folder)
     there = Model(here._hf, here.tokenizer, here.name, here.revision, remote.Connection("http://simulated"), here._traced)
     remote_run._run, remote_run._generate = _simulated, _simulated_text

@@ -1,13 +1,23 @@
-"""Where the source of a function stands, looked up once: each hosted run asks it of two dozen functions anew."""
+"""What stays as it is while tests run, looked up once."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
 
-def keep() -> None:
+def sources() -> None:
+    """Where the source of a function stands: each hosted run asks it of two dozen functions."""
     inspect.getsourcelines = _kept(inspect.getsourcelines)
+
+
+def components() -> None:
+    """Which installed packages have components for Streamlit: `AppTest` looks through all of them for each page under test, which
+    takes longer than most pages do."""
+    from streamlit.components.v2 import manifest_scanner  # a process that only asks for sources need not load it
+
+    manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def _kept(find: Callable[[Any], tuple[list[str], int]]) -> Callable[[Any], tuple[list[str], int]]:
