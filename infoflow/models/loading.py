@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,6 +106,17 @@ def resolve(spec: ModelSpec, folders: bool = True, on_progress: Callable[[str, f
             accept = functools.partial(_accept, replace(spec, name=name, device=place, dtype=_named(torch_dtype)), None)
             commit = hub.fetch(name, asked.revision, False, accept, on_progress).commit
     return Resolved(ModelSpec(name=name, revision=commit, device=place, dtype=_named(torch_dtype)), folder)
+
+
+@functools.cache
+def libraries_stay() -> None:
+    """Import all that reading a model will need, and leave it out of every later look for what nobody holds, once for a process
+    that serves others. Streamlit looks after each run of a page; with torch and transformers to go through that takes a third
+    of a second, in which no thread does anything else. Models come later: they are found when they are given up."""
+    from transformers import PreTrainedModel  # noqa: F401  it brings most of what the first model would
+
+    gc.collect()
+    gc.freeze()
 
 
 def read(found: Resolved, told: Callable[[str, float], None]) -> Model:

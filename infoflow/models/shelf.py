@@ -119,6 +119,7 @@ class Shelf:
         say("Loading torch and transformers", 0.0)
         from infoflow.models import loading  # torch and transformers load when a model is first needed, and that takes seconds
 
+        loading.libraries_stay()
         found: loading.Resolved = self._loading.do((spec, folders), lambda report: loading.resolve(spec, folders, report), say)
         weights = found.weights
 

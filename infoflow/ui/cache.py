@@ -185,8 +185,9 @@ def hosted(spec: ModelSpec, say: Report) -> "infoflow.models.model.Model":
     folders = folders_allowed()
 
     def load(report: Report) -> "infoflow.models.model.Model":
-        from infoflow.models.loading import load_model
+        from infoflow.models.loading import libraries_stay, load_model
 
+        libraries_stay()
         return load_model(spec.name, remote=True, host=spec.host, key="", folders=folders, on_progress=report)
 
     found: infoflow.models.model.Model = _kept_or(_hosted, (spec.name, spec.host, folders), load, say)

@@ -1,7 +1,9 @@
 """Models held for everybody: the same weights once, in use until the last is done, and the one unused longest goes first."""
 
 import contextlib
+import gc
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -120,6 +122,16 @@ def test_what_goes_is_gone() -> None:
     del model
     shelf.unload("demo")
     assert weights() is None
+
+
+def test_libraries_are_left_out_of_looks_for_what_nobody_holds_and_models_are_not() -> None:
+    """Streamlit looks after every run of a page."""
+    loading.libraries_stay.cache_clear()
+    before: list[int] = []
+    with Shelf().using(ModelSpec(), True, quiet) as model:
+        looked_at = {id(thing) for thing in gc.get_objects()}
+        assert id(before) not in looked_at and id(vars(sys.modules["transformers.modeling_utils"])) not in looked_at
+        assert id(model._hf) in looked_at
 
 
 def test_the_one_unused_longest_goes_first(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
