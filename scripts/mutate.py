@@ -1,22 +1,26 @@
-"""Which changes to the code would no test notice? Single-point mutants of chosen files, each run against that file's tests.
+"""Which changes to the code would no test notice? Single-point mutants of chosen files, each run against the tests that run its line.
 
     .venv/bin/python scripts/mutate.py infoflow/charts/flow.py infoflow/metrics --mutants 40 --seed 1
 
-Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Work is
-done on a copy, the working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in
-the tests or a change that nobody could see. Run it where processes can be forked: libraries are imported once.
+Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Which tests run
+which lines is measured the first time, and kept in .covered; slow and browser tests are left out. Work is done on a copy, the
+working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in the tests or a change that
+nobody could see. Run it where processes can be forked: libraries are imported once.
 """
 
 import argparse
 import ast
 import contextlib
 import difflib
+import hashlib
 import importlib
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +28,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage
+import pytest
+
 ROOT = Path(__file__).parent.parent
-LEFT_BEHIND = shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__", ".hypothesis", "dist", "artifacts")
-LOADED, OURS = ".loaded", {"infoflow", "tests", "conftest", "__main__", "mutate"}
+LEFT_BEHIND = shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__", ".hypothesis", "dist", "artifacts", ".covered")
+KEPT = ROOT / ".covered"
+"""which tests run which lines, as they were measured"""
+FAST = "not slow and not browser"
+LOADED, FAILED, OURS = ".loaded", ".failed", {"infoflow", "tests", "conftest", "__main__", "mutate"}
 SWAPPED = {
     "<": ("<=", ">="), "<=": ("<", ">"), ">": (">=", "<="), ">=": (">", "<"), "==": ("!=",), "!=": ("==",), "is": ("is not",),
     "is not": ("is",), "in": ("not in",), "not in": ("in",), "+": ("-",), "-": ("+",), "*": ("/",), "/": ("*",), "//": ("*",),
@@ -45,29 +55,6 @@ COSMETIC = set(
     " ticks grid domain_line padding paddingInner angle strict check capture_output point clip nice interpolate".split()
 )
 """keywords that say how something looks, or guard against what can't happen: not mutated"""
-ELSEWHERE = {  # file or folder -> its tests, where they are not tests/<room>/test_<file>.py
-    "infoflow/charts": ["tests/charts", "tests/pictures"],
-    "infoflow/pictures": ["tests/pictures", "tests/charts"],
-    "infoflow/tables": ["tests/tables"],
-    "infoflow/metrics": ["tests/metrics", "tests/tables"],
-    "infoflow/traced": ["tests/traced", "tests/analyses/test_flow.py", "tests/analyses/test_attribution.py"],
-    **{
-        f"infoflow/traced/{method}.py": ["tests/traced", f"tests/analyses/test_{method}.py"]
-        for method in ("attention", "attribution", "carriers", "flow", "generation", "logit_lens")
-    },
-    "infoflow/analyses/flow_cost.py": ["tests/analyses/test_budgets.py", "tests/analyses/test_cost.py"],
-    "infoflow/analyses/cost.py": ["tests/analyses/test_budgets.py", "tests/analyses/test_cost.py"],
-    "infoflow/analyses/provenance.py": ["tests/analyses/test_request.py", "tests/files"],
-    "infoflow/models/memory.py": [
-        "tests/models/test_memory.py",
-        "tests/analyses/test_budgets.py",
-        "tests/analyses/test_perform.py",
-    ],
-    "infoflow/models/hub.py": ["tests/models"],
-    "infoflow/ndif": ["tests/ndif"],
-    "infoflow/sharing.py": ["tests/test_sharing.py"],
-    "infoflow/studies": ["tests/studies", "tests/tables"],
-}
 
 
 @dataclass(frozen=True)
@@ -178,17 +165,93 @@ def _changes(node, source, at) -> Iterator[tuple[int, int, str]]:  # type: ignor
         yield *whole, "pass"
 
 
-def tests_of(file: str, root: Path) -> list[str]:
-    """The tests that belong to a file: its own, those named in `ELSEWHERE`, else its room's."""
-    room, name = file.split("/")[1], Path(file).stem
-    own = f"tests/{room}/test_{name}.py"
-    named = ELSEWHERE.get(file) or ELSEWHERE.get(f"infoflow/{room}") or ([] if (root / own).exists() else [f"tests/{room}"])
-    found = [t for t in dict.fromkeys([own, *named]) if (root / t).exists()]
-    return [t for t in found if t == own or own not in _within(t, root)] if len(found) < 2 else found
+class Held:
+    """Which tests run which line, and how long each takes: measured once, with coverage.py, and kept beside the project."""
+
+    def __init__(self, again: bool) -> None:
+        if again or not (KEPT / "times.json").exists():
+            _measure()
+        said = json.loads((KEPT / "times.json").read_text())
+        self._seconds: dict[str, float] = said["seconds"]
+        self._texts: dict[str, str] = said["texts"]
+        self._data = coverage.CoverageData(str(KEPT / "data"))
+        self._data.read()
+        self._lines: dict[str, dict[int, set[str]]] = {}
+
+    def fits(self, file: str, text: str) -> bool:
+        """Whether a file is what it was when its tests were measured."""
+        return hashlib.sha256(text.encode()).hexdigest() == self._texts.get(file)
+
+    def tests(self, mutant: "Mutant", before: str, most: float) -> list[str]:
+        """The tests that run the line, the fastest first, then those that run another of its file: `most` seconds of them. (What
+        is made once for many tests, or as a module is imported, is seen to be run by one of them or by none.)"""
+        by_line = self._of(mutant.file)
+        own = next((found for line in _near(before, mutant.line) if (found := by_line.get(line))), set())
+        others = set().union(*by_line.values()) - own
+        chosen, left = [], most
+        for test in (*sorted(own, key=self._time), *sorted(others, key=self._time)):
+            left -= self._time(test)
+            if left < 0 and chosen:
+                break
+            chosen.append(test)
+        return chosen
+
+    def _time(self, test: str) -> float:
+        return self._seconds.get(test, 0.01)
+
+    def _of(self, file: str) -> dict[int, set[str]]:
+        if file not in self._lines:
+            found = self._data.contexts_by_lineno(file)
+            self._lines[file] = {line: {c.rpartition("|")[0] for c in of if "|" in c} for line, of in found.items()}
+        return self._lines[file]
 
 
-def _within(folder: str, root: Path) -> set[str]:
-    return {str(p.relative_to(root)) for p in (root / folder).glob("**/*.py")}
+def _measure() -> None:
+    """Run the tests of the fast part, in two processes, once."""
+    shutil.rmtree(KEPT, ignore_errors=True)
+    KEPT.mkdir()
+    settings = KEPT / "settings"
+    settings.write_text(f"[run]\nsource = infoflow\nrelative_files = true\ndata_file = {KEPT / 'data'}\n")
+    ways = ["-n", "2", "--dist", "worksteal", "-m", FAST, "--cov", f"--cov-config={settings}", "--cov-context=test"]
+    shown = ["--cov-report=", "--durations=0", "--durations-min=0", "-vv"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *ways, *shown], cwd=ROOT, capture_output=True, text=True)
+    seconds: dict[str, float] = {}
+    for took, test in re.findall(r"^([0-9.]+)s (?:call|setup|teardown)\s+(\S.*?)\s*$", done.stdout, re.MULTILINE):
+        seconds[test] = seconds.get(test, 0.0) + float(took)
+    texts = {
+        str(p.relative_to(ROOT)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((ROOT / "infoflow").glob("**/*.py"))
+    }
+    print("\n".join(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "="))), flush=True)
+    (KEPT / "times.json").write_text(json.dumps({"seconds": seconds, "texts": texts}))
+
+
+def _near(text: str, line: int) -> Iterator[int]:
+    """A line, those above it of its statement, and those of the function around it: where a default stands, or a line that
+    belongs to the statement before it, others are seen to be run."""
+    yield line
+    around = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and n.lineno <= line <= (n.end_lineno or 0)]
+    for node in sorted(around, key=lambda n: -n.lineno):
+        yield from range(line - 1, node.lineno - 1, -1)
+        if isinstance(node, ast.FunctionDef):
+            yield from range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+
+
+class Only:
+    """Of what is collected these tests alone, in their order; who fails is written down."""
+
+    def __init__(self, tests: list[str], failed: Path) -> None:
+        self.place = {test: i for i, test in enumerate(tests)}
+        self.failed = failed
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        yield
+        items[:] = sorted((i for i in items if i.nodeid in self.place), key=lambda i: self.place[i.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            with self.failed.open("a") as file:
+                file.write(f"{report.nodeid}\n")
 
 
 def passes(root: Path, tests: list[str], timeout: float) -> bool:
@@ -201,13 +264,11 @@ def passes(root: Path, tests: list[str], timeout: float) -> bool:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        import pytest
-
         code = 1
         try:
-            code = int(
-                pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:anyio", "-m", "not slow and not browser", *tests])
-            )
+            files = dict.fromkeys(test.partition("::")[0] for test in tests)
+            without = [f"-pno:{name}" for name in ("cacheprovider", "anyio", "cov")]
+            code = int(pytest.main(["-x", "-q", *without, *files], plugins=[Only(tests, root / FAILED)]))
             (root / LOADED).write_text("\n".join(name for name in sys.modules if name.split(".")[0] not in OURS))
         finally:
             os._exit(code)
@@ -245,33 +306,37 @@ def main() -> None:
     asked.add_argument("files", nargs="+", help="files or folders under infoflow/")
     asked.add_argument("--mutants", type=int, default=50)
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--timeout", type=float, default=300.0, help="seconds for one mutant's tests")
-    asked.add_argument("--tests", nargs="+", help="these instead of the ones that belong to each file")
+    asked.add_argument("--seconds", type=float, default=60.0, help="of tests, as they were measured, for each mutant")
+    asked.add_argument("--again", action="store_true", help="measure anew which tests run which lines (some ten minutes)")
     given = asked.parse_args()
+    held = Held(given.again)
     sys.dont_write_bytecode = True  # two mutants of one second and one size would share a compiled file
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     with tempfile.TemporaryDirectory() as place:
         root = Path(shutil.copytree(ROOT, Path(place) / "copy", ignore=LEFT_BEHIND))
         paths = [p for f in given.files for p in (sorted((root / f).glob("**/*.py")) if (root / f).is_dir() else [root / f])]
         files = [str(p.relative_to(root)) for p in paths if p.stem != "__init__"]
+        if changed := [file for file in files if not held.fits(file, (root / file).read_text())]:
+            print(f"left out, as changed since their tests were measured (--again measures anew): {' '.join(changed)}")
+            files = [file for file in files if file not in changed]
         tried: dict[str, list[bool]] = {file: [] for file in files}
-        sound: dict[tuple[str, ...], bool] = {}
         for mutant in chosen(files, root, given.mutants, given.seed):
-            tests = given.tests or tests_of(mutant.file, root)
-            if tuple(tests) not in sound:
-                sound[tuple(tests)] = passes(root, tests, 4 * given.timeout)
-                preload(root)
-                print(f"{mutant.file}: {' '.join(tests)}{'' if sound[tuple(tests)] else ' FAIL AS THEY ARE'}", flush=True)
-            if not sound[tuple(tests)]:
-                continue
             path = root / mutant.file
             before = path.read_text()
+            tests = held.tests(mutant, before, given.seconds)
+            if not (root / LOADED).exists():
+                passes(root, tests, 600.0)
+                preload(root)
             path.write_text(mutant.text)
-            survived = passes(root, tests, given.timeout)
+            survived = not tests or passes(root, tests, 30.0 + 4 * given.seconds)
             path.write_text(before)
             tried[mutant.file].append(not survived)
             if survived:
-                print(f"{mutant.file}:{mutant.line}\n  {mutant.diff[0]}\n  {mutant.diff[1]}", flush=True)
+                print(f"{mutant.file}:{mutant.line} ({len(tests)} tests)\n  {mutant.diff[0]}\n  {mutant.diff[1]}", flush=True)
+        failed = sorted(set((root / FAILED).read_text().splitlines())) if (root / FAILED).exists() else []
+        if failed and not passes(root, failed, 1800.0):
+            last = (root / FAILED).read_text().splitlines()[-1]
+            print(f"{last} fails where nothing is changed, too: what it has caught is not shown to be")
     for file, caught in tried.items():
         if caught:
             print(f"{sum(caught):4} of {len(caught):4} caught  {file}")
