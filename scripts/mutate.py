@@ -1,11 +1,11 @@
-"""Which changes to the code would no test notice? Single-point mutants of chosen files, each run against the tests that run its line.
+"""Which changes to the code would no test notice? Single-point mutants of chosen files, each run against tests that run its line.
 
     .venv/bin/python scripts/mutate.py infoflow/charts/flow.py infoflow/metrics --mutants 40 --seed 1
 
-Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Which tests run
-which lines is measured the first time, and kept in .covered; slow and browser tests are left out. Work is done on a copy, the
-working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in the tests or a change that
-nobody could see. Run it where processes can be forked: libraries are imported once.
+Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Which tests
+run which lines is measured the first time, and kept in .covered; slow and browser tests are left out. Work is done on a copy,
+the working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in the tests or a
+change that nobody could see. Run it where processes can be forked: libraries are imported once.
 """
 
 import argparse
