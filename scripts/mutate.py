@@ -3,9 +3,9 @@
     .venv/bin/python scripts/mutate.py infoflow/charts/flow.py infoflow/metrics --mutants 40 --seed 1
 
 Slow (seconds to a minute a mutant), so it is no part of `make test` or CI: it is for finding what tests don't hold. Which tests
-run which lines is measured the first time, and kept in .covered; slow and browser tests are left out. Work is done on a copy,
-the working tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in the tests or a
-change that nobody could see. Run it where processes can be forked: libraries are imported once.
+run which lines is measured the first time, and kept in .covered; browser tests are left out. Work is done on a copy, the working
+tree stays as it is. A survivor is printed with its line, before and after: it is either a gap in the tests or a change that
+nobody could see. Ctrl-C ends it and tells of what was tried. Run it where processes can be forked: libraries are imported once.
 """
 
 import argparse
@@ -24,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 LEFT_BEHIND = shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__", ".hypothesis", "dist", "artifacts", ".covered")
 KEPT = ROOT / ".covered"
 """which tests run which lines, as they were measured"""
-FAST = "not slow and not browser"
+HERE, FILES = "not browser", 4
 LOADED, FAILED, OURS = ".loaded", ".failed", {"infoflow", "tests", "conftest", "__main__", "mutate"}
 SWAPPED = {
     "<": ("<=", ">="), "<=": ("<", ">"), ">": (">=", "<="), ">=": (">", "<"), "==": ("!=",), "!=": ("==",), "is": ("is not",),
@@ -182,14 +183,22 @@ class Held:
         """Whether a file is what it was when its tests were measured."""
         return hashlib.sha256(text.encode()).hexdigest() == self._texts.get(file)
 
-    def tests(self, mutant: "Mutant", before: str, most: float) -> list[str]:
-        """The tests that run the line, the fastest first, then those that run another of its file: `most` seconds of them. (What
-        is made once for many tests, or as a module is imported, is seen to be run by one of them or by none.)"""
+    def tests(self, mutant: "Mutant", before: str, most: float) -> tuple[list[str], list[str]]:
+        """Tests that run the line, `most` seconds of them: those of a few files, which is soon, and those of all. The fastest
+        come first, then those that run another line of the file: what is made once for many tests, or as a module is imported,
+        is seen to be run by one of them or by none."""
         by_line = self._of(mutant.file)
         own = next((found for line in _near(before, mutant.line) if (found := by_line.get(line))), set())
         others = set().union(*by_line.values()) - own
+        number = Counter(test.partition("::")[0] for test in own or others)
+        stem = Path(mutant.file).stem
+        few = set(sorted(number, key=lambda file: (stem not in file, -number[file]))[:FILES])
+        every = (*sorted(own, key=self._time), *sorted(others, key=self._time))
+        return self._within([t for t in every if t.partition("::")[0] in few], most), self._within(every, most)
+
+    def _within(self, tests: Sequence[str], most: float) -> list[str]:
         chosen, left = [], most
-        for test in (*sorted(own, key=self._time), *sorted(others, key=self._time)):
+        for test in tests:
             left -= self._time(test)
             if left < 0 and chosen:
                 break
@@ -207,12 +216,12 @@ class Held:
 
 
 def _measure() -> None:
-    """Run the tests of the fast part, in two processes, once."""
+    """Run all tests but the browser's, in two processes, once."""
     shutil.rmtree(KEPT, ignore_errors=True)
     KEPT.mkdir()
     settings = KEPT / "settings"
     settings.write_text(f"[run]\nsource = infoflow\nrelative_files = true\ndata_file = {KEPT / 'data'}\n")
-    ways = ["-n", "2", "--dist", "worksteal", "-m", FAST, "--cov", f"--cov-config={settings}", "--cov-context=test"]
+    ways = ["-n", "2", "--dist", "worksteal", "-m", HERE, "--cov", f"--cov-config={settings}", "--cov-context=test"]
     shown = ["--cov-report=", "--durations=0", "--durations-min=0", "-vv"]
     done = subprocess.run([sys.executable, "-m", "pytest", *ways, *shown], cwd=ROOT, capture_output=True, text=True)
     seconds: dict[str, float] = {}
@@ -255,7 +264,13 @@ class Only:
 
 
 def passes(root: Path, tests: list[str], timeout: float) -> bool:
-    """Run tests in a process forked from this one; what takes too long has failed."""
+    """Run tests; what takes too long has failed."""
+    files = dict.fromkeys(test.partition("::")[0] for test in tests)
+    return forked(root, ["-x", *files], [Only(tests, root / FAILED)], timeout)
+
+
+def forked(root: Path, asked: list[str], plugins: list[Only], timeout: float) -> bool:
+    """Whether pytest ends well, in a process forked from this one."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -266,39 +281,46 @@ def passes(root: Path, tests: list[str], timeout: float) -> bool:
         os.dup2(quiet, 2)
         code = 1
         try:
-            files = dict.fromkeys(test.partition("::")[0] for test in tests)
             without = [f"-pno:{name}" for name in ("cacheprovider", "anyio", "cov")]
-            code = int(pytest.main(["-x", "-q", *without, *files], plugins=[Only(tests, root / FAILED)]))
+            code = int(pytest.main(["-q", *without, *asked], plugins=plugins))
             (root / LOADED).write_text("\n".join(name for name in sys.modules if name.split(".")[0] not in OURS))
         finally:
             os._exit(code)
     end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    done, status = 0, 1
+    try:
+        while not done and time.monotonic() < end:
+            time.sleep(0.05)
+            done, status = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not done:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return bool(done) and os.waitstatus_to_exitcode(status) == 0
 
 
-def preload(root: Path) -> None:
-    """Import here, once for all forks, the libraries that the last run had loaded."""
-    for name in (root / LOADED).read_text().split("\n") if (root / LOADED).exists() else ():
+def prepare(root: Path) -> None:
+    """Compile everything once, and import here, for all forks, the libraries that are loaded then. Nothing more is compiled for
+    keeps: two mutants of one second and one size would share a file."""
+    if not forked(root, ["--collect-only", "tests"], [], 600.0):
+        sys.exit("The tests can't be collected.")
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    for name in (root / LOADED).read_text().split("\n"):
         with contextlib.suppress(Exception):  # what can't be imported by itself is left to each fork
             importlib.import_module(name)
 
 
 def chosen(files: list[str], root: Path, most: int, seed: int) -> list[Mutant]:
-    """`most` mutants, as many of each file as its fellows have where it has so many."""
+    """`most` mutants, as many of each file as its fellows have where it has so many; in an order that can be cut short."""
     draw, by_file = random.Random(seed), []
     for file in files:
         found = mutants(file, (root / file).read_text())
         draw.shuffle(found)
         by_file.append(found)
+    draw.shuffle(by_file)
     turns = [m for turn in range(max(map(len, by_file))) for of in by_file for m in of[turn : turn + 1]]
-    return sorted(turns[:most], key=lambda m: (m.file, m.line))
+    return turns[:most]
 
 
 def main() -> None:
@@ -307,11 +329,10 @@ def main() -> None:
     asked.add_argument("--mutants", type=int, default=50)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--seconds", type=float, default=60.0, help="of tests, as they were measured, for each mutant")
-    asked.add_argument("--again", action="store_true", help="measure anew which tests run which lines (some ten minutes)")
+    asked.add_argument("--again", action="store_true", help="measure anew which tests run which lines (some fifteen minutes)")
     given = asked.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, too
     held = Held(given.again)
-    sys.dont_write_bytecode = True  # two mutants of one second and one size would share a compiled file
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     with tempfile.TemporaryDirectory() as place:
         root = Path(shutil.copytree(ROOT, Path(place) / "copy", ignore=LEFT_BEHIND))
         paths = [p for f in given.files for p in (sorted((root / f).glob("**/*.py")) if (root / f).is_dir() else [root / f])]
@@ -320,19 +341,20 @@ def main() -> None:
             print(f"left out, as changed since their tests were measured (--again measures anew): {' '.join(changed)}")
             files = [file for file in files if file not in changed]
         tried: dict[str, list[bool]] = {file: [] for file in files}
-        for mutant in chosen(files, root, given.mutants, given.seed):
-            path = root / mutant.file
-            before = path.read_text()
-            tests = held.tests(mutant, before, given.seconds)
-            if not (root / LOADED).exists():
-                passes(root, tests, 600.0)
-                preload(root)
-            path.write_text(mutant.text)
-            survived = not tests or passes(root, tests, 30.0 + 4 * given.seconds)
-            path.write_text(before)
-            tried[mutant.file].append(not survived)
-            if survived:
-                print(f"{mutant.file}:{mutant.line} ({len(tests)} tests)\n  {mutant.diff[0]}\n  {mutant.diff[1]}", flush=True)
+        prepare(root)
+        with contextlib.suppress(KeyboardInterrupt):  # what was tried until then is told
+            for mutant in chosen(files, root, given.mutants, given.seed):
+                path = root / mutant.file
+                before = path.read_text()
+                few, tests = held.tests(mutant, before, given.seconds)
+                try:
+                    path.write_text(mutant.text)
+                    survived = all(passes(root, these, 30.0 + 4 * given.seconds) for these in (few, tests) if these)
+                finally:
+                    path.write_text(before)
+                tried[mutant.file].append(not survived)
+                if survived:
+                    print(f"{mutant.file}:{mutant.line} ({len(tests)} tests)\n  {mutant.diff[0]}\n  {mutant.diff[1]}", flush=True)
         failed = sorted(set((root / FAILED).read_text().splitlines())) if (root / FAILED).exists() else []
         if failed and not passes(root, failed, 1800.0):
             last = (root / FAILED).read_text().splitlines()[-1]

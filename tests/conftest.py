@@ -45,6 +45,17 @@ SECOND = (
 )  # fmt: skip
 
 
+FEW = ("llama", "gpt2", "gpt_neox", "gemma2", "mixtral")
+"""families for the fast part: grouped heads or not, both norms, biases, blocks side by side, soft caps, experts"""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What is tried with every family is tried with a few of them in the fast part."""
+    chosen = getattr(item, "callspec", None)
+    if chosen and any(value in tiny.FAMILIES and value not in FEW for value in chosen.params.values() if isinstance(value, str)):
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of two processes each gets a half and, when it is through, what stands last in the other's. So what takes long, or has

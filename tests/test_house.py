@@ -67,6 +67,7 @@ def test_every_room_is_known() -> None:
     assert there | {"pages"} == set(RANK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*(p for p in SOURCES if p.parent != PACKAGE or p.stem[0] != "_"), *PAGES], ids=named)
 def test_imports_go_down_and_never_up(path: Path) -> None:
     room = room_of(path)

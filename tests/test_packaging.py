@@ -160,6 +160,7 @@ print(sorted(changed), [f for f in after[1] if f not in before[1]], after[2] - b
 """
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_in_the_rest_of_the_process(tmp_path: Path) -> None:
     """Beyond what the libraries do that it imports; and one thing of theirs is undone."""
     done = subprocess.run(

@@ -254,6 +254,7 @@ def test_there_are_sixty_rows_and_every_kind() -> None:
     assert len({(kind, tried) for kind, tried, _ in TABLE}) == len(TABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "tried", "holds"), TABLE, ids=[f"{kind}: {tried}" for kind, tried, _ in TABLE])
 def test_what_was_tried(kind: str, tried: str, holds: Callable[[], Any]) -> None:
     assert holds()

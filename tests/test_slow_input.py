@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PROGRAM = r"""
 import io
@@ -58,6 +60,7 @@ for name, read in READERS.items():
 """
 
 
+@pytest.mark.slow
 def test_no_text_takes_the_square_of_its_length() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-200:] + done.stderr[-3000:]

@@ -21,6 +21,7 @@ def one_a_run(model: infoflow.Model, found: Causal, removed: Intervention, *more
     return found.total - told.model_total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_effect_is_that_of_a_run_of_its_own(name: str) -> None:
     model = tiny.model(name)

@@ -59,6 +59,7 @@ def knocked_out(model: infoflow.Model, units: set[tuple[int, int]], ids: list[in
     return float(logits[ids[0]] - (logits[ids[1]] if len(ids) > 1 else 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2", "bloom"])
 def test_knock_outs_are_what_hooks_make_of_them(name: str) -> None:
     model = tiny.model(name)
@@ -74,6 +75,7 @@ def test_knock_outs_are_what_hooks_make_of_them(name: str) -> None:
     assert more == pytest.approx(knocked_out(model, {(0, MLP), (1, 2), (2, 1)}, [65, 66]), abs=2e-5 * scale)
 
 
+@pytest.mark.slow
 def test_the_circuit_keeps_what_was_asked_for_and_no_part_can_go(demo: infoflow.Model) -> None:
     prompt = "When Mary and John went to the store, John gave a drink to"
     told: list[str] = []

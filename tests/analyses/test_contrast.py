@@ -24,6 +24,7 @@ def test_against_itself_all_is_hindsight(family: infoflow.Model) -> None:
     assert told.contrast_total == pytest.approx(told.total, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_contrast_changes_nothing_else(family: infoflow.Model) -> None:
     plain, held = infoflow.locate(family, PROMPT, TARGET), infoflow.locate(family, PROMPT, TARGET, contrast=OTHER)
     assert plain.specific is plain.hindsight is plain.seen is plain.contrast_total is None
@@ -189,6 +190,7 @@ def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Mod
     assert of["specific"] == pytest.approx(expected, abs=0.03) and of["own"] < expected - 0.2
 
 
+@pytest.mark.slow
 def test_each_step_of_a_text_is_held_against_what_a_prompt_of_its_own_is(family: infoflow.Model) -> None:
     gen = infoflow.generate(family, PROMPT, 3)
     held = infoflow.generate(family, PROMPT, output=gen.output_ids, contrast=OTHER)

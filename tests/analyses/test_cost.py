@@ -53,6 +53,7 @@ def counted(model: infoflow.Model, n_tokens: int, spans: int) -> int:
     return counter.get_total_flops() // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_tokens", "spans"), [(16, 16), (64, 64), (64, 16)])
 def test_time_is_reckoned_from_the_multiply_adds_that_happen(n_tokens: int, spans: int, demo: infoflow.Model) -> None:
     """How long they take is for benchmarks/decompose.py to say, which prints estimate and outcome side by side."""
@@ -109,6 +110,7 @@ def test_a_long_prompt_runs_in_groups(demo: infoflow.Model) -> None:
     assert flow.gram.shape == (6, 2, 300, 32, 32)
 
 
+@pytest.mark.slow
 def test_every_family_has_sizes(family: infoflow.Model) -> None:
     sizes = family.sizes()
     assert 0 < sizes.mapped_parameters < sizes.parameters == family._hf.num_parameters()

@@ -17,6 +17,7 @@ PROMPT = "abc the cat"
 PARTS = ("by_head", "by_mlp", "embedding", "direct_bias", "direct_put_in", "direct_total", "total", "model_total")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folded", "without norm"])
 def test_it_is_what_the_whole_split_says(form: str, family: "infoflow.Model") -> None:
     for more in ({"against": 70}, {"centred": True, "position": 2}):

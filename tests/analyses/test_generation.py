@@ -74,6 +74,7 @@ def test_a_text_ends_where_the_model_ends_it(demo: "infoflow.Model") -> None:
     assert at_once.n_steps == 1 and at_once.stopped == "end"
 
 
+@pytest.mark.slow
 def test_sampling_can_be_repeated_and_is_what_its_formula_says(demo: "infoflow.Model") -> None:
     prompt = "The old wizard walked through the forest"
     texts = [infoflow.generate(demo, prompt, 12, temperature=1.0, top_p=0.95, seed=seed).text for seed in (3, 3, 4)]

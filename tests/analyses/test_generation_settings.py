@@ -39,6 +39,7 @@ def plain() -> tuple["infoflow.Generation", "infoflow.Generation"]:
     return infoflow.generate(model, PROMPT, 6), infoflow.generate(model, PROMPT, 6, temperature=1.3, seed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_checkpoints_settings_change_neither_greedy_nor_sampled_text(name: str, plain: Any) -> None:
     hf = tiny.hf_model("llama")

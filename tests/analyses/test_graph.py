@@ -65,6 +65,7 @@ def test_edges_sum_to_what_cells_hold_and_without_a_threshold_all_is_kept(name: 
     assert set(found.edges.dest[last].tolist()) == {found.position}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_what_a_few_moves_keep_is_the_sum_over_their_paths(name: str) -> None:
     """Against all paths, one by one, through transformers' own layers with patterns, gates and scales replayed."""
@@ -207,6 +208,7 @@ STACKS: list[list[Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", range(len(STACKS)))
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3_text", "gpt2"])
 def test_of_a_changed_run_edges_sum_too(name: str, stack: int) -> None:

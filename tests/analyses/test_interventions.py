@@ -88,6 +88,7 @@ def everywhere(site: str) -> list[Intervention]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_change_is_that_of_a_hook_alone_and_in_pairs(name: str) -> None:
     model = tiny.model(name)
@@ -126,6 +127,7 @@ PUT_IN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("put_in", [False, True])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_stack_is_applied_by_every_analysis(name: str, put_in: bool) -> None:
@@ -211,6 +213,7 @@ def test_a_correction_is_had_under_changes(demo: infoflow.Model) -> None:
     assert found.answers[0].generation.provenance.request.interventions
 
 
+@pytest.mark.slow
 @settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_stack_is_what_hooks_give(data: st.DataObject) -> None:

@@ -33,6 +33,7 @@ def test_every_row_sums_to_the_logit_and_moves_add_up(name: str) -> None:
     assert (np.abs(change).max() > 1e-3) and np.abs(found.arrived).max() > 1e-4  # or the above says nothing
 
 
+@pytest.mark.slow
 def test_what_is_kept_by_name_and_the_rest_are_the_change_of_a_cell(
     family: infoflow.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,6 +247,7 @@ def test_tables_of_the_lens(demo: "infoflow.Model") -> None:
     assert "fewer than half" in lens_tables.hint(lens) and "MLP" in lens_tables.hint(lens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$ back`tick`', "日本 😀"])
 def test_charts_of_the_lens_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:

@@ -20,6 +20,7 @@ THIN = 5
 """every fifth run of a sweep is held against its twin; 1 tries them all"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_site_is_what_a_hook_makes_of_it(name: str) -> None:
     model = tiny.model(name)
@@ -165,6 +166,7 @@ def test_the_mean_over_a_range_is_put_in_at_every_place(name: str) -> None:
         np.testing.assert_allclose(ours[:, 0] if site == "z" else ours[0], wanted, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2"])
 def test_a_path_is_a_head_that_acts_on_another_alone(name: str) -> None:
     """By two runs of plain hooks: one where all attention after the sender keeps what it writes, whose queries (or keys, values)
@@ -188,6 +190,7 @@ def test_a_path_is_a_head_that_acts_on_another_alone(name: str) -> None:
         assert direct.effect()[(*sender, 0)] == pytest.approx(float(logits[65] - logits[66]), abs=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_estimate_is_the_gradient_times_what_would_be_put_in(name: str) -> None:
     model = tiny.model(name)
@@ -328,6 +331,7 @@ def test_another_tools_maps_of_every_head_are_ours(name: str) -> None:
     np.testing.assert_allclose(infoflow.attribute(model, CLEAN, 65, 66).by_head, PEER[f"{name} direct"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_tools_maps_of_a_trained_model_are_ours() -> None:
     model = infoflow.load_model("smollm2")
     clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Mary"))
@@ -342,6 +346,7 @@ def test_another_tools_maps_of_a_trained_model_are_ours() -> None:
 IOI = "When Mary and John went to the store, {} gave a drink to"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "clean", "corrupted", "target", "against"),
     [

@@ -214,6 +214,7 @@ def failing(model: infoflow.Model, error: Exception) -> Iterator[None]:
         hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", EVERY, ids=lambda r: r.analysis)
 def test_memory_that_runs_out_is_a_sentence_with_numbers_and_after_any_fault_the_next_run_is_right(
     request_: Request[Any],

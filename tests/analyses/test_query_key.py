@@ -53,6 +53,7 @@ def assert_whole(found: infoflow.QueryKey) -> None:
     assert whole == pytest.approx(found.to_frame()["part"].sum(), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sources", ["tokens", "words"])
 def test_parts_sum_to_the_score_and_its_softmax_is_the_models_own_pattern(family: infoflow.Model, sources: str) -> None:
     plain = family._hf(torch.tensor([[t.id for t in family.encode(PROMPT)]]), output_attentions=True).attentions
@@ -140,6 +141,7 @@ class Twin:
         return whole - self.score(a, none) - self.score(none, b) + self.score(none, none)
 
 
+@pytest.mark.slow
 def test_a_replayed_network_run_on_one_source_at_a_time_gives_the_same_parts(family: infoflow.Model) -> None:
     found = infoflow.query_key(family, PROMPT, LAYER, HEAD, QUERY, KEY)
     twin, scale = Twin(family), max(1.0, float(np.abs(found.parts).max()))

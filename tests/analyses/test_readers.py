@@ -93,6 +93,7 @@ class Replayed:
         return self.lead - self((self.output(layer), self._columns(head, lambda _: z[..., columns]), False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_parts_sum_and_without_the_head_the_replayed_network_loses_the_total(name: str) -> None:
     model = tiny.model(name)
@@ -116,6 +117,7 @@ def test_parts_sum_and_without_the_head_the_replayed_network_loses_the_total(nam
     assert largest > 1e-2  # or it says nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2", "granite", "gpt2", "opt", "gpt_neox"])
 def test_what_a_reader_takes_on_is_what_is_lost_where_it_alone_sees_nothing_of_it(name: str) -> None:
     model = tiny.model(name)
@@ -163,6 +165,7 @@ STACKS: list[list[Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", range(len(STACKS)))
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3_text", "gpt2"])
 def test_of_a_changed_run_parts_sum_too(name: str, stack: int) -> None:

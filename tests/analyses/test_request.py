@@ -209,6 +209,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_result_carries_the_request_that_makes_it_again(name: str, demo: infoflow.Model) -> None:
     make, array = RESULTS[name]
@@ -304,6 +305,7 @@ def test_a_model_is_tested_once_and_refused_in_words(monkeypatch: pytest.MonkeyP
         perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: nullcontext(other), lambda doing, fraction: None)
 
 
+@pytest.mark.slow
 def test_a_study_lets_a_cache_have_its_parts(demo: infoflow.Model) -> None:
     kept: dict[str, Any] = {}
     ran: list[str] = []

@@ -59,6 +59,7 @@ UNKNOWN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_family_is_tried_and_judged_by_its_numbers(name: str) -> None:
     extra, verdict = UNKNOWN[name]

@@ -107,6 +107,7 @@ def test_rows_are_named_at_their_middle(emphasis: str, names: list[str]) -> None
             assert at[name] == pytest.approx(sum(vertical(bottom, height, 2, 1000)) / 2, abs=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "pixels"), [(1, 300), (4, 358), (8, 606), (9, 640)])
 def test_the_grid_grows_with_its_layers_up_to_a_limit(layers: int, pixels: int) -> None:
     assert grid(table(cells(range(layers), [0]), [1.0])).height == pixels
@@ -158,6 +159,7 @@ def test_hidden_shares_are_ticks_just_below_their_bars() -> None:
         assert bar[2:] == pytest.approx((300 - (bottom - 0.006 + 1) * unit, 300 - (bottom - 0.028 + 1) * unit), abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "n"), [(1, 1), (2, 5), (9, 3)])
 def test_predictions_stand_one_under_the_other_above_the_last_bar(layers: int, n: int) -> None:
     said = pd.DataFrame({

@@ -131,6 +131,7 @@ def test_a_refused_model_ends_with_a_code_and_a_sentence(
     assert "the self-test refused demo" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_on_the_service(service, hosted, folders, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("NDIF_API_KEY", KEY)
     given = tmp_path / "prompts.txt"

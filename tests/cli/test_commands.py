@@ -55,6 +55,7 @@ def test_help_has_examples_of_the_command(name: str, capsys: pytest.CaptureFixtu
     assert ended.value.code == 0 and all(line in said for line in command.EXAMPLES) and "--json" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "line"), [(name, line) for name in COMMANDS for line in COMMANDS[name].EXAMPLES])
 def test_examples_run(
     name: str, line: str, on_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -152,6 +153,7 @@ SAME: list[tuple[list[str], Made, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "make", "column"), SAME, ids=[" ".join(given[:1]) + f" {n}" for n, (given, _, _) in enumerate(SAME)]
 )
@@ -291,6 +293,7 @@ def test_a_figure_for_a_paper_comes_with_its_caption(on_demo: Path, capsys: pyte
     assert float(width) == pytest.approx(8.5 * 72 / 2.54, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_ends_quietly() -> None:
     done = subprocess.run(
         f"{sys.executable} -m infoflow models --json | head -c 1", shell=True, capture_output=True, text=True, timeout=120

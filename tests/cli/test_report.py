@@ -109,6 +109,7 @@ def test_no_file_sends_a_key_to_a_service_of_its_own(
         on_demo.clear()
 
 
+@pytest.mark.slow
 def test_a_session_is_reported_as_it_was_kept(demo: "infoflow.Model", on_demo: list[ModelSpec]) -> None:
     results = [infoflow.attribute(demo, PROMPT, " Paris"), infoflow.locate(demo, PROMPT, " Paris", against=" Rome")]
     infoflow.save_session("session.zip", results, title="Kept & told", note="Of a Tuesday.")

@@ -163,6 +163,7 @@ def test_control_characters_and_odd_predictions_end_no_server(flow: Flow) -> Non
     assert rendering.chart_svg(pictures.grid(replace(flow, top=(odd,))).chart, "#ffffff").startswith(b"<svg")
 
 
+@pytest.mark.slow
 def test_vega_lite_is_the_picture_with_its_data_inside(flow: Flow, tmp_path: Path) -> None:
     """What any program draws that reads Vega-Lite: what the SVG has."""
     bad = "</script><script>alert(1)</script> 東京 \ud800"

@@ -89,6 +89,7 @@ def test_what_is_deleted_comes_back_for_a_week(shelf: Library, held: Session) ->
         shelf.restore(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../x.zip", "/etc/passwd", "x.zip.deleted", "X.zip", "", "a/b.zip", "index.sqlite", "a\0.zip"])
 @pytest.mark.parametrize("act", [Library.data, Library.open, Library.delete, Library.restore, Library.change])
 def test_nothing_that_is_typed_becomes_a_path(name: str, act: Callable[..., object], shelf: Library, held: Session) -> None:

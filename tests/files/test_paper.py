@@ -35,6 +35,7 @@ def page_of(pdf: bytes) -> tuple[float, float]:
     return float(box[0]), float(box[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_every_picture_is_as_wide_as_it_should_be(name: str) -> None:
     """Its axes and legends included: nothing is laid out beyond the width, so that no type is smaller than was asked for."""
@@ -51,6 +52,7 @@ def test_every_picture_is_as_wide_as_it_should_be(name: str) -> None:
 ENDS: dict[str, Callable[[], Any]] = {"carriers": made.carriers, "promotions": lambda: made.promotions(5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDS)
 def test_no_text_at_the_end_of_a_bar_is_cut_off(name: str) -> None:
     """In a picture with more paper on both sides nothing is drawn there, nor under the names of the bars."""
@@ -64,6 +66,7 @@ def test_no_text_at_the_end_of_a_bar_is_cut_off(name: str) -> None:
     assert all(float(x) > 30 for x in ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "points"), [("1col", 234.0), ("2col", 486.0), ("8.5cm", 8.5 * 72 / 2.54), ("300pt", 300.0)])
 def test_a_pdf_has_the_size_in_points(width: str, points: float) -> None:
     drawn = picture_of(made.attribution([1.0, -3.0]))
@@ -73,6 +76,7 @@ def test_a_pdf_has_the_size_in_points(width: str, points: float) -> None:
     assert plain[0] == found[0] and plain[1] < found[1] - 10  # without title and note
 
 
+@pytest.mark.slow
 def test_type_has_the_size_that_was_asked_for() -> None:
     drawn = picture_of(made.attribution([1.0, -3.0]))
     for size in (6.0, 8.0, 12.0):
@@ -103,6 +107,7 @@ def test_long_titles_are_broken_and_ideographs_count_twice() -> None:
     assert re.search(r'viewBox="0 0 292(\.\d+)? ', svg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", paper.KINDS)
 def test_letters_of_every_script_are_in_the_figure(kind: str) -> None:
     """The picture with boxes in their place looks otherwise; a PDF and an SVG have the font."""

@@ -119,6 +119,7 @@ def test_a_view_is_reported_as_it_is_shown() -> None:
     assert set(json.loads(both.scripts("application/json")[0])) == {"light", "dark"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", HOSTILE)
 def test_what_is_typed_is_data(bad: str) -> None:
     """A prompt, a token, a note, a title, a model's name and its intervention: the page has the elements of a plain one."""
@@ -196,6 +197,7 @@ def test_a_refused_model_is_warned_of() -> None:
     assert "rely" not in " ".join(Read(report(found)).of("p"))
 
 
+@pytest.mark.slow
 def test_every_kind_of_result_has_a_report() -> None:
     change = made.change(made.attribution([1.0, 2.0, 3.0]))
     attn = made.attention(np.tile(np.tril(np.ones((3, 3))) / [[1], [2], [3]], (2, 2, 1, 1)))
@@ -227,6 +229,7 @@ def test_numbers_that_are_none_are_left_out() -> None:
     assert "nan" not in " ".join(page.of("td")).lower() and all("NaN" not in text for text in page.scripts("application/json"))
 
 
+@pytest.mark.slow
 def test_the_real_library_ends_no_script() -> None:
     text = rendering.library().decode()
     assert "vegaEmbed" in text and "</script" not in text.lower() and "<!--" not in text and len(text) > 500_000

@@ -81,6 +81,7 @@ def run(code: str, model: "infoflow.Model", monkeypatch: pytest.MonkeyPatch) -> 
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MADE))
 def test_a_script_makes_the_same_result(
     name: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -227,6 +228,7 @@ COMPARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARED)
 def test_a_comparison_is_made_again_by_two_calls(
     name: str, demo: "infoflow.Model", monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]

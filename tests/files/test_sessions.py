@@ -96,6 +96,7 @@ def test_every_kind_of_result_can_be_kept() -> None:
     assert MAKE.keys() == kinds().keys() - {"OfSweep"}  # what sweeps have in common
 
 
+@pytest.mark.slow
 def test_a_session_comes_back_to_the_last_bit(results: dict[str, Any], tmp_path: Path) -> None:
     path = infoflow.save_session(tmp_path / "all", list(results.values()), title="Alles, 全部, 😀", note="line\nline")
     assert path.name == "all.zip"

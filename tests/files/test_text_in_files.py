@@ -40,6 +40,7 @@ def cells(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(some.lists(texts, min_size=1, max_size=4))
 @example(list(FORMULAS))

@@ -60,6 +60,7 @@ def test_reading_the_weights_can_be_stopped(server: hub_server.Hub) -> None:
     assert infoflow.load_model("tiny/llama").n_layers == 3
 
 
+@pytest.mark.slow
 def test_shards_are_fetched_by_their_index(server: hub_server.Hub, tmp_path: Path) -> None:
     folder = tmp_path / "sharded"
     tiny.hf_model("llama").save_pretrained(folder, max_shard_size="20KB")
@@ -71,6 +72,7 @@ def test_shards_are_fetched_by_their_index(server: hub_server.Hub, tmp_path: Pat
     assert not [a for a in server.asked if a.endswith(".bin")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [

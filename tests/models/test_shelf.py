@@ -152,6 +152,7 @@ def test_the_one_unused_longest_goes_first(folders: dict[str, Path], monkeypatch
     assert sorted(m.name for m, _ in shelf.held()) == sorted([names[1], names[2]])
 
 
+@pytest.mark.slow
 def test_a_list_may_be_read_while_others_load_and_unload(folders: dict[str, Path]) -> None:
     shelf, end = Shelf(), threading.Event()
     specs = [ModelSpec(name=str(folders[f])) for f in ("llama", "qwen2", "gpt2")]

@@ -19,6 +19,7 @@ from tests.helpers.loopback import KEY, OTHER, Service
 PROMPT = "When Mary and John"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_every_analysis_gives_the_numbers_of_the_same_weights_here(family: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     assert largest_difference(tiny.model(family), hosted(family, service)) < 1e-4
@@ -113,6 +114,7 @@ def test_keys_that_do_not_work_are_told_and_never_repeated(key: str, kind: str, 
         assert key not in str(told.value) and key not in told.value.details
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "kind", "message"),
     [
@@ -149,6 +151,7 @@ def test_a_lost_connection_is_tried_once_more_and_then_told(service: Service, ho
     assert told.value.kind == "lost"
 
 
+@pytest.mark.slow
 def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     model = hosted("llama", service)
     service.fault("silent")
@@ -169,6 +172,7 @@ def test_silence_ends_and_a_run_can_be_abandoned(service: Service, hosted) -> No
     assert infoflow.decompose(model, "ab").max_error < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["mute-connection", "mute-session", "mute-request"])
 def test_a_service_that_accepts_and_says_nothing_is_given_up(mode: str, service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     model = hosted("llama", service)

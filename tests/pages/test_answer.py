@@ -33,6 +33,7 @@ def test_a_rival_and_rows_after_attention() -> None:
     assert len({c["row"] for c in rows_of(app, MAP)}) == 13
 
 
+@pytest.mark.slow
 def test_a_contrast_tells_what_is_specific_from_hindsight() -> None:
     app = ask(opened(ANSWER), "The capital of France is")
     box = next(s for s in app.selectbox if s.label == "Contrast")
@@ -71,6 +72,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert errors(app) == [] and "the 0 largest moves" in captions(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])
 def test_a_bad_prompt_gets_a_sentence_and_the_last_map_stays(prompt: str, message: str) -> None:
     app = ask(opened(ANSWER), "The sky is")
@@ -78,6 +80,7 @@ def test_a_bad_prompt_gets_a_sentence_and_the_last_map_stays(prompt: str, messag
     assert any(message in e for e in errors(app)) and rows_of(app, MAP)
 
 
+@pytest.mark.slow
 def test_a_target_may_be_typed_and_one_that_is_no_single_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     real = ui.controls.held_choice
     typed: dict[str, str] = {}

@@ -40,6 +40,7 @@ def test_induction_heads_are_named_and_a_threshold_unnames_them() -> None:
     assert inspected(app)["kind"] == "induction" and inspected(app)["induction"].startswith("0.97")
 
 
+@pytest.mark.slow
 def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(opened(PAGE), REPEATED)
     monkeypatch.setattr(infoflow.Model, "run", lambda *_, **__: pytest.fail("the model was run"))
@@ -70,6 +71,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
         colours.append(rows_of(app, "All heads by"))
 
 
+@pytest.mark.slow
 def test_why_a_head_looked_there_is_told_on_request(demo: infoflow.Model) -> None:
     app = ask(opened(PAGE), REPEATED)
     app.selectbox(key="layer").set_value(5)
@@ -138,6 +140,7 @@ def test_views_are_what_they_say(demo: "infoflow.Model") -> None:
     assert pairs["weight"].is_monotonic_decreasing and (pairs["from"] != pairs["to"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$', "日本 😀"])
 def test_charts_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:

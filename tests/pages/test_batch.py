@@ -54,6 +54,7 @@ def held(app: AppTest, analysis: str) -> Request[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("analysis", ANALYSES)
 def test_the_page_of_a_rows_address_asks_what_was_asked(analysis: str, demo: "infoflow.Model", tmp_path: Path) -> None:
     """Of the same model the page's request is the row's, but for what it reads beside: the lens's other positions, and what
@@ -74,6 +75,7 @@ def test_the_page_of_a_rows_address_asks_what_was_asked(analysis: str, demo: "in
     assert there == asked
 
 
+@pytest.mark.slow
 def test_prompts_are_run_and_summarised(tmp_path: Path) -> None:
     app = many("The cat sat on the mat. The cat sat on the\n\nThe capital of France is")
     assert errors(app) == [] and "2 prompts on demo." in says(app)
@@ -98,6 +100,7 @@ def test_prompts_are_run_and_summarised(tmp_path: Path) -> None:
     assert (told[0].model, told[0].outcome, told[0].prompt) == ("demo", "ran", None)
 
 
+@pytest.mark.slow
 def test_a_sentence_goes_to_what_it_names(tmp_path: Path) -> None:
     made(tmp_path)
     app = AppTest.from_file(BATCH, default_timeout=120)
@@ -113,6 +116,7 @@ def test_a_sentence_goes_to_what_it_names(tmp_path: Path) -> None:
     assert errors(app) == [] and table(app)["number"].tolist() == [1] and "1 prompt of “y” on by-hand." in says(app)
 
 
+@pytest.mark.slow
 def test_bad_prompts_are_rows_and_bad_input_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "MOST", 3)
     assert errors(many(" \n"))[0].startswith("There are no prompts.")
@@ -127,6 +131,7 @@ def test_bad_prompts_are_rows_and_bad_input_is_a_sentence(monkeypatch: pytest.Mo
     assert errors(app)[0].startswith("No analysis is chosen.")
 
 
+@pytest.mark.slow
 def test_what_was_shown_stays_where_nothing_comes_of_what_is_asked() -> None:
     app = many("The sky is\nThe cat sat on the")
     assert errors(app) == [] and "2 prompts on demo." in says(app)
@@ -140,6 +145,7 @@ def test_what_was_shown_stays_where_nothing_comes_of_what_is_asked() -> None:
     assert errors(app) == [] and ui.BEFORE not in captions(app) and "1 prompt on demo." in says(app)
 
 
+@pytest.mark.slow
 def test_a_file_is_run_in_the_place_of_what_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     app = many("The sky is")
     app.get("file_uploader")
@@ -163,6 +169,7 @@ def test_a_folder_is_opened_where_folders_may_be_named(tmp_path: Path, monkeypat
     assert not [one for one in app.text_input if one.key == "batch_folder"]
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from infoflow.errors import Cancelled
 
@@ -216,6 +223,7 @@ def test_a_run_waits_for_the_stopped_one_that_still_writes(monkeypatch: pytest.M
     assert most[0] == 1 and not made.turn.locked()
 
 
+@pytest.mark.slow
 def test_the_examples_are_there_at_first() -> None:
     app = opened(BATCH)
     assert errors(app) == [] and len(table(app)) == 7

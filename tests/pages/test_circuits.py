@@ -26,6 +26,7 @@ def test_verdicts_and_what_each_part_writes(demo: infoflow.Model) -> None:
     assert f"Head {layer}.{head}** writes {split.by_head.max():+.2f}" in said(app)
 
 
+@pytest.mark.slow
 def test_what_is_folded_is_run_when_it_is_unfolded(demo: infoflow.Model) -> None:
     app = opened(PAGE)
     for fold in ("circuit", "graph", "roles", "solid"):

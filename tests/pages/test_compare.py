@@ -112,6 +112,7 @@ def test_with_and_without_interventions(demo: infoflow.Model) -> None:
     assert errors(app) == [] and "Both sides are the same" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_two_checkpoints_and_what_can_not_be_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = []
     for step, seed in (("step1000", 0), ("step143000", 1)):

@@ -17,6 +17,7 @@ from tests.helpers.pages import FLOW, MODELS_PAGE, ROOT, ask, captions, errors, 
 PAGES = sorted(ROOT.glob("pages/*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_every_page_stands_alone(path: Path) -> None:
     app = opened(str(path))
@@ -24,6 +25,7 @@ def test_every_page_stands_alone(path: Path) -> None:
     assert app.title[0].value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_every_chart_is_valid_vega_lite(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages leave the check out; here it is made, and it can fail."""
@@ -119,6 +121,7 @@ def test_two_visitors_keep_their_own_pictures() -> None:
     assert grid_spec(first) != grid_spec(second) == grid_spec(opened())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["information_flow", "attention", "logit_lens", "generation"])
 def test_a_single_token_is_no_error_anywhere(name: str, one_token_model: str) -> None:
     app = opened(str(ROOT / f"pages/{name}.py"))

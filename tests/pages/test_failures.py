@@ -54,6 +54,7 @@ def _look_around(app: AppTest, page: str) -> AppTest:
     return choose(app.run(), *LOOK[page]).run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "kind"), [(FLOW, FlowRequest), (ATTENTION, AttentionRequest)], ids=["flow", "attention"])
 def test_a_failed_run_is_told_again_and_not_sent_again(page: str, kind: type[Any], failing) -> None:  # type: ignore[no-untyped-def]
     app = opened(page)
@@ -77,6 +78,7 @@ def test_a_cancelled_run_holds_nothing_either(failing) -> None:  # type: ignore[
     assert errors(app) == [] and len(runs) == 1 and runs[0]() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RemoteRunError, Cancelled])
 def test_a_page_without_run_has_a_button_that_tries_again(error: type[InfoflowError], failing) -> None:  # type: ignore[no-untyped-def]
     """A conversation: it runs when something is said."""
@@ -91,6 +93,7 @@ def test_a_page_without_run_has_a_button_that_tries_again(error: type[InfoflowEr
     assert len(runs) == 2
 
 
+@pytest.mark.slow
 def test_offers_of_smaller_runs_stay_and_cost_no_run(failing) -> None:  # type: ignore[no-untyped-def]
     app = opened()
     runs = failing(FlowRequest, TooLarge)
@@ -103,6 +106,7 @@ def test_offers_of_smaller_runs_stay_and_cost_no_run(failing) -> None:  # type: 
     assert len(runs) == 2
 
 
+@pytest.mark.slow
 def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) -> None:  # type: ignore[no-untyped-def]
     app = opened()
     runs = failing(AttributionRequest, TooLarge)
@@ -116,6 +120,7 @@ def test_a_part_of_a_page_that_failed_is_tried_again_by_its_own_button(failing) 
     assert len(runs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [BadPrompt, NotAllowed, partial(TooLarge, always=True)])
 def test_a_part_that_can_only_fail_again_has_no_such_button(error, failing) -> None:  # type: ignore[no-untyped-def]
     """What was asked is wrong, or never allowed: another question is what helps, or Run."""

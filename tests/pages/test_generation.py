@@ -63,6 +63,7 @@ def test_a_known_answer_is_written_and_its_steps_are_read() -> None:
     assert count(app, "output") == before
 
 
+@pytest.mark.slow
 def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(opened(PAGE), STORY)
     monkeypatch.setattr(infoflow.Model, "run", lambda *_, **__: pytest.fail("the model was run"))
@@ -81,6 +82,7 @@ def test_looking_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert errors(app) == [] and "1.00 in all" in captions(app) and "[BOS]" in str(drawn(app))
 
 
+@pytest.mark.slow
 def test_sampled_text_says_how_and_comes_again() -> None:
     app = opened(PAGE)
     next(s for s in app.slider if s.label == "Temperature").set_value(1.0)
@@ -111,6 +113,7 @@ def test_a_chat_ends_by_itself_and_a_base_model_says_it_has_none(folders, monkey
         cache.results(replace(request, form=Form.CHAT), "", jobs.Job().say)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])
 def test_a_bad_prompt_gets_a_sentence_and_the_last_text_stays(prompt: str, message: str) -> None:
     app = ask(opened(PAGE), "The sky is")
@@ -119,6 +122,7 @@ def test_a_bad_prompt_gets_a_sentence_and_the_last_text_stays(prompt: str, messa
     assert drawn(app) == before
 
 
+@pytest.mark.slow
 def test_one_token_and_a_hundred_are_drawn() -> None:
     app = ask(opened(PAGE), "The cat sat on the mat. " * 20)
     assert errors(app) == []
@@ -183,6 +187,7 @@ def test_normalisations_by_hand() -> None:
     assert np.all(nothing.inputs == 0) and np.all(np.isfinite(nothing.outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("prompt", ["a", '"quotes" \\ <b> $x$', "日本 😀\n"])
 def test_pictures_draw_any_text(prompt: str, dark: bool, demo: "infoflow.Model") -> None:
@@ -207,6 +212,7 @@ def test_all_hops_are_followed_back_to_the_prompt() -> None:
     assert errors(app) == [] and sum(r["share"] for r in rows_of(app, "Share of each")) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_raised_a_token_is_held_against_another_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(opened(PAGE), "The capital of France is")
     own = {r["label"]: r["logit"] for r in rows_of(app, "What raised")}

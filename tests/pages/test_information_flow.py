@@ -33,6 +33,7 @@ def test_opening_shows_a_finished_picture_without_a_model(monkeypatch: pytest.Mo
     assert re.search(r"Hidden: ⟨bos⟩.*\s+\d+% of the norm, on average", text)
 
 
+@pytest.mark.slow
 def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-untyped-def]
     passes: list[int] = []
     with cache.using(ModelSpec(), "", jobs.Job().say) as model:
@@ -71,6 +72,7 @@ def test_looking_never_runs_the_model_again(demo) -> None:  # type: ignore[no-un
         hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
@@ -147,6 +149,7 @@ def test_a_model_that_is_not_exact_is_said_to_be_so(monkeypatch: pytest.MonkeyPa
     assert any("Do not rely on" in w.value and "5\\.0e" in w.value for w in app.warning)
 
 
+@pytest.mark.slow
 def test_a_prompt_too_large_is_refused_with_numbers_and_runs_that_fit_are_offered() -> None:
     app = ask(opened(), "The old wizard walked through the forest. " * 12)
     (error,) = errors(app)
@@ -193,6 +196,7 @@ def test_details_of_the_last_cell_hold_the_same_numbers() -> None:
     assert dict(zip(table["source_label"], table["logit"], strict=True)) == pytest.approx({r["label"]: r["logit"] for r in bars})
 
 
+@pytest.mark.slow
 def test_heads_and_mlps_and_a_centred_logit() -> None:
     app = opened()
     toggles = {t.label: t for t in app.toggle}
@@ -273,6 +277,7 @@ def test_a_link_brings_hidden_and_traced_sources() -> None:
     assert "Hidden: ⟨bos⟩, John, store" in " ".join(unescaped(m.value) for m in again.markdown)
 
 
+@pytest.mark.slow
 def test_contributions_are_held_against_removals_on_request(demo: infoflow.Model) -> None:
     app = opened()
     assert "causal_by" not in app.session_state  # nothing is run before it is asked for

@@ -37,6 +37,7 @@ def text(app: AppTest, label: str, value: str) -> None:
     next(t for t in app.text_input if t.label == label).set_value(value).run()
 
 
+@pytest.mark.slow
 def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow.Model) -> None:
     app = opened(PAGE)
     assert errors(app) == [] and "Nothing is changed yet" in app.info[0].value
@@ -65,6 +66,7 @@ def test_what_adds_most_is_hidden_by_a_click_and_the_answer_falls(demo: infoflow
     assert "change" not in app.query_params and not [t for t in app.toggle if "intervention" in t.label]
 
 
+@pytest.mark.slow
 def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: infoflow.Model) -> None:
     app = choose(with_changes(PAGE, CUT), "Compare", "attention")
     assert errors(app) == []
@@ -89,6 +91,7 @@ def test_lens_and_attention_are_compared_and_what_can_not_show_is_said(demo: inf
         assert errors(nothing) == [] and any("does not reach it" in i.value for i in nothing.info)
 
 
+@pytest.mark.slow
 def test_a_change_is_described_before_it_is_added() -> None:
     app = opened(PAGE)
     assert any("Choose which tokens" in w.value for w in app.warning) and button(app, "Add this change").disabled
@@ -105,6 +108,7 @@ def test_a_change_is_described_before_it_is_added() -> None:
     assert errors(app) == [] and app.query_params["change"] == '{"site":"attn","layers":[3],"kind":"zero"}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "typed", "held"),
     [
@@ -125,6 +129,7 @@ def test_each_kind_has_its_form(name: str, typed: dict[str, str], held: Interven
     assert links.spelled(held) == app.query_params["change"]
 
 
+@pytest.mark.slow
 def test_one_of_the_stack_is_edited_in_its_place() -> None:
     app = with_changes(PAGE, '{"site":"mlp","factor":0.5,"layers":[1,2],"kind":"scale"}', CUT)
     button(app, "Edit").click().run()
@@ -149,6 +154,7 @@ def test_what_is_edited_keeps_its_places_however_they_were_said() -> None:
     assert errors(app) == [] and "becomes what it is in a neutral text (draw 5000)" in texts(app)
 
 
+@pytest.mark.slow
 def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
     app = choose(with_changes(PAGE, CUT), "Compare", "flow")
     assert errors(app) == []
@@ -208,11 +214,13 @@ def test_the_stack_is_in_the_address_and_has_an_end() -> None:
     assert links.spelled(Scale("mlp", 0.5, 3)) == '{"site":"mlp","factor":0.5,"layers":3,"kind":"scale"}'
 
 
+@pytest.mark.slow
 def test_another_prompt_keeps_them() -> None:
     app = ask(with_changes(PAGE, '{"site":"mlp","layers":0,"kind":"zero"}'), "The capital of France is")
     assert errors(app) == [] and "1 intervention" in texts(app)
 
 
+@pytest.mark.slow
 def test_tokens_are_followed_however_small_they_are(demo: infoflow.Model) -> None:
     app = with_changes(PAGE, CUT)
     next(m for m in app.multiselect if m.label == "Follow").set_value(["France"]).run()

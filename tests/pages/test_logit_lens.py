@@ -39,6 +39,7 @@ def test_paris_rises_through_the_layers_one_click_away() -> None:
     assert float(error) < 1e-5
 
 
+@pytest.mark.slow
 def test_looking_at_the_lens_never_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     app = ask(opened(LENS), "The capital of France is")
     monkeypatch.setattr(infoflow.Model, "run", lambda *_, **__: pytest.fail("the model was run"))
@@ -56,6 +57,7 @@ def test_looking_at_the_lens_never_runs_the_model(monkeypatch: pytest.MonkeyPatc
     assert errors(app) == [] and not any(c["row"].endswith("attn") for c in lens_cells(app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompt", "message"), [("  ", "empty"), ("x " * 3000, "this model reads at most")])
 def test_a_bad_prompt_for_the_lens_gets_a_sentence_and_the_last_table_stays(prompt: str, message: str) -> None:
     app = ask(opened(LENS), "The sky is")
@@ -64,12 +66,14 @@ def test_a_bad_prompt_for_the_lens_gets_a_sentence_and_the_last_table_stays(prom
     assert lens_cells(app) == before and "Below is the last good run: The sky is" in captions(app)
 
 
+@pytest.mark.slow
 def test_a_token_that_is_several_lists_its_pieces() -> None:
     app = follow(ask(opened(LENS), "The sky is"), "not one token")
     assert "tokens here" in errors(app)[0]
     assert errors(follow(app)) == []
 
 
+@pytest.mark.slow
 def test_long_and_one_token_prompts_have_their_lens() -> None:
     app = ask(opened(LENS), "The cat sat on the mat. " * 20)
     assert errors(app) == []
@@ -78,6 +82,7 @@ def test_long_and_one_token_prompts_have_their_lens() -> None:
     assert errors(app) == [] and len({c["position"] for c in lens_cells(app)}) == 2
 
 
+@pytest.mark.slow
 def test_the_window_that_is_shown_is_what_is_read(monkeypatch: pytest.MonkeyPatch, one_token_model: str) -> None:
     read: list[tuple[int, ...]] = []
     run = LensRequest.run
@@ -126,6 +131,7 @@ def test_one_token_s_lead_over_another_colours_the_lens() -> None:
     assert "Type two tokens" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_two_prompts_are_compared_through_the_layers() -> None:
     app = follow(ask(opened(LENS), "The capital of France is"), "Rome")
     app.text_input(key="lens_other").set_value("The capital of Italy is").run()
@@ -143,6 +149,7 @@ def lens(app: AppTest, kind: str) -> AppTest:
     return app.button_group(key="lens_kind").set_value(kind).run()
 
 
+@pytest.mark.slow
 def test_a_frozen_lens_is_held_against_neutral_texts_and_tells_hindsight() -> None:
     app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
     assert errors(app) == [] and "Pale: a neutral text's state reads the same there" in captions(app)
@@ -160,6 +167,7 @@ def test_a_frozen_lens_is_held_against_neutral_texts_and_tells_hindsight() -> No
     assert "The contrast has 4 tokens and the prompt 6" in errors(app)[0]
 
 
+@pytest.mark.slow
 def test_read_at_the_last_position_some_rows_are_run() -> None:
     app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
     app.button_group(key="lens_read").set_value("last").run()
@@ -180,6 +188,7 @@ def test_a_lens_that_is_not_there_is_a_sentence() -> None:
     assert errors(lens(app, "logit")) == []
 
 
+@pytest.mark.slow
 def test_every_lens_beside_the_others() -> None:
     app = ask(opened(LENS), "The capital of France is")
     app.session_state["fold_lenses"] = True
@@ -198,6 +207,7 @@ def test_every_lens_beside_the_others() -> None:
     assert errors(app) == [] and "total variation" in captions(app)
 
 
+@pytest.mark.slow
 def test_what_a_prompt_was_held_against_goes_with_it() -> None:
     app = lens(ask(opened(LENS), "The capital of France is"), "frozen")
     near = next(one for one in app.selectbox(key="lens_against_False").options if "→" in one)
@@ -219,12 +229,14 @@ def test_a_link_that_is_read_at_the_last_position_runs_few_rows_from_the_beginni
     assert len({c["row"] for c in rows_of(app, "Frozen lens")}) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["Is 3² + 4² = 5² ?", "1" * 5000])
 def test_numbers_that_python_reads_otherwise_are_words(prompt: str) -> None:
     app = ask(opened(LENS), prompt)
     assert len(prompt) > 100 or errors(app) == []
 
 
+@pytest.mark.slow
 def test_where_no_folder_may_be_loaded_no_file_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INFOFLOW_LOCAL_FOLDERS", "0")
     (tmp_path / "lens.pt").write_bytes(b"secret")

@@ -13,6 +13,7 @@ from infoflow.ui import cache
 from tests.helpers.pages import MODELS_PAGE, button, captions, errors, opened
 
 
+@pytest.mark.slow
 def test_models_are_loaded_used_and_unloaded() -> None:
     cache.unload("demo")
     app = opened(MODELS_PAGE)

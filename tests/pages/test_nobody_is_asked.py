@@ -46,6 +46,7 @@ def test_no_page_asks_anybody(path: Path, asked: Asked) -> None:
     assert not app.exception and asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address",
     [

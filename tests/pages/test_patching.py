@@ -37,6 +37,7 @@ def test_the_map_is_the_sweep_and_the_estimate_stands_beside_it(demo: infoflow.M
     assert "correlates with these exact runs by 0.9" in captions(app)
 
 
+@pytest.mark.slow
 def test_another_site_metric_and_way_to_corrupt(demo: infoflow.Model) -> None:
     app = opened(PAGE)
     app.session_state["patch_site"], app.session_state["patch_metric"] = "resid_pre", "logit_diff"
@@ -59,6 +60,7 @@ def pick(app: AppTest, alt: str, parameter: str, **where: int) -> AppTest:
     return app._run(states)
 
 
+@pytest.mark.slow
 def test_what_is_picked_belongs_to_the_two_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     linked: list[tuple[int, int]] = []
     monkeypatch.setattr(controls, "head_link", lambda *head: linked.append(head))  # there is no other page to link to
@@ -120,6 +122,7 @@ def test_some_layers_and_a_mean_over_some_positions(demo: infoflow.Model) -> Non
     assert f"What is put in everywhere is the mean over {', '.join(f'“{name}”' for name in labels)}." in captions(app)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_too_much_work_offers_smaller_ones(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """240 runs from the first layer on do the work of 47 whole ones; 20 are allowed."""
     sizes = demo.sizes()
@@ -147,6 +150,7 @@ def test_the_cone_of_a_cell_is_counted_by_hand(demo: infoflow.Model) -> None:
     assert said.startswith("Layer 3 at “drink” can change 4 of the cells") and "12 can change it" in said
 
 
+@pytest.mark.slow
 def test_where_one_run_is_all_there_is_there_are_no_pairs_and_no_correlation(demo: infoflow.Model) -> None:
     found = infoflow.patch(demo, CLEAN, CORRUPTED, layers=[2])
     one = Outcomes(**{name: value[:, :1] for name, value in vars(found.runs).items()})
@@ -170,6 +174,7 @@ def allow(demo: infoflow.Model, passes: float, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(infoflow.Model, "speed", lambda _: passes * once / 600)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_has_no_estimate_is_refused_as_a_whole(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """8 heads at 5 of 15 places of a layer do the work of 13 runs; at the last place in all 6 layers of 9, and 11 are allowed."""
     allow(demo, 11, monkeypatch)
@@ -188,6 +193,7 @@ def test_a_sweep_that_has_no_estimate_is_refused_as_a_whole(demo: infoflow.Model
     np.testing.assert_allclose(changes(rows_of(app, "Patching what each head")), found.change("recovery").ravel(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_offers_are_those_of_what_is_asked(demo: infoflow.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last good run is an estimate whose sweep is too much; what is asked then is too much, too."""
     allow(demo, 11, monkeypatch)
@@ -211,6 +217,7 @@ def test_a_run_that_does_not_fit_has_no_buttons_of_another_page(monkeypatch: pyt
     assert not [b.label for b in app.button if b.label.startswith("Run by")]
 
 
+@pytest.mark.slow
 def test_the_last_good_run_keeps_its_layers(demo: infoflow.Model) -> None:
     app = opened(PAGE)
     app.session_state["patch_frozen"], app.session_state["patch_positions"] = "14", "13"

@@ -64,6 +64,7 @@ def with_open(path: str, session: Session) -> AppTest:
     return app.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["information_flow", "attention", "activations", "answer"])
 def test_an_open_session_is_shown_where_there_is_no_model(page: str, kept: Session) -> None:
     app = with_open(str(ROOT / f"pages/{page}.py"), kept)

@@ -78,6 +78,7 @@ def test_every_page_is_there_and_asks_nobody(place: str, asks_nobody: list[Any])
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["openai-community/gpt2", "/etc", "smollm2", "demo@main", "http://127.0.0.1:9/x"])
 def test_a_model_that_a_stranger_puts_into_the_address_asks_nobody(name: str, asks_nobody: list[Any]) -> None:
     for path in (FLOW, page("compare")):
@@ -167,6 +168,7 @@ def test_texts_that_are_run_beside_the_prompt_are_no_longer_than_one(monkeypatch
             cache.results(request, "", quiet)
 
 
+@pytest.mark.slow
 def test_too_many_runs_in_a_minute_is_a_sentence_and_what_is_kept_is_still_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFOFLOW_RUNS_PER_MINUTE", "2")
     first, second, third = (FlowRequest(prompt=f"The {animal} sat on the mat") for animal in ("dog", "cat", "bird"))
@@ -208,6 +210,7 @@ def test_patched_runs_have_a_limit_and_what_fits_is_offered(monkeypatch: pytest.
         assert cache.results(smaller, "", quiet).result is not None
 
 
+@pytest.mark.slow
 def test_many_prompts_are_few_here_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     app = opened(page("batch"))
     assert errors(app) == []

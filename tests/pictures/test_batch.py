@@ -18,6 +18,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     return made(tmp_path_factory.mktemp("set"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("name", ["places", "kinds of token", "heads", "writes", "moves", "errors"])
 def test_each_is_valid_and_holds_its_numbers(name: str, dark: bool, found: Batch) -> None:

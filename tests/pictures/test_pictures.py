@@ -56,6 +56,7 @@ def test_a_grid_has_the_layers_and_positions_that_were_asked_for() -> None:
     assert len(grid.frame) > 8 and grid.segments == 8 and grid.selections == ("cell", "segment") and not drawn.of("text")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "positions", "answers", "embedding"),
     [(None, None, True, True), ((0, 2), (0, 3), True, True), ((1, 2), None, True, False), ((0, 1), None, False, True),
@@ -135,6 +136,7 @@ def test_an_attention_map_has_the_tokens_that_were_asked_for_and_states_the_firs
     assert "mean of 1 maps" in lacking.title and "no token" not in attention.picture(made.attention(pattern)).note
 
 
+@pytest.mark.slow
 def test_connections_are_those_of_the_threshold_the_step_and_the_window() -> None:
     gen = made.generation(WEIGHTS, 3)
     found = generation_tables.connections(gen, "one head", 0, 0)
@@ -180,6 +182,7 @@ def test_what_raises_a_logit_is_said_with_its_total() -> None:
     assert "logit difference" in attribution.picture(made.attribution([1.0], centred=True, against=0)).title
 
 
+@pytest.mark.slow
 def test_where_an_answer_is_has_its_sums_its_way_and_its_moves() -> None:
     cells, moves = [[1, 4, 1], [1, 4, 1], [0, 0, 6]], [(1, 1, 1, 2, 4.0), (1, 0, 1, 2, 0.5), (1, 0, 0, 2, -1.0)]
     found = location.picture(made.location(cells, moves))
@@ -359,6 +362,7 @@ def test_a_head_has_bars_of_its_readers_and_tokens_and_arcs_of_its_moves() -> No
     assert not drawing(none.chart).of("line") and none.note.endswith("Before the model's soft cap.")
 
 
+@pytest.mark.slow
 def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:
     """Altair refuses tables of more than 5,000 rows where nobody lifts that."""
     many = pd.DataFrame({"x": range(6_000), "y": 1})
@@ -375,6 +379,7 @@ def test_large_pictures_are_drawn_and_all_of_them_say_what_they_are() -> None:
     assert b"<svg" in rendering.chart_svg(one.with_words(), "#ffffff")[:200]
 
 
+@pytest.mark.slow
 def test_files_say_what_they_hold() -> None:
     drawn = flow.grid(made.flow(), hidden=(0,))
     page = formats.drawn(lambda: drawn, "html", "#ffffff").decode()

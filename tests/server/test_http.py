@@ -28,6 +28,7 @@ ASKED: dict[str, tuple[list[str], dict[str, Any]]] = {
 """of every method: what is typed, and the body of the same question"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ASKED)
 def test_an_answer_is_what_the_command_line_writes(
     method: str,

@@ -43,6 +43,7 @@ def run(demo: "infoflow.Model") -> Any:
     return lambda request, say: performed(request, "", say)
 
 
+@pytest.mark.slow
 def test_every_method_is_a_tool_that_says_what_it_takes(run: Any) -> None:
     tools = {tool.name: tool for tool in talk(run, lambda client: client.list_tools()).tools}
     assert tools.keys() == {*METHODS, "compare"}
@@ -53,6 +54,7 @@ def test_every_method_is_a_tool_that_says_what_it_takes(run: Any) -> None:
     assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 60_000, "an assistant reads all of it"
 
 
+@pytest.mark.slow
 def test_an_answer_is_a_sentence_a_picture_and_the_numbers_that_were_wanted(run: Any, demo: "infoflow.Model") -> None:
     told: list[tuple[float, str]] = []
 
@@ -74,6 +76,7 @@ def test_two_runs_are_compared(run: Any) -> None:
     assert "Italy" in sentence.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "asked", "said"),
     [
@@ -94,6 +97,7 @@ def test_a_bug_is_told_without_what_it_was() -> None:
     assert found.is_error and "secret" not in found.content[0].text
 
 
+@pytest.mark.slow
 def test_a_call_that_is_given_up_ends_its_run() -> None:
     begun, ended = threading.Event(), threading.Event()
 

@@ -44,6 +44,7 @@ def there(demo: "infoflow.Model") -> "schemathesis.schemas.BaseSchema":
     return schemathesis.openapi.from_asgi("/api/openapi.json", app_of(once))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "path"), OPERATIONS)
 def test_what_is_asked_by_the_document_is_answered_by_it(verb: str, path: str, there: "schemathesis.schemas.BaseSchema") -> None:
     @given(case=there[path][verb].as_strategy())

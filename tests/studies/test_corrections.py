@@ -304,6 +304,7 @@ def test_what_is_said_before_the_question_is_a_part_of_its_own(form: str, demo: 
     assert generation.prompt_ids != plain.changes[0].after.generation.prompt_ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["chat", "plain text"])
 def test_a_conversation_is_held_against_one_with_other_words(form: str, demo: "infoflow.Model") -> None:
     said = (QUESTION.replace("France", "Spain"), WRONG.replace("Rome", "Berlin"))

@@ -30,6 +30,7 @@ def test_movers_look_at_the_answer_and_nothing_is_left_without_them(demo: infofl
     assert len(found.to_frame()) == len(found.roles) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ioi", "induction", "factual", "copying", "duplicate"])
 def test_every_examples_known_circuit_has_a_verdict(key: str, demo: infoflow.Model) -> None:
     prompt = next(p.prompt for p in PRESETS if p.key == key)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SHOWN = """
 import sys
@@ -15,6 +17,7 @@ print(len(page.get("vega_lite_chart")), "charts")
 """
 
 
+@pytest.mark.slow
 def test_the_first_picture_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", SHOWN], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
