@@ -6,11 +6,28 @@ from typing import Any
 
 import pytest
 
-from infoflow.analyses import attention, attribution, carriers, cost, flow, flow_cost, generation, logit_lens, promotions
+from infoflow.analyses import (
+    activations,
+    attention,
+    attribution,
+    carriers,
+    causal,
+    circuits,
+    cost,
+    flow,
+    flow_cost,
+    generation,
+    graph,
+    location,
+    logit_lens,
+    promotions,
+    readers,
+)
 from infoflow.analyses.cost import Estimate
 from infoflow.errors import TooLarge
 from infoflow.models import memory
 from infoflow.models.sizes import Sizes
+from infoflow.studies import roles
 from infoflow.text.tokens import Token
 
 SMALL = Sizes(
@@ -116,6 +133,50 @@ def test_requests_say_what_their_analysis_takes() -> None:
     calibrated = attention.CalibrationRequest(length=4).estimate(here)
     assert calibrated.bytes == attention.needed_bytes(here, 9) and calibrated.n_tokens == 9
     assert flow.FlowRequest(**six, sources="2 spans").estimate(here) == flow_cost.estimate(here, 6, 2)
+
+
+def test_memory_of_residuals_heads_and_edges() -> None:
+    here, biased = model(), model(biased=True)
+    backward = attribution.needed_bytes(here, 6) // 4
+    assert activations.needed_bytes(here, 6) == 4 * (2 * (6 * (20 + 6) + 2 * 36) + 60)
+    assert activations.ActivationsRequest(prompt="abcdef").estimate(here).bytes == activations.needed_bytes(here, 6)
+    few, many = 2 * 36 // 20, 2 * 36 // 2  # moves of a hundredth of the logit or more, or any
+    assert graph.needed_bytes(here, 6, 0.01) == 4 * (backward + 6 * 2 * 36 + 2 * few * (7 + 3 * graph.HEADS))
+    assert graph.needed_bytes(here, 6, 0.009) == 4 * (backward + 6 * 2 * 36 + 2 * many * (7 + 3 * graph.HEADS))
+    assert graph.GraphRequest(prompt="abcdef", target=1, threshold=0.001).estimate(here).bytes == graph.needed_bytes(
+        here, 6, 0.001
+    )
+    kept = 2 * 6 * (4 + 6 * location.KEPT)
+    assert location.needed_bytes(here, 6) == 4 * (backward + 2 * 6 * (20 + 12) + 4 * 36 + kept)
+    assert location.needed_bytes(biased, 6) == 4 * (backward + 2 * 2 * 6 * (20 + 12) + 4 * 36 + kept)
+    assert location.needed_bytes(here, 6, True) == location.needed_bytes(here, 6) + 4 * 2 * 5 * 6 * 4
+    assert readers.needed_bytes(here, 6) == location.needed_bytes(here, 6) + 4 * 30
+
+
+def test_what_runs_side_by_side_takes() -> None:
+    row = 4 * (6 * (4 * 5 + 10 * 4) + 4 * 2 * 36 + 4 * 10)
+    six = SimpleNamespace(n_layers=2, n_heads=2, product_bytes=10**6)
+
+    def asked(**more: Any) -> Any:
+        made = model(**more)
+        made.plan = lambda: six
+        return made
+
+    whole = circuits.CircuitRequest(prompt="abcdef", target=1).estimate(
+        asked()
+    )  # 4 heads and 2 MLPs, beside the run and the other
+    assert (whole.bytes, whole.n_sources, whole.n_tokens) == ((2 + 6) * row, 6, 6)
+    assert whole.seconds == pytest.approx(2 * 6 * 6 / 2 * (1000 - 40) / 1e4)
+    three = circuits.CircuitRequest(prompt="abcdef", target=1).estimate(asked(allowed=6 * row))  # half of it is for them
+    assert three.bytes == (2 + 3) * row
+    assert circuits.CircuitRequest(prompt="abcdef", target=1).estimate(asked(takes=1)).seconds is None
+    assert roles.RolesRequest(prompt="abcdef", target=1).estimate(asked()) == whole
+    copy = 4 * (6 * (4 * 5 + 8 * 4) + 3 * 2 * 36 + 2 * 10)
+    removed = causal.CausalRequest(prompt="abcdef", target=1, sources="2 spans")
+    assert removed.estimate(asked()).bytes == max(attribution.needed_bytes(model(), 6), 32 * copy)
+    six.product_bytes = 3 * copy + 1
+    assert removed.estimate(asked()).bytes == max(attribution.needed_bytes(model(), 6), 3 * copy)
+    assert removed.estimate(asked()).n_sources == 2
 
 
 def test_an_estimate_in_words() -> None:
