@@ -190,6 +190,8 @@ class Held:
         by_line = self._of(mutant.file)
         own = next((found for line in _near(before, mutant.line) if (found := by_line.get(line))), set())
         others = set().union(*by_line.values()) - own
+        if not own and not others:  # nothing but constants
+            others = {test for test in self._seconds if test.startswith(f"tests/{mutant.file.split('/')[1]}")}
         number = Counter(test.partition("::")[0] for test in own or others)
         stem = Path(mutant.file).stem
         few = set(sorted(number, key=lambda file: (stem not in file, -number[file]))[:FILES])

@@ -136,6 +136,15 @@ def test_work_in_small_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert pieces.max_error < 1e-5
 
 
+def test_moved_tokens_in_small_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = infoflow.promotions(tiny.model("gemma2"), PROMPT)
+    monkeypatch.setattr(memory, "product", lambda allowed: 1)
+    pieces = infoflow.promotions(tiny.model("gemma2"), PROMPT)
+    assert pieces.gained.shape == whole.gained.shape == (len(whole.rows), whole.token_ids.shape[1])
+    np.testing.assert_allclose(pieces.gained, whole.gained, atol=1e-6)
+    np.testing.assert_array_equal(pieces.rank_before, whole.rank_before)
+
+
 def test_cells_that_are_read_in_many_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = infoflow.logit_lens(tiny.model("gpt2"), PROMPT, targets=[65, 66])
     cells = len(whole.rows) * 257

@@ -12,6 +12,7 @@ from infoflow.errors import BadPrompt
 from infoflow.metrics.effects import Outcomes
 from infoflow.pictures.pairs import picture
 from infoflow.summaries.pairs import _why
+from infoflow.tables import pairs as tables
 from tests.helpers import patched, tiny
 
 CLEAN, CORRUPTED = "Mary saw a", "Mary was a"
@@ -36,6 +37,30 @@ def test_every_pair_is_two_hooks_at_once(name: str, site: str) -> None:
     change, apart = found.change(), found.interaction()
     assert apart[0, 1] == pytest.approx(change[0, 1] - change[0, 0] - change[1, 1]) and np.isnan(np.diag(apart)).all()
     assert np.nanmax(np.abs(apart)) > 1e-4
+
+
+def test_a_pair_is_told_and_coloured_by_what_departs_from_its_sum() -> None:
+    """Colours end at the largest cell off the diagonal; where one alone does more, the note says so."""
+    heads = [(layer, head) for layer in range(3) for head in range(4)]
+    found = infoflow.patch_pairs(tiny.model("llama"), CLEAN, CORRUPTED, target=65, against=66, heads=heads)
+    table = tables.strongest(found, "logit_diff")
+    apart = found.interaction()[np.triu_indices(12, 1)]
+    assert len(table) == 10 and len(tables.strongest(found, "logit_diff", 3)) == 3
+    assert np.abs(table["beyond their sum"]).tolist() == pytest.approx(sorted(np.abs(apart), reverse=True)[:10])
+    first = table.iloc[0]
+    a, b = (found.names.index(name) for name in first["pair"].split(" and "))
+    change = found.change()
+    assert (first["first"], first["second"], first["together"]) == (change[a, a], change[b, b], change[a, b])
+    ended = " Its colours end where the scale does."
+    last = infoflow.patch_pairs(tiny.model("llama"), CLEAN, CORRUPTED, target=65, against=66, heads=[(2, 0), (2, 1), (2, 2)])
+    seen = set()
+    for run in (found, last):  # heads of one layer hardly act through each other
+        cells = tables.cells(run, "recovery", tables.BEYOND)
+        alone = cells["first"] == cells["second"]
+        over = cells["change"][alone].abs().max() > cells["change"][~alone].abs().max()
+        seen.add(bool(over))
+        assert (ended in picture(run).note) == over
+    assert seen == {True, False}
 
 
 def test_the_strongest_are_those_of_the_sweep_and_alone_do_what_they_did_there() -> None:

@@ -1,6 +1,8 @@
 """Every command there is: its help has examples, its examples run, its errors can be read by a program."""
 
+import argparse
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -18,10 +20,18 @@ import pandas as pd
 import pytest
 
 import infoflow
+from infoflow.analyses.attention import AttentionRequest
+from infoflow.analyses.attribution import AttributionRequest
+from infoflow.analyses.flow import FlowRequest
+from infoflow.analyses.generation import GenerationRequest
+from infoflow.analyses.location import LocationRequest
+from infoflow.analyses.logit_lens import LensRequest
+from infoflow.analyses.patching import PatchRequest
 from infoflow.cli import compare, options
 from infoflow.cli import main as cli
 from infoflow.errors import BadPrompt
 from infoflow.interventions import Block, Scale, Zero
+from infoflow.studies.corrections import CorrectionRequest
 
 PROMPT = "The capital of France is"
 COMMANDS = cli.commands()
@@ -53,6 +63,37 @@ def test_help_has_examples_of_the_command(name: str, capsys: pytest.CaptureFixtu
         cli.main([name, "--help"])
     said = capsys.readouterr().out
     assert ended.value.code == 0 and all(line in said for line in command.EXAMPLES) and "--json" in said
+
+
+def options_of(name: str) -> list[argparse.Action]:
+    below = argparse.ArgumentParser()
+    COMMANDS[name].add_arguments(below)
+    return below._actions
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_help_calls_a_default_is_one(name: str) -> None:
+    for action in options_of(name):
+        said = re.search(r"\(default: ([\w.,/-]+)\)", action.help or "")
+        if said and action.default not in (None, "", True):
+            assert str(action.default).removesuffix(".0") == said[1], action.option_strings
+
+
+ASKED = {
+    "flow": FlowRequest, "attribute": AttributionRequest, "locate": LocationRequest, "lens": LensRequest,
+    "generate": GenerationRequest, "attention": AttentionRequest, "correct": CorrectionRequest, "patch": PatchRequest,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_left_out_is_what_a_request_leaves_out(name: str) -> None:
+    """Numbers and choices of the same name have the same default here and in Python."""
+    fields = {field.name: field.default for field in dataclasses.fields(ASKED[name])}
+    both = {
+        a.dest: (a.default, fields[a.dest]) for a in options_of(name) if a.dest in fields and isinstance(a.default, int | float)
+    }
+    assert all(ours == theirs for ours, theirs in both.values()), both
+    assert len(both) >= {"generate": 4, "correct": 1, "lens": 1}.get(name, 0)
 
 
 @pytest.mark.slow

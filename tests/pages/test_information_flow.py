@@ -181,6 +181,7 @@ def test_what_raises_a_logit_for_likely_tokens_needs_no_run(monkeypatch: pytest.
     app = opened()
     assert "together give the logit: " in captions(app)
     target = next(s for s in app.selectbox if s.label == "Target")
+    assert target.index == 0 and next(s for s in app.selectbox if s.label == "against").index is None
     assert target.options[0].startswith("Mary")
     next(s for s in app.selectbox if s.label == "against").set_value(target.options[1]).run()
     assert errors(app) == []

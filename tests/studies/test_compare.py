@@ -316,6 +316,21 @@ def test_a_group_is_swapped_by_hand() -> None:
     assert set(shallow.ratios) == {"early", "middle"}
 
 
+def test_a_swap_ratio_says_whose_residual_it_is_of() -> None:
+    one, other = made.flow(parts={(0, 1, 3): [5, 2, 1]}), made.flow(parts={(2, 1, 3): [5, 1, 3]})
+    for position, said in (
+        (-1, "Of the last residual “bc”"),
+        (3, "Of position 3’s residual “bc”"),
+        (-2, "Of position -2’s residual"),
+    ):
+        assert infoflow.swap_ratio(one, other, "bc", position=position).summary().startswith(said)
+    after = infoflow.swap_ratio(one, other, "bc", position=None)
+    assert after.summary().startswith("Of the residuals after it “bc” in A is so many times what “bc” is in B: ")
+    assert "1.33 in early layers, 1.00 in middle layers, 2.00 in late layers." in after.summary()
+    none = replace(after, a=np.zeros(3), b=np.zeros(3))
+    assert none.summary() == "Neither “bc” nor “bc” is a part of the residuals after it that can be told."
+
+
 def test_a_swap_ratio_is_a_geometric_mean_of_summed_vectors(pairs: dict[str, tuple[Any, Any]]) -> None:
     """Two tokens as one group, over all positions after it, the long way."""
     a, b = pairs["flow"]
