@@ -55,6 +55,19 @@ def test_its_table_has_each_pair_of_rows_once() -> None:
     assert np.allclose(same["cosine"], 1, atol=1e-5)
 
 
+def test_it_says_who_points_as_halfway_most_and_least() -> None:
+    found = infoflow.stability(tiny.model("llama"), PROMPT, sources="words")
+    half = found.dots.shape[1] // 2
+    counts = found.norms[:, -1] >= 0.05 * found.norms[:, -1].max()
+    kept = {
+        name: found.cosine[s, half, -1] for s, name in enumerate(found.source_labels) if counts[s] and found.norms[s, half] > 0
+    }
+    most, *_, least = sorted(kept, key=lambda name: -kept[name])
+    said = f"“{most}” points most as it did halfway (cosine {kept[most]:.2f} at {found.rows[half]}), “{least}” least"
+    assert len(kept) > 2 and kept[most] > kept[least] + 0.01
+    assert found.summary().endswith(f"{said} ({kept[least]:.2f}).")
+
+
 def test_its_cost_is_that_of_the_split() -> None:
     model = tiny.model("llama")
     for sources in ("tokens", "words"):

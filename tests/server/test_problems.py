@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from infoflow import errors
 from infoflow.server.asking import LARGEST
+from infoflow.server.openapi import WHY
 from infoflow.server.problems import MEDIA
 from tests.helpers.api import app_of, client_of, failing
 
@@ -43,6 +44,7 @@ def problem(answer: Any, status: int) -> dict[str, Any]:
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA), answer.text
     found = answer.json()
     assert found["status"] == status and found["type"] == "about:blank" and found["title"] and found["detail"][-1] == "."
+    assert status in WHY or status in (404, 405), "the document says when it comes"
     return found  # type: ignore[no-any-return]
 
 

@@ -9,9 +9,11 @@ import pytest
 import infoflow
 from infoflow.analyses.circuits import MLP, Knockouts
 from infoflow.interventions import Mean
+from infoflow.pictures.roles import picture
 from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED
 from infoflow.summaries import roles as verdicts
 from infoflow.text.examples import PRESETS
+from tests.helpers.drawn import drawing
 
 IOI = "When Mary and John went to the store, John gave a drink to"
 
@@ -74,6 +76,9 @@ def test_a_verdict_says_who_what_and_what_is_left(demo: infoflow.Model) -> None:
     carriers = verdicts.verdict(found, found.role(CARRIERS))
     assert carriers.startswith("Carriers bring what “France” says to the end: yes, ") and "knocking them out" in carriers
     assert verdicts.verdict(found, found.role(SCORED["induction"])).endswith("no, there are none on this prompt.")
+    drawn = drawing(picture(found).chart)
+    played = [role.name for role in found.roles if role.members]
+    assert len(drawn.of("rect")) == len(played) < len(found.roles), "a role that nobody plays has no bar"
 
 
 def test_where_the_parts_hardly_speak_for_an_answer_no_role_is_judged(demo: infoflow.Model) -> None:

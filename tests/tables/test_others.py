@@ -8,7 +8,8 @@ import pytest
 from infoflow.models.catalog import MODELS
 from infoflow.models.hub import Found
 from infoflow.ndif.service import Deployment
-from infoflow.tables import attribution, carriers, corrections, models
+from infoflow.settings import Settings
+from infoflow.tables import attribution, carriers, corrections, models, owner
 from tests.helpers import made
 
 
@@ -198,3 +199,15 @@ def test_lists_of_the_service_and_of_the_hub() -> None:
         True,
     ]
     assert models.found_on_hub(hub, 40_000_000)["fits here"].tolist() == [False] * 3
+
+
+def test_settings_are_told_as_they_are_in_force_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INFOFLOW_MAX_MEMORY_MB", raising=False)
+    for name, value in (("MAX_TOKENS", "12"), ("SHARE_KEY", "1"), ("UNLOAD", "0"), ("OWNER_TOKEN", "zq17x")):
+        monkeypatch.setenv(f"INFOFLOW_{name}", value)
+    monkeypatch.delenv("NDIF_API_KEY", raising=False)
+    table = owner.in_force(Settings()).set_index("variable")
+    said = {name: tuple(table.loc[name]) for name in table.index}
+    assert said["INFOFLOW_MAX_TOKENS"] == ("12", True) and said["INFOFLOW_OWNER_TOKEN"] == ("a secret", True)
+    assert said["INFOFLOW_SHARE_KEY"] == ("1", True) and said["INFOFLOW_UNLOAD"] == ("0", True)
+    assert said["INFOFLOW_MAX_MEMORY_MB"] == ("none", False) and said["NDIF_API_KEY"] == ("none", False)
