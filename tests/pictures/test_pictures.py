@@ -1,7 +1,10 @@
 """Pictures of results made by hand: what is drawn is what was asked for, by layers, positions, first token, and what is said."""
 
+import importlib
+import inspect
 import io
 import json
+import pkgutil
 from dataclasses import replace
 
 import altair as alt
@@ -400,3 +403,15 @@ def test_all_heads_are_a_picture_too() -> None:
     assert (
         drawn.frame is table and drawn.title.startswith("All heads by entropy on “a bb c”") and "P previous token" in drawn.note
     )
+
+
+@pytest.mark.parametrize("room", ["charts", "pictures", "files", "ui"])
+def test_what_is_not_asked_to_be_dark_is_light(room: str) -> None:
+    asked = 0
+    for found in pkgutil.iter_modules(importlib.import_module(f"infoflow.{room}").__path__, f"infoflow.{room}."):
+        for name, function in inspect.getmembers(importlib.import_module(found.name), inspect.isfunction):
+            dark = inspect.signature(function).parameters.get("dark")
+            if dark is not None and dark.default is not inspect.Parameter.empty:
+                asked += 1
+                assert dark.default is False, f"{found.name}.{name}"
+    assert asked or room in ("files", "ui")
