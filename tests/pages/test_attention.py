@@ -87,6 +87,8 @@ def test_why_a_head_looked_there_is_told_on_request(demo: infoflow.Model) -> Non
     drawn = rows_of(app, "Parts of the score")
     assert errors(app) == [] and sum(r["part"] for r in drawn) == pytest.approx(found.score, abs=1e-2)
     assert any(unescaped(m.value) == found.summary() for m in app.markdown)
+    largest = [abs(r["part"]) for r in rows_of(app, "Largest parts")]
+    assert len(largest) > 2 and max(largest) == pytest.approx(float(np.abs(found.parts).max()), abs=1e-3)
     app.selectbox(key="attn_from").set_value(key).run()  # from the place it looked at; every key is at or before it
     assert errors(app) == [] and len(app.selectbox(key=f"attn_at_5_2_{key}").options) == key + 1
     app.selectbox(key="attn_against").set_value(0).run()

@@ -4,6 +4,7 @@ import pytest
 
 import infoflow
 from infoflow.pictures.picture import identity
+from infoflow.ui.circuits import _token
 from tests.helpers.pages import ROOT, ask, captions, choose, data_of, errors, opened, unescaped
 
 PAGE = str(ROOT / "pages/circuits.py")
@@ -73,3 +74,7 @@ def test_an_mlp_is_told_by_its_readers_and_moves_nothing(demo: infoflow.Model) -
     assert not errors(app) and "**MLP 4** writes" in said(app) and "By what takes it on first" in said(app)
     assert infoflow.readers(demo, IOI, 4, -1, " Mary", " John").summary() in captions(app)
     assert not any(group.label == "Show" for group in app.button_group)
+
+
+def test_a_token_of_an_address_is_a_number_or_what_was_typed() -> None:
+    assert [_token(chosen) for chosen in ("#65", "65", "#x", " Paris", None)] == [65, "65", "#x", " Paris", None]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from infoflow.charts import batch as charts
 from infoflow.files.datasets import Kept
 from infoflow.pictures import batch as pictures
 from infoflow.studies.batch import Batch
@@ -11,6 +13,7 @@ from infoflow.summaries.batch import sentences
 from infoflow.tables import batch as tables
 from tests.helpers import dataset
 from tests.helpers.dataset import made
+from tests.helpers.drawn import drawing
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,13 @@ def test_each_is_valid_and_holds_its_numbers(name: str, dark: bool, found: Batch
     }  # fmt: skip
     assert sorted(drawn.frame.columns) == sorted(frames[name].columns) and len(drawn.frame) == len(frames[name])
     assert "2 prompts on by-hand" in drawn.title and drawn.note
+
+
+def test_bars_stand_under_each_other_by_value_where_that_is_asked() -> None:
+    table = pd.DataFrame({"row": ["L0", "L1"] * 2, "prompts": [1, 2, 3, 4], "kind": ["a", "a", "b", "b"]})
+    apart, together = charts.bars(table, "row", "prompts", "row", by="kind"), charts.bars(table[:2], "row", "prompts", "row")
+    assert apart.to_dict()["encoding"]["row"]["field"] == "kind" and "row" not in together.to_dict()["encoding"]
+    assert len(drawing(together).of("rect")) == 2
 
 
 def test_the_first_picture_is_of_what_was_run(tmp_path: Path) -> None:

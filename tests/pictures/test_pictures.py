@@ -348,6 +348,7 @@ def test_what_each_part_writes_itself_is_a_map() -> None:
         in drawn.note
     )
     assert "without the frozen final norm" in direct.picture(made.direct(direct="without norm")).note
+    assert "MLP 1" in json.dumps(drawn.chart.to_dict()) and "head 1.-1" not in json.dumps(drawn.chart.to_dict())
     assert not drawing(drawn.chart).of("line") and not drawing(drawn.chart).of(
         "rule"
     )  # no path is drawn where none was asked for

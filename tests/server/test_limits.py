@@ -15,7 +15,7 @@ from infoflow.analyses.patching import PatchRequest
 from infoflow.errors import Busy, InfoflowError, NotAllowed, TooLarge
 from infoflow.interventions import Mean, Replace, Steer, Zero
 from infoflow.models.spec import ModelSpec
-from infoflow.server.limits import Allowance, check, check_answer, check_model
+from infoflow.server.limits import MOST, OF_LENSES, Allowance, check, check_answer, check_model
 from infoflow.settings import PUBLIC_HOST
 
 HERE = FlowRequest(prompt="abc")
@@ -35,6 +35,11 @@ def test_an_app_for_its_owner_allows_everything(monkeypatch: pytest.MonkeyPatch)
         GenerationRequest(prompt="abc", max_new_tokens=100_000),
     ):
         check(request)
+
+
+def test_each_number_has_its_limit() -> None:
+    assert MOST == {"k": 200, "top_k": 1000, "draws": 8, "strongest": 20, "length": 64, "samples": 8}
+    assert OF_LENSES == {**MOST, "k": 50}
 
 
 @pytest.mark.parametrize(

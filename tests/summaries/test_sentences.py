@@ -269,6 +269,8 @@ def test_a_test_by_removal_says_how_well_contributions_foretell_it() -> None:
     assert said.text.startswith("Over 3 sources without the first, contributions correlate with what removing them does by 1.00")
     assert worst.text == "They are furthest apart at “A”: it contributes +9.0, and removing it takes +0.0 away."
     assert worst.place == {"position": 0}
+    words = replace(made.causal([9.0, 1.0], [0.0, 2.0]), tokens=tuple("ABCD"), source_of=np.array([1, 0, 0, 1]))
+    assert causal.sentences(words)[1].place == {"position": 1}  # where a source of several tokens begins
     (few, _) = texts(causal.sentences(made.causal([1.0, 2.0], [1.0, 2.0])))
     assert few == "There are too few sources to correlate contributions with what removing them does."
     (none,) = texts(causal.sentences(made.causal([1.0], [float("nan")])))
@@ -337,6 +339,8 @@ def test_a_writer_says_what_it_adds_and_who_takes_it_on() -> None:
     assert [t.rpartition(", ")[2] for t in texts(readers.sentences(weak))] == [
         "none of which takes much of it on.", "Its write at this position moves no token by much directly.",
     ]  # fmt: skip
+    against = made.readers(1.0, [0.5], 0.0, promoted=np.full((2, 2), [[0.01], [-2.0]], np.float32))
+    assert "and suppresses " in texts(readers.sentences(against))[1]  # though it promotes nothing by much
     last = made.readers(1.0, [], 0.0, head=-1, layer=1)
     assert texts(readers.sentences(last))[0].endswith("+1.00 directly, for nothing comes after it.")
     (off,) = texts(readers.sentences(made.readers(1.0, [], 0.0, max_error=0.1)))
