@@ -211,13 +211,17 @@ def test_heads_and_mlps_and_a_centred_logit() -> None:
     assert errors(app) == [] and "together give the centred logit" in captions(app)
 
 
-def test_who_carried_it_sums_to_the_cell() -> None:
+def test_who_carried_it_sums_to_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    linked: dict[str, object] = {}
+    monkeypatch.setattr("infoflow.ui.carriers.picked_head", lambda chart, first: linked.update({chart: first}))
     app = opened()
     app.segmented_control(key="panel").set_value("Who carried it?").run()
     assert errors(app) == []
     assert "of them add to 100.0%" in captions(app)
     rows = rows_of(app, "Largest carriers")
     assert rows[0]["name"].startswith("L5 ") and len(rows) == 12
+    largest = next(r for r in rows if r["head"] >= 0)
+    assert linked["carried"] == (largest["layer"], largest["head"])
     assert "nothing comes after it" in captions(app)
     next(s for s in app.selectbox if s.label == "Source").select_index(2).run()
     assert errors(app) == [] and "of them add to 100.0%" in captions(app)

@@ -340,6 +340,15 @@ def test_a_score_is_a_map_of_the_sources_of_query_and_key() -> None:
     assert "at 0 A rather than 1 B" in rather.title and "Before the model's soft cap" in rather.note
 
 
+def test_small_parts_of_one_side_alone_are_told_of() -> None:
+    parts, names = np.zeros((30, 30)), tuple(f"t{i}" for i in range(30))
+    parts[:, 0] = np.arange(1, 31)
+    found = replace(made.query_key([[1.0]]), parts=parts, source_labels=names, tokens=names, labels=names)
+    assert "(others) are the sources with small parts, together." in query_key.picture(found).note
+    few = replace(found, parts=parts * (np.arange(30) < 9)[:, None])
+    assert "(others)" not in query_key.picture(few).note
+
+
 def test_what_each_part_writes_itself_is_a_map() -> None:
     drawn = direct.picture(made.direct())
     assert len(drawing(drawn.chart).of("rect")) >= 6 and len(drawn.frame) == 1 + 4 + 2 + 1

@@ -31,6 +31,15 @@ def test_it_can_be_switched_off(client: TestClient, monkeypatch: pytest.MonkeyPa
         assert client.get(path).status_code == 404
 
 
+def test_a_wrong_setting_is_for_whoever_runs_the_app(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("INFOFLOW_MAX_TOKENS", "many-zq17x")
+    answer = client.get("/api/models")
+    assert answer.status_code == 500 and "Whoever runs it finds in its log which" in answer.text and "zq17x" not in answer.text
+    assert "Nothing can be asked before this is mended: INFOFLOW_MAX_TOKENS" in caplog.text
+
+
 def test_pages_of_other_hosts_may_not_ask(client: TestClient) -> None:
     asked = {"Origin": THERE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     for answer in (client.get("/api/models", headers={"Origin": THERE}), client.options("/api/lens", headers=asked)):
