@@ -211,6 +211,16 @@ def test_heads_and_mlps_and_a_centred_logit() -> None:
     assert errors(app) == [] and "together give the centred logit" in captions(app)
 
 
+def test_what_raises_a_token_that_was_typed_is_run(demo: infoflow.Model) -> None:
+    key = next(s.key for s in opened().selectbox if s.label == "Target")
+    app = AppTest.from_file(FLOW, default_timeout=120)
+    app.query_params[key] = " cat"
+    app.run()
+    found = infoflow.attribute(demo, "When Mary and John went to the store, John gave a drink to", " cat")
+    shown = {r["label"]: r["logit"] for r in rows_of(app, "Contribution of each source")}
+    assert errors(app) == [] and shown["Mary"] == pytest.approx(float(found.by_source[2]), abs=1e-3)
+
+
 def test_who_carried_it_sums_to_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     linked: dict[str, object] = {}
     monkeypatch.setattr("infoflow.ui.carriers.picked_head", lambda chart, first: linked.update({chart: first}))
