@@ -119,7 +119,6 @@ class Shelf:
         say("Loading torch and transformers", 0.0)
         from infoflow.models import loading  # torch and transformers load when a model is first needed, and that takes seconds
 
-        loading.libraries_stay()
         found: loading.Resolved = self._loading.do((spec, folders), lambda report: loading.resolve(spec, folders, report), say)
         weights = found.weights
 
@@ -132,6 +131,7 @@ class Shelf:
             with self._lock:  # it may have come while this one was on its way
                 there = any(p.weights == weights for p in self._places)
             if not there:
+                loading.libraries_stay()
                 model = loading.read(found, report)
                 with self._lock:
                     self._places.append(Shelved(model, weights, next(self._count)))

@@ -143,9 +143,8 @@ def test_memory_of_residuals_heads_and_edges() -> None:
     few, many = 2 * 36 // 20, 2 * 36 // 2  # moves of a hundredth of the logit or more, or any
     assert graph.needed_bytes(here, 6, 0.01) == 4 * (backward + 6 * 2 * 36 + 2 * few * (7 + 3 * graph.HEADS))
     assert graph.needed_bytes(here, 6, 0.009) == 4 * (backward + 6 * 2 * 36 + 2 * many * (7 + 3 * graph.HEADS))
-    assert graph.GraphRequest(prompt="abcdef", target=1, threshold=0.001).estimate(here).bytes == graph.needed_bytes(
-        here, 6, 0.001
-    )
+    weak = graph.GraphRequest(prompt="abcdef", target=1, threshold=0.001)
+    assert weak.estimate(here).bytes == graph.needed_bytes(here, 6, 0.001)
     kept = 2 * 6 * (4 + 6 * location.KEPT)
     assert location.needed_bytes(here, 6) == 4 * (backward + 2 * 6 * (20 + 12) + 4 * 36 + kept)
     assert location.needed_bytes(biased, 6) == 4 * (backward + 2 * 2 * 6 * (20 + 12) + 4 * 36 + kept)
@@ -162,14 +161,13 @@ def test_what_runs_side_by_side_takes() -> None:
         made.plan = lambda: six
         return made
 
-    whole = circuits.CircuitRequest(prompt="abcdef", target=1).estimate(
-        asked()
-    )  # 4 heads and 2 MLPs, beside the run and the other
+    of_circuit = circuits.CircuitRequest(prompt="abcdef", target=1)
+    whole = of_circuit.estimate(asked())  # 4 heads and 2 MLPs, beside the run and the other
     assert (whole.bytes, whole.n_sources, whole.n_tokens) == ((2 + 6) * row, 6, 6)
     assert whole.seconds == pytest.approx(2 * 6 * 6 / 2 * (1000 - 40) / 1e4)
-    three = circuits.CircuitRequest(prompt="abcdef", target=1).estimate(asked(allowed=6 * row))  # half of it is for them
+    three = of_circuit.estimate(asked(allowed=6 * row))  # half of it is for them
     assert three.bytes == (2 + 3) * row
-    assert circuits.CircuitRequest(prompt="abcdef", target=1).estimate(asked(takes=1)).seconds is None
+    assert of_circuit.estimate(asked(takes=1)).seconds is None
     assert roles.RolesRequest(prompt="abcdef", target=1).estimate(asked()) == whole
     copy = 4 * (6 * (4 * 5 + 8 * 4) + 3 * 2 * 36 + 2 * 10)
     removed = causal.CausalRequest(prompt="abcdef", target=1, sources="2 spans")

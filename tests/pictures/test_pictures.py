@@ -358,9 +358,8 @@ def test_what_each_part_writes_itself_is_a_map() -> None:
     )
     assert "without the frozen final norm" in direct.picture(made.direct(direct="without norm")).note
     assert "MLP 1" in json.dumps(drawn.chart.to_dict()) and "head 1.-1" not in json.dumps(drawn.chart.to_dict())
-    assert not drawing(drawn.chart).of("line") and not drawing(drawn.chart).of(
-        "rule"
-    )  # no path is drawn where none was asked for
+    seen = drawing(drawn.chart)
+    assert not seen.of("line") and not seen.of("rule")  # no path is drawn where none was asked for
 
 
 def test_a_head_has_bars_of_its_readers_and_tokens_and_arcs_of_its_moves() -> None:

@@ -117,6 +117,7 @@ def test_more_than_one_request_may_ask_is_refused(request_: Any, words: str, hos
     "request_",
     [
         GenerationRequest(prompt="abc", max_new_tokens=64), LensRequest(prompt="abc", k=50),
+        PatchRequest(prompt="abc", corrupted="abd", draws=8),
         LocationRequest(prompt="abc", top_k=1000), LensRequest(prompt="abc", targets=(1,) * 50),
         replace(HERE, interventions=(Zero("mlp"),) * 32),
         replace(HERE, prompt="a" * 20_000), AttributionRequest(prompt="abc", target="d", contrast=("a",) * 16),
