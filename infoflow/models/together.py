@@ -98,8 +98,8 @@ def together(
             table.leave()
 
     with ThreadPoolExecutor(len(works), thread_name_prefix="together") as pool:
-        going = [pool.submit(seated, work) for work in works]
         try:
+            going = [pool.submit(seated, work) for work in works]  # some wait already when Ctrl-C comes before the last
             while wanted := table.met():
                 _pass(model, wanted)
         except BaseException:  # Ctrl-C, above all: nobody is left waiting

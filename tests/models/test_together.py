@@ -1,13 +1,15 @@
 """Runs of prompts of one length share a pass, and give what each gives alone; what fails, fails alone; nobody is left waiting."""
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import infoflow
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, Cancelled
 from infoflow.interventions import Zero
 from infoflow.models import together as of
 from infoflow.models.together import together
@@ -121,3 +123,23 @@ def test_nobody_is_left_waiting_when_it_is_stopped(monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     assert np.allclose(together(model, works(WORKS["attention"]))[0].result(), WORKS["attention"](model, PROMPTS[0]), atol=1e-5)
     assert model.table is None  # it runs at once, as before
+
+
+def test_nobody_is_left_waiting_when_it_is_stopped_before_all_have_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, submit = list[Future[Any]](), ThreadPoolExecutor.submit
+
+    def submitted(pool: ThreadPoolExecutor, *work: Any) -> "Future[Any]":
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        begun.append(submit(pool, *work))
+        return begun[-1]
+
+    def stopped() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            together(tiny.model("llama"), works(WORKS["attention"]))
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submitted)
+    thread = threading.Thread(target=stopped, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and all(isinstance(one.exception(0), Cancelled) for one in begun)
