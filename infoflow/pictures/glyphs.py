@@ -9,7 +9,7 @@ import html
 import io
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,13 @@ def unusual(texts: Iterable[str]) -> str:
 
 def font_face(text: str) -> str:
     """The font, with the glyphs of a text, as a rule of CSS."""
-    data = base64.b64encode(_cut(text)).decode()
+    data = base64.b64encode(_cut("".join(sorted(set(text))))).decode()
     return f"@font-face{{font-family:{FAMILY};src:url(data:font/ttf;base64,{data})}}"
 
 
-def _cut(text: str) -> bytes:
-    """Of the font, what a text needs."""
+@lru_cache(maxsize=16)
+def _cut(characters: str) -> bytes:
+    """Of the font, what some characters need."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
@@ -90,7 +91,7 @@ def _cut(text: str) -> bytes:
     tool: Any = subset.Subsetter(options)
     out = io.BytesIO()
     with TTFont(FONT) as found:
-        tool.populate(text=text)
+        tool.populate(text=characters)
         tool.subset(found)
         found.save(out)
     return out.getvalue()

@@ -6,8 +6,6 @@ import html
 import json
 import math
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -16,28 +14,27 @@ import pandas as pd
 
 from infoflow.analyses.provenance import UNSUPPORTED
 from infoflow.errors import InfoflowError
-from infoflow.pictures import fitting, glyphs
+from infoflow.pictures import fitting
+from infoflow.pictures.converter import CONVERTER
 from infoflow.pictures.picture import background, picture_of
 
 VEGALITE = f"application/vnd.vegalite.{alt.SCHEMA_VERSION.split('.')[0]}+json"
 """what notebooks call a chart of Altair's"""
-PATIENCE = 300.0
-"""seconds after which a picture is given up"""
 
 
 def chart_png(chart: alt.TopLevelMixin, background: str, scale: float = 2.0) -> bytes:
     """The chart as a picture, for a page of `background`."""
-    return _converted(chart, background, f"vl_convert.svg_to_png(glyphs.with_font({_SVG}), scale={scale:g})")
+    return _converted(chart, background, "png", scale=scale)
 
 
 def chart_svg(chart: alt.TopLevelMixin, background: str) -> bytes:
     """The same as lines and text; what glyphs a viewer may lack are in it."""
-    return _converted(chart, background, f"glyphs.embedded(glyphs.with_font({_SVG})).encode()")
+    return _converted(chart, background, "svg")
 
 
 def chart_pdf(chart: alt.TopLevelMixin, background: str) -> bytes:
     """The same for a paper."""
-    return _converted(chart, background, f"vl_convert.svg_to_pdf(glyphs.with_font({_SVG}))")
+    return _converted(chart, background, "pdf")
 
 
 def chart_html(chart: alt.TopLevelMixin, background: str, title: str = "infoflow") -> bytes:
@@ -46,8 +43,8 @@ def chart_html(chart: alt.TopLevelMixin, background: str, title: str = "infoflow
     The converter writes token texts into a script as they are, where `</script>` would end it: every `<` of the chart
     travels as a private character and arrives as its JavaScript escape.
     """
-    page = _converted(chart, background, "vl_convert.vegalite_to_html(spec, bundle=True).encode()", less_than=_STAND_IN).decode()
-    page = page.replace(_STAND_IN, "\\u003c")
+    given = _as_text(_sized(chart, background)).decode().replace("<", _STAND_IN).encode()
+    page = CONVERTER.convert("html", given).decode().replace(_STAND_IN, "\\u003c")
     named = f"<title>{html.escape(title)}</title>"
     return re.sub(r"<title>[^<]*</title>|(?=</head>)", lambda _: named, page, count=1).encode()
 
@@ -59,9 +56,9 @@ def chart_vegalite(chart: alt.TopLevelMixin, background: str) -> bytes:
 
 def chart_fitted(chart: alt.TopLevelMixin, background: str, width: int) -> bytes:
     """The chart as SVG, with its axes, legends and texts no wider than `width` pixels."""
-    spec, call = _sized(chart, background, width), f"glyphs.embedded(glyphs.with_font({_SVG})).encode()"
-    svg = _drawn(spec, call)
-    return _drawn(spec, call) if fitting.widened(spec, svg.decode()) else svg
+    spec = _sized(chart, background, width)
+    svg = CONVERTER.convert("svg", _as_text(spec))
+    return CONVERTER.convert("svg", _as_text(spec)) if fitting.widened(spec, svg.decode()) else svg
 
 
 def svg_converted(svg: bytes, kind: str, scale: float = 1.0, ppi: float = 72.0) -> bytes:
@@ -70,13 +67,12 @@ def svg_converted(svg: bytes, kind: str, scale: float = 1.0, ppi: float = 72.0) 
     Raises:
         InfoflowError: it could not be drawn.
     """
-    call = "vl_convert.svg_to_pdf(text)" if kind == "pdf" else f"vl_convert.svg_to_png(text, scale={scale!r}, ppi={ppi!r})"
-    return _run(svg, f"text = sys.stdin.buffer.read().decode()\nsys.stdout.buffer.write({call})")
+    return CONVERTER.convert("svg_as_pdf", svg) if kind == "pdf" else CONVERTER.convert("svg_as_png", svg, scale=scale, ppi=ppi)
 
 
 def library() -> bytes:
     """Vega, Vega-Lite and Vega Embed in one script, which defines `vegaEmbed`: for pages with several charts."""
-    return _run(b"", 'sys.stdout.buffer.write(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode())')
+    return CONVERTER.convert("library", b"")
 
 
 def embedded(chart: alt.TopLevelMixin) -> tuple[dict[str, Any], int]:
@@ -87,43 +83,11 @@ def embedded(chart: alt.TopLevelMixin) -> tuple[dict[str, Any], int]:
     return plain, wide
 
 
-_SVG = "vl_convert.vegalite_to_svg(spec)"
 _STAND_IN = "\ue0f0"
 
 
-def _converted(chart: alt.TopLevelMixin, background: str, call: str, less_than: str = "<") -> bytes:
-    return _drawn(_sized(chart, background), call, less_than)
-
-
-def _drawn(spec: dict[str, Any], call: str, less_than: str = "<") -> bytes:
-    given = _as_text(spec).decode().replace("<", less_than).encode()
-    return _run(given, f"spec = json.load(sys.stdin.buffer)\nsys.stdout.buffer.write({call})")
-
-
-def _run(given: bytes, code: str) -> bytes:
-    """Convert in a process of its own: the converter's native code ends its whole process on what it can't draw.
-
-    Raises:
-        InfoflowError: it could not draw the chart.
-    """
-    program = _PROGRAM.format(glyphs=glyphs.__file__, fonts=str(glyphs.FOLDER)) + code
-    command = [sys.executable, "-c", program]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE, check=False)  # noqa: S603  ours
-        if done.returncode == 0:
-            return done.stdout
-    raise InfoflowError("The picture could not be drawn. Save the table (CSV or JSON) instead, or try another prompt.")
-
-
-_PROGRAM = """
-import importlib.util, json, sys
-import vl_convert
-found = importlib.util.spec_from_file_location("glyphs", {glyphs!r})
-glyphs = importlib.util.module_from_spec(found)
-found.loader.exec_module(glyphs)
-vl_convert.register_font_directory({fonts!r})
-"""
-"""what the process runs; the module alone, whose package would load all that it has"""
+def _converted(chart: alt.TopLevelMixin, background: str, job: str, **how: float) -> bytes:
+    return CONVERTER.convert(job, _as_text(_sized(chart, background)), **how)
 
 
 def _as_text(spec: dict[str, Any]) -> bytes:

@@ -21,8 +21,8 @@ from infoflow.errors import InfoflowError
 from infoflow.files import flows, samples
 from infoflow.files import formats as export
 from infoflow.models.spec import ModelSpec
+from infoflow.pictures import converter, converting, glyphs, rendering
 from infoflow.pictures import flow as pictures
-from infoflow.pictures import glyphs, rendering
 from infoflow.text.examples import PRESETS
 from tests.helpers import tiny
 
@@ -78,7 +78,7 @@ def test_a_folder_whose_name_is_no_text_is_written(flow: Flow) -> None:
 
 
 def test_a_picture_that_takes_too_long_is_given_up(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "PATIENCE", 0.01)
+    monkeypatch.setattr(converter, "PATIENCE", 0.0)
     with pytest.raises(InfoflowError, match="could not be drawn"):
         rendering.chart_svg(pictures.grid(flow).chart, "#ffffff")
 
@@ -176,8 +176,9 @@ def test_vega_lite_is_the_picture_with_its_data_inside(flow: Flow, tmp_path: Pat
     names = {part["data"]["name"] for part in [spec, *spec["layer"]] if "data" in part}
     assert names <= set(spec["datasets"]) and not re.findall(r'"url": *"', data.decode())
     alt.LayerChart.from_dict(spec)  # what the schema allows
-    again, font = glyphs.with_font(vl_convert.vegalite_to_svg(spec)), re.compile(r"<style>.*?</style>")
-    assert again == font.sub("", rendering.chart_svg(drawn.with_words(), "#fffffb").decode())
+    again = glyphs.with_font(converting.renumbered(vl_convert.vegalite_to_svg(spec)))
+    shown = re.sub(r"<style>.*?</style>", "", rendering.chart_svg(drawn.with_words(), "#fffffb").decode())
+    assert again.split("<") == shown.split("<")
 
 
 def test_parquet_keeps_types_and_says_what_it_is_of(flow: Flow) -> None:
