@@ -16,6 +16,7 @@ from typing import NoReturn
 from infoflow import __version__, cli
 from infoflow.cli.shared import EXIT_BAD_INPUT, EXIT_STOPPED, failed, failed_with, tell_as_json
 from infoflow.errors import InfoflowError
+from infoflow.models import memory
 
 _NO_COMMANDS = ("main", "shared", "options")
 CODES = """exit codes:
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     whole = parser()
     if arguments is None:
+        memory.seldom_looked_through()
         _complete(whole)
         _open_streams()
     tell_as_json("--json" in given)

@@ -33,6 +33,7 @@ def parts() -> Parts:
     """What the app's server is made of beside Streamlit's own."""
     deaf_to_developers()
     few_uploads(_for_others)
+    memory.seldom_looked_through()  # Streamlit looks after every run of a page
     memory.few_arenas()  # many visitors are many threads
     base = "/".join(["", *str(st.get_option("server.baseUrlPath") or "").strip("/").split("/")]).rstrip("/")
     headers = Middleware(Headers, scripts=inline_scripts(), api=f"{base}/api/")

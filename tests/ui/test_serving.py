@@ -73,9 +73,9 @@ def test_a_lens_is_no_file_of_this_machine_where_others_ask(monkeypatch: pytest.
 
 def test_the_server_starts_without_torch_and_before_any_cache() -> None:
     seen = "*(name in sys.modules for name in ('torch', 'altair', 'infoflow.ui.cache'))"
-    program = f"import streamlit_app as it, sys; print(type(it.app).__name__, {seen})"
+    program = f"import streamlit_app as it, gc, sys; print(type(it.app).__name__, {seen}, *gc.get_threshold())"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["App", "False", "False", "False"], done.stderr
+    assert done.stdout.split() == ["App", "False", "False", "False", "50000", "10", "10"], done.stderr
 
 
 def test_what_is_drawn_of_a_kept_result_counts_as_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
