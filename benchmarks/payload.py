@@ -3,7 +3,7 @@
     python benchmarks/payload.py                   # 32 and 80 layers, 16, 32 and 64 tokens
     python benchmarks/payload.py --layers 80 --tokens 64
 
-A loopback service (tests/ndif_server.py) runs narrow random models with as many layers and heads as the hosted ones have:
+A loopback service (tests/helpers/ndif_server.py) runs narrow random models with as many layers and heads as the hosted ones have:
 a result holds inner products, shares and scores, so that its size depends on layers, heads, tokens and sources, and not on
 the width. Sizes are those of the compressed blobs that the server received and sent.
 """
@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import infoflow  # noqa: I001  before the client's HTTP library
 import nnsight.modeling.huggingface as hub
 import torch
-from tests import tiny
-from tests.loopback import start_service
+from tests.helpers import tiny
+from tests.helpers.loopback import start_service
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HEADS = {32: 32, 80: 64}
@@ -81,7 +81,7 @@ def main() -> None:
                         sizes = f"{log['bytes'] / 1e3:.0f} kB | {log['sent'] / 1e6:.2f} MB"
                         print(f"| {layers} | {HEADS.get(layers, 32)} | {n} | {title} | {sizes} | {took:.1f} s |", flush=True)
         finally:
-            service.process.kill()
+            service.end()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests. beartype comes first: it can't be imported after nnsight has been."""
+"""Fixtures of all tests, and the order in which they run. beartype is first: it can't be imported after nnsight has been."""
 
 import beartype  # noqa: F401  isort: skip
 
@@ -116,7 +116,7 @@ def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
 
     def _start(*more: str) -> Service:
         """One of each kind, since each takes seconds; one without any option is the caller's own, to be killed."""
-        if more not in running or running[more].process.poll() is not None:
+        if more not in running or not running[more].process.is_running():
             one = start_service({k: v for k, v in folders.items() if k != "gpt2"}, *more)
             if not more:
                 mortal.append(one)
@@ -126,7 +126,7 @@ def start(folders: dict[str, Path]) -> Iterator[Callable[..., Service]]:
 
     yield _start
     for one in (*running.values(), *mortal):
-        one.process.kill()
+        one.end()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(folder: Path) -> Iterator[Service]:
     running = start_service({"llama": folder}, f"--key={KEY}", "--delay=1")
     yield running
-    running.process.kill()
+    running.end()
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,7 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.settle().sees("What each residual says beyond that of “seen from another pale”")
     assert "seen+from+another+pale" in me.page.url
 
-    service.process.kill()
-    service.process.wait()
+    service.end()
     me.page.goto(f"{me.address}/models?where=on+NDIF")
     me.page.get_by_role("radio", name="here", exact=True).wait_for(timeout=60_000)
     me.settle()

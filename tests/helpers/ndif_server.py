@@ -1,6 +1,10 @@
 """A server on loopback that speaks NDIF's protocol and runs small models: a test tool, and never more.
 
     python tests/helpers/ndif_server.py --port 8901 --model tiny/llama=/path/to/folder [--key UUID] [--min-nnsight 0.8.0]
+    python tests/helpers/ndif_server.py --each-line
+
+The second starts one for each line of such arguments, a list in JSON, and tells its process's number: in a fork, which has
+imported everything.
 
 It runs the code it is sent, in this process of its own, so that whatever a block needs beyond torch is missing here as it
 is there; and a block that reads a parameter is refused, as the service's sandbox refuses it. `POST /_fault` {"mode": ...}
@@ -12,9 +16,11 @@ says it runs from then on.
 import argparse
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import os
+import signal
 import sys
 import traceback
 import uuid
@@ -288,7 +294,7 @@ def _refuse(code: int, detail: str) -> Response:
     return JSONResponse({"detail": detail}, code)
 
 
-def main() -> None:
+def main(given: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8901)
     parser.add_argument("--model", action="append", default=[], help="name=folder")
@@ -299,7 +305,7 @@ def main() -> None:
     parser.add_argument("--sandbox", action="store_true", help="blocks run as in a process of their own")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds in the queue")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     torch.set_num_threads(1)
     refuse_parameters()
     if options.sandbox:
@@ -307,5 +313,22 @@ def main() -> None:
     uvicorn.run(Server(options).app(), host="127.0.0.1", port=options.port, log_level="warning", ws_max_size=1 << 30)
 
 
+def each_line() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    for line in sys.stdin:
+        number = os.fork()
+        if not number:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            main(json.loads(line))
+            os._exit(0)
+        print(number, flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] == ["--each-line"]:
+        gc.set_threshold(50_000)
+        gc.freeze()  # what is imported is never written to again: forks share it
+        each_line()
+    else:
+        main(sys.argv[1:])
