@@ -136,9 +136,13 @@ class Visitor:
 
     def go_to(self, section: str, page: str) -> "Visitor":
         """Another page, by the menu on top."""
+        return self.leave_for(section, page).settle()
+
+    def leave_for(self, section: str, page: str) -> "Visitor":
+        """The same, without waiting until it rests."""
         self.page.get_by_test_id("stTopNavSection").filter(has_text=section).first.click()
         self.page.get_by_role("menuitem", name=page, exact=True).click()
-        return self.settle()
+        return self
 
     def more(self) -> "Visitor":
         """Open or close the controls that matter less."""

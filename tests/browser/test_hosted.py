@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Service]:
-    running = start_service({"llama": folder}, f"--key={KEY}", "--delay=1")
+    running = start_service({"llama": folder}, f"--key={KEY}")
     yield running
     running.end()
 
@@ -51,12 +51,13 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.run("abc")
     me.sees("The service wants a key")
 
+    service.fault("hold")
     me.page.get_by_test_id("stTextInputField").first.fill(KEY)
-    me.page.get_by_test_id("stTextInputField").first.press("Enter")
-    me.page.get_by_role("textbox", name="Prompt").fill("abc def")
-    me.page.get_by_role("button", name="Run", exact=True).click()
+    me.page.get_by_test_id("stTextInputField").first.press("Enter")  # what was refused is asked again
     me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
-    me.settle()
+    service.fault("go on")
+    me.settle().sees("4 tokens, each a source: about")
+    me.run("abc def")
     me.sees("exact").sees("8 tokens, each a source: about")
     assert KEY not in me.page.url
 
@@ -68,11 +69,13 @@ def test_a_run_from_queued_to_done_one_cancelled_and_the_services_death(me: Visi
     me.settle()
     me.sees("The run was stopped").sees("Below is the last good run: abc def")
 
+    service.fault("hold")
     me.page.get_by_role("textbox", name="Prompt").fill("seen from another page")
     me.page.get_by_role("button", name="Run", exact=True).click()
     me.page.get_by_text("Queued at position").first.wait_for(timeout=60_000)
-    me.go_to("Models", "Models")
+    me.leave_for("Models", "Models")
     me.page.get_by_text("Information flow of “seen from another page”").wait_for(timeout=60_000)
+    service.fault("go on")
     me.page.get_by_text("Done in").wait_for(timeout=60_000)
     me.page.get_by_text("1 model, as").wait_for(timeout=60_000)
     runs = len(service.received())

@@ -9,8 +9,8 @@ imported everything.
 It runs the code it is sent, in this process of its own, so that whatever a block needs beyond torch is missing here as it
 is there; and a block that reads a parameter is refused, as the service's sandbox refuses it. `POST /_fault` {"mode": ...}
 makes the next run fail: busy, drop, silent, garbage, die, error:<what the service says>, or mute-connection, mute-session and
-mute-request, which accept and never answer; `GET` lists those still to come. {"mode": "revision:..."} is the revision that it
-says it runs from then on.
+mute-request, which accept and never answer; or hold leaves it in the queue until {"mode": "go on"}. `GET` lists those still to
+come. {"mode": "revision:..."} is the revision that it says it runs from then on.
 """
 
 import argparse
@@ -107,6 +107,7 @@ class Server:
         self.waiting: list[str] = []
         self.received: list[dict[str, Any]] = []
         self.queue: asyncio.Queue[Job] = asyncio.Queue()
+        self.goes_on = asyncio.Event()
 
     # ---------------------------------------------------------------- what the client asks
 
@@ -177,6 +178,8 @@ class Server:
         mode = (await request.json())["mode"]
         if mode.startswith("revision:"):
             self.revision = mode.removeprefix("revision:")
+        elif mode == "go on":
+            self.goes_on.set()
         else:
             self.faults.append(mode)
         return JSONResponse({})
@@ -210,7 +213,9 @@ class Server:
 
     async def _work(self, job: Job) -> None:
         await self._say(job, Status.QUEUED, f"Added to Queue at position {self.waiting.index(job.id) + 1}.")
-        await asyncio.sleep(self.options.delay)
+        if self._fault("hold"):
+            await self.goes_on.wait()
+            self.goes_on.clear()
         mode = self._fault("drop", "silent", "garbage", "die", "error")
         if mode == "drop":
             await self.sockets[job.session].close(1011)
@@ -304,7 +309,6 @@ def main(given: list[str]) -> None:
     parser.add_argument("--old", action="store_true", help="as nnsight 0.8.0, which does not switch attention to eager")
     parser.add_argument("--sandbox", action="store_true", help="blocks run as in a process of their own")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds in the queue")
     options = parser.parse_args(given)
     torch.set_num_threads(1)
     refuse_parameters()
