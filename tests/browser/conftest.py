@@ -76,6 +76,10 @@ AT_ONCE = """document.addEventListener("DOMContentLoaded", () => {
     document.head.append(style);
 })"""
 """what changes its colour or place does so at once, as with reduced motion"""
+BEGUN = """globalThis.begun = 0;
+new MutationObserver(changes => begun += changes.filter(one => one.oldValue === "notRunning").length).observe(
+    document, {subtree: true, attributeFilter: ["data-test-script-state"], attributeOldValue: true})"""
+"""how many times a script has begun to run after another"""
 
 
 class Visitor:
@@ -85,6 +89,10 @@ class Visitor:
         self.page, self.address = page, address
         self.requests: list[str] = []
         self.failures: list[str] = []
+        self.begun = 0
+        """runs until it last rested"""
+        page.add_init_script(AT_ONCE)
+        page.add_init_script(BEGUN)
         page.on("request", lambda r: self.requests.append(r.url))
         page.on("pageerror", lambda e: self.failures.append(str(e)))
         page.on("console", lambda m: self.failures.append(m.text) if "Content Security Policy" in m.text else None)
@@ -102,7 +110,7 @@ class Visitor:
     def settle(self) -> "Visitor":
         """Wait until the script rests and the page with it, and check that nothing broke."""
         with suppress(PlaywrightTimeoutError):  # what was done may run nothing
-            self.page.wait_for_selector('[data-testid="stApp"]:not([data-test-script-state="notRunning"])', timeout=250)
+            self.page.wait_for_function("before => begun !== before", arg=self.begun, timeout=250)
         return self.rest()
 
     def rest(self) -> "Visitor":
@@ -110,6 +118,7 @@ class Visitor:
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=90_000)
         self.page.evaluate(STILL)
         self.page.wait_for_function(RESTS, timeout=90_000)
+        self.begun = self.page.evaluate("begun")
         assert self.page.locator('[data-testid="stException"]').count() == 0
         assert not self.failures
         return self
@@ -184,7 +193,6 @@ def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]
 
     def new(scheme: Literal["light", "dark"] = "light", width: int = 1400, height: int = 1100) -> Visitor:
         page = window.new_page()
-        page.add_init_script(AT_ONCE)
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         return Visitor(page, app)

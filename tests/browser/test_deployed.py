@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import AT_ONCE, ROOT, Visitor, serve
+from tests.browser.conftest import ROOT, Visitor, serve
 from tests.helpers import hostile
 
 pytestmark = pytest.mark.slow
@@ -65,9 +65,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def stranger(browser: Browser, deployed: str) -> Iterator[Visitor]:
     """Somebody with a browser of their own."""
     context = browser.new_context()
-    page = context.new_page()
-    page.add_init_script(AT_ONCE)
-    yield Visitor(page, deployed)
+    yield Visitor(context.new_page(), deployed)
     context.close()
 
 
