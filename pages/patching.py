@@ -28,6 +28,9 @@ def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
     kept: list[Patching] = []
     place = st.empty()
 
+    def run(part: PatchRequest, patience: float) -> Patching:
+        return results.of(part, asked.key, f"patch_{part.layers[0]}", patience=patience)
+
     def draw(found: list[Patching], n: int) -> None:
         kept[:] = found
         with place.container():
@@ -36,7 +39,7 @@ def exact(wanted: PatchRequest, n_layers: int) -> list[Patching]:
             st.caption(f"{len(found)} of {n} parts of the sweep are there.")
 
     try:
-        kept = ui.swept(wanted, n_layers, lambda part: results.of(part, asked.key, f"patch_{part.layers[0]}"), draw)
+        kept = ui.swept(wanted, n_layers, run, draw)
     except Cancelled:
         st.info("The sweep was stopped: what had come by then is shown.", icon=":material/cancel:")
     place.empty()

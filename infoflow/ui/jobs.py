@@ -26,6 +26,8 @@ ABSENT = 60.0
 """seconds that work goes on for a reader whose browser is gone"""
 PLACES = 16
 """so many pieces of work are under way at once, of all readers; others wait for a place"""
+PATIENCE = 0.4
+"""seconds after which progress is shown, and Cancel"""
 TELLS, SOON = 4.0, 0.05
 """seconds and the fraction from which the time that is left is told"""
 _log = logging.getLogger(__name__)
@@ -167,7 +169,7 @@ def run(
     work: Callable[[Job], T],
     on_cancel: Callable[[], Any],
     name: str = "job",
-    patience: float = 0.4,
+    patience: float = PATIENCE,
     keep: Hashable = None,
     title: str = "",
     at_hand: Callable[[], T | None] = lambda: None,

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -26,7 +27,7 @@ from infoflow.tables import patching as tables
 from infoflow.text.alignment import Align
 from infoflow.text.contrasts import difference
 from infoflow.text.ranges import numbers, typed
-from infoflow.ui import blocks, controls, results
+from infoflow.ui import blocks, controls, jobs, results
 from infoflow.ui.places import Places
 
 INTRO = """Which parts of a run make the difference between two prompts? Each head, or each position of a layer, is taken from
@@ -175,13 +176,17 @@ def note(request: PatchRequest, found: Patching) -> None:
 
 
 def swept(
-    request: PatchRequest, n_layers: int, run: Callable[[PatchRequest], Patching], draw: Callable[[list[Patching], int], None]
+    request: PatchRequest,
+    n_layers: int,
+    run: Callable[[PatchRequest, float], Patching],
+    draw: Callable[[list[Patching], int], None],
 ) -> list[Patching]:
-    """The exact runs, some layers at a time; `draw` shows what is there so far."""
-    found: list[Patching] = []
+    """The exact runs, some layers at a time; `draw` shows what is there so far. `run` takes the seconds after which Cancel appears:
+    a sweep of many quick parts can be stopped as a long one can."""
+    found, begun = list[Patching](), time.monotonic()
     parts = request.slices(n_layers, max(4, -(-n_layers // 8)))
     for part in parts:
-        found.append(run(part))
+        found.append(run(part, max(0.0, jobs.PATIENCE - (time.monotonic() - begun))))
         if len(found) < len(parts):
             draw(found, len(parts))
     return found

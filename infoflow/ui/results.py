@@ -35,21 +35,23 @@ class Failed:
     """what may be run instead; None where nothing was looked for"""
 
 
-def of(request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True) -> R:
+def of(
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True, **how: float
+) -> R:
     """The result of a request that a part of a page makes: `performed` without what is to be said of the model.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
     """
-    return performed(request, key, name, on_cancel, noted).result
+    return performed(request, key, name, on_cancel, noted, **how).result
 
 
 def performed(
-    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any] | None = None, noted: bool = True, **how: float
 ) -> Performed[R]:
     """A request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A failure that another
     try may end otherwise has a button for it, and so has a run that was stopped, where `on_cancel` does not take its question
-    back. `noted`: it counts as looked at.
+    back. `noted`: it counts as looked at. `how`: the `patience` of `jobs.run`.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -59,7 +61,7 @@ def performed(
     if before is None or before.request != request:
         stopped = partial(st.session_state.__setitem__, kept, Failed(request, Cancelled(STOPPED)))
         try:
-            return _performed(request, key, name, on_cancel or stopped, noted)
+            return _performed(request, key, name, on_cancel or stopped, noted, **how)
         except Cancelled:
             raise
         except InfoflowError as error:
@@ -91,7 +93,7 @@ def refused(request: PatchRequest, key: str, name: str) -> tuple[Offer, ...] | N
 
 
 def _performed(
-    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], noted: bool = True, **keep: Any
+    request: Request[R], key: str, name: str, on_cancel: Callable[[], Any], noted: bool = True, **how: Any
 ) -> Performed[R]:
     held = seen.kept(request)
     found: Performed[R] = held or jobs.run(
@@ -99,10 +101,10 @@ def _performed(
         on_cancel=on_cancel,
         name=name,
         at_hand=lambda: cache.at_hand(request, key),
-        **keep,
+        **how,
     )
     if noted:
-        seen.note(request, found.result, main=bool(keep) or name == "last")
+        seen.note(request, found.result, main="keep" in how or name == "last")
     return found
 
 

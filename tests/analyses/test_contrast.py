@@ -1,5 +1,7 @@
 """What any other text would have said too: zero against itself, states swapped in a frozen twin, exact patching."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -165,23 +167,26 @@ def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Mod
     found = infoflow.locate(smol, prompt, target, against=rival, contrast=other)
     ids, other_ids = (torch.tensor([[t.id for t in smol.encode(text)]]) for text in (prompt, other))
     layers, n = smol._hf.model.layers, ids.shape[1]
-    kept: list[torch.Tensor] = []
-    hooks = [layer.register_forward_pre_hook(lambda m, a: kept.append(a[0][0].clone())) for layer in layers]
+    kept, more = list[torch.Tensor](), dict[str, Any]()
+
+    def seen(module: torch.nn.Module, args: tuple, given: dict) -> None:
+        kept.append(args[0].clone())
+        more.update(given)
+
+    hooks = [layer.register_forward_pre_hook(seen, with_kwargs=True) for layer in layers]
     with torch.no_grad():
-        smol._hf(other_ids)
+        smol._hf(other_ids, use_cache=False)
+        others = [states[0] for states in kept]
+        kept.clear()
+        smol._hf(ids.expand(n, -1), use_cache=False)  # as many of the run as it has positions: each has one put in
         for hook in hooks:
             hook.remove()
         effect = torch.zeros(len(layers), n)
-        for index, layer in enumerate(layers):
-
-            def patched(module: torch.nn.Module, args: tuple, index: int = index) -> tuple:
-                x = args[0].clone()
-                x[range(n), range(n)] = kept[index]
-                return (x, *args[1:])
-
-            hook = layer.register_forward_pre_hook(patched)
-            logits = smol._hf(ids.expand(n, -1)).logits[:, -1]
-            hook.remove()
+        for index, x in enumerate(kept):
+            x[range(n), range(n)] = others[index]
+            for layer in layers[index:]:
+                x = layer(x, **more)
+            logits = smol._hf.lm_head(smol._hf.model.norm(x[:, -1]))
             effect[index] = found.total - (logits[:, found.target] - logits[:, found.against])
     rows = [2 * layer for layer in range(len(layers))]
     of = {name: np.corrcoef(value[rows].ravel(), effect.numpy().ravel())[0, 1] for name, value in (

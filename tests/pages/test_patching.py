@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import infoflow
-from infoflow.analyses.patching import PatchRequest
+from infoflow.analyses.patching import Patching, PatchRequest
 from infoflow.errors import TooLarge
 from infoflow.metrics.effects import Outcomes
 from infoflow.tables import patching as tables
@@ -38,6 +38,20 @@ def test_the_map_is_the_sweep_and_the_estimate_stands_beside_it(demo: infoflow.M
 
 
 @pytest.mark.slow
+def test_a_sweep_of_many_quick_parts_can_be_stopped_as_a_long_one_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancel is there from so many seconds after the sweep began, not after its part did."""
+    now, waited, drawn = [100.0], list[float](), list[int]()
+
+    def run(part: PatchRequest, patience: float) -> Patching:
+        waited.append(patience)
+        now[0] += 0.3
+        return Patching.__new__(Patching)
+
+    monkeypatch.setattr(ui.time, "monotonic", lambda: now[0])
+    ui.swept(PatchRequest(prompt="The sky"), 32, run, lambda found, n: drawn.append(len(found)))
+    assert waited == [pytest.approx(0.4), pytest.approx(0.1), *[0.0] * 6] and drawn == list(range(1, 8))
+
+
 def test_another_site_metric_and_way_to_corrupt(demo: infoflow.Model) -> None:
     app = opened(PAGE)
     app.session_state["patch_site"], app.session_state["patch_metric"] = "resid_pre", "logit_diff"
