@@ -24,6 +24,8 @@ CHECKED = [
 checked.check(CHECKED)
 kept.sources()
 kept.components()
+kept.scripts()
+kept.quiet()
 
 import infoflow  # noqa: E402
 from tests.helpers import tiny  # noqa: E402

@@ -181,8 +181,8 @@ def swept(
     run: Callable[[PatchRequest, float], Patching],
     draw: Callable[[list[Patching], int], None],
 ) -> list[Patching]:
-    """The exact runs, some layers at a time; `draw` shows what is there so far. `run` takes the seconds after which Cancel appears:
-    a sweep of many quick parts can be stopped as a long one can."""
+    """The exact runs, some layers at a time; `draw` shows what is there so far. `run` takes the seconds until Cancel appears: a
+    sweep of many quick parts can be stopped as a long one can."""
     found, begun = list[Patching](), time.monotonic()
     parts = request.slices(n_layers, max(4, -(-n_layers // 8)))
     for part in parts:

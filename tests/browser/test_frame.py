@@ -77,6 +77,8 @@ def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(visit
     me.page.wait_for_function(f"light => !light || ({PAINT})() !== light", arg=light, polling=100)
     me.settle()
     accessible(me, COLOURS)
+    assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert me.page.evaluate(CUT) == []
 
 
 def test_back_and_forward_show_what_was_there_and_a_reload_too(visitor: New) -> None:
