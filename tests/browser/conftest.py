@@ -178,26 +178,43 @@ class Visitor:
         return self.page.inner_text('[data-testid="stMain"]')
 
 
-@pytest.fixture(scope="session")
-def window(browser: Browser, app: str) -> Iterator[BrowserContext]:
-    """Where pages are opened: what Streamlit is made of is fetched and compiled once, and each page has a session of its own."""
+def window_on(browser: Browser, address: str) -> Iterator[BrowserContext]:
+    """Where pages of a server are opened: what Streamlit is made of is fetched and compiled once."""
     context = browser.new_context(accept_downloads=True)
-    context.new_page().goto(f"{app}/_stcore/health")  # stays open, and with it the process that has compiled the rest
+    context.new_page().goto(f"{address}/_stcore/health")  # stays open, and with it the process that has compiled the rest
     yield context
     context.close()
+
+
+Scheme = Literal["light", "dark"]
+
+
+def page_in(window: BrowserContext, scheme: Scheme, width: int, height: int) -> Page:
+    """A page, with a session of its own."""
+    page = window.new_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+    return page
+
+
+def cleared(window: BrowserContext) -> None:
+    """The pages that a test has opened are closed, and nothing is left of them."""
+    for page in window.pages[1:]:
+        page.evaluate("() => localStorage.clear()")
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def window(browser: Browser, app: str) -> Iterator[BrowserContext]:
+    yield from window_on(browser, app)
 
 
 @pytest.fixture
 def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]]:
     """Opens a page of its own for each call: visitor(scheme="dark", width=900)."""
 
-    def new(scheme: Literal["light", "dark"] = "light", width: int = 1400, height: int = 1100) -> Visitor:
-        page = window.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme=scheme)
-        return Visitor(page, app)
+    def new(scheme: Scheme = "light", width: int = 1400, height: int = 1100) -> Visitor:
+        return Visitor(page_in(window, scheme, width, height), app)
 
     yield new
-    for page in window.pages[1:]:
-        page.evaluate("() => localStorage.clear()")
-        page.close()
+    cleared(window)

@@ -5,15 +5,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from infoflow.charts.heads_3d import scene
 from infoflow.charts.palette import signs
-from tests.browser.conftest import Visitor, serve
+from tests.browser.conftest import Scheme, Visitor, cleared, page_in, serve, window_on
 from tests.helpers.heads import WORDS
 
 APP = Path(__file__).with_name("heads_3d_app.py")
@@ -30,7 +29,6 @@ COLOURS = """canvas => {
 PIXEL = """(canvas, [x, y]) => [...canvas.getContext("2d").getImageData(
     canvas.width * x, canvas.height * y, 1, 1).data].slice(0, 3)"""
 DRAWN = "canvas => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(canvas.toDataURL()))))"
-Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +82,20 @@ class Reader(Visitor):
             self.page.keyboard.press(key)
 
 
-@pytest.fixture
-def reader(browser: Browser, page_of_heads: str) -> Iterator[Callable[..., Reader]]:
-    contexts = []
+@pytest.fixture(scope="module")
+def heads_window(browser: Browser, page_of_heads: str) -> Iterator[BrowserContext]:
+    yield from window_on(browser, page_of_heads)
 
+
+@pytest.fixture
+def reader(heads_window: BrowserContext, page_of_heads: str) -> Iterator[Callable[..., Reader]]:
     def new(scheme: Scheme = "light", width: int = 1400) -> Reader:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme))
-        page: Page = contexts[-1].new_page()
+        page = page_in(heads_window, scheme, width, 1000)
         page.add_init_script(NO_WEBGL)
         return Reader(page, page_of_heads)
 
     yield new
-    for context in contexts:
-        context.close()
+    cleared(heads_window)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 800)])
