@@ -129,7 +129,7 @@ def inlined(chart: Any) -> Any:
     whole process alone, where others draw at the same time."""
     out = chart.copy(deep=False)
     if isinstance(out.data, pd.DataFrame):
-        out.data = alt.InlineData(values=alt.to_values(out.data)["values"])
+        out.data = {"values": alt.to_values(out.data)["values"]}  # no object of Altair's, which would check every value
     if isinstance(out, alt.LayerChart):
         out.layer = [inlined(part) for part in out.layer]
     return out
