@@ -1,6 +1,8 @@
 """How long a picture as a file takes: the first one, for which a process starts that reads Vega, and those after it.
 
-python benchmarks/pictures.py            # medians of five, each time with a process of its own for the first
+    python benchmarks/pictures.py            # medians of five, each time with a process of its own for the first
+
+Whole: the chart is made, converted and written.
 """
 
 import argparse

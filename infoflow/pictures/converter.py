@@ -1,6 +1,6 @@
 """Charts converted in a process of its own: the converter's native code ends its whole process on what it can't draw.
 
-A process that is through stays for a while: it has read Vega and its fonts, and draws the next picture in a tenth of the time.
+A process that is through stays for a while: it has read Vega and its fonts, which takes longer than most pictures do.
 """
 
 import atexit

@@ -13,6 +13,7 @@ import altair as alt
 import pandas as pd
 
 from infoflow.analyses.provenance import UNSUPPORTED
+from infoflow.charts.palette import ink
 from infoflow.errors import InfoflowError
 from infoflow.pictures import fitting
 from infoflow.pictures.converter import CONVERTER
@@ -112,7 +113,10 @@ def _sized(chart: alt.TopLevelMixin, background: str, width: int | None = None) 
         spec["autosize"] = {"type": "fit" if fit else "fit-x", "contains": "padding"}
     if spec.get("width") == "container":
         spec["width"] = _needs(spec)
-    spec.setdefault("config", {})["background"] = background
+    config = spec.setdefault("config", {})
+    config["background"] = background
+    if background == ink(True).paper:  # else title and note are black
+        config["title"] = {"color": ink(True).text, "subtitleColor": ink(True).text, **config.get("title", {})}
     return spec
 
 

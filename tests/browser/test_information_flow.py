@@ -53,8 +53,11 @@ def test_first_visit_two_prompts_regroup_hide_click_and_download_and_nobody_else
     assert strangers == []
 
 
-def test_a_click_on_a_token_pins_it_and_leaves_the_chosen_bar(visitor: New) -> None:
-    me = visitor().open()
+def test_a_narrow_dark_page_shows_everything_and_a_click_on_a_token_pins_it_and_leaves_the_chosen_bar(visitor: New) -> None:
+    me = visitor(scheme="dark", width=700).open()
+    box = me.grid.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 700
+    assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     tokens = me.page.locator(".stripe_marks path")
     pale = '.bars_marks path[opacity="0.12"]'
     tokens.nth(2).click()
@@ -98,7 +101,7 @@ def test_bad_prompts_and_models_leave_the_last_picture(visitor: New) -> None:
 def test_a_link_reopens_the_view_by_the_pages_own_name_too(visitor: New) -> None:
     me = visitor().open("/information_flow?prompt=The+opposite+of+hot+is&metric=distance&sources=tokens&colours=ordered")
     me.asks("The opposite of hot is")
-    me.sees("by distance")
+    me.sees("by distance").sees("Worst error")
 
 
 def test_groups_can_be_merged(visitor: New) -> None:

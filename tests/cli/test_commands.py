@@ -364,6 +364,14 @@ def test_streams_that_are_closed_or_not_in_utf_8_stop_no_work(on_demo: Path, mon
     assert cli.main() == 0 and Path("none.json").exists()
 
 
+def test_a_process_of_its_own_seldom_looks_through_what_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("gc.set_threshold", asked.append)
+    assert cli.main(["nothing"]) == 2 and asked == []  # called by a program, which has settings of its own
+    monkeypatch.setattr(sys, "argv", ["infoflow", "nothing"])
+    assert cli.main() == 2 and asked == [50_000]
+
+
 def test_a_shell_is_told_how_a_line_goes_on(tmp_path: Path) -> None:
     """As argcomplete's script asks it, in bash and in zsh."""
     found = tmp_path / "found"

@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import pkgutil
+import re
 from dataclasses import replace
 
 import altair as alt
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from infoflow.charts import flow as charts
-from infoflow.charts.palette import LIGHT, signs
+from infoflow.charts.palette import LIGHT, ink, signs
 from infoflow.files import formats
 from infoflow.pictures import (
     attention,
@@ -424,3 +425,11 @@ def test_what_is_not_asked_to_be_dark_is_light(room: str) -> None:
                 asked += 1
                 assert dark.default is False, f"{found.name}.{name}"
     assert asked or room in ("files", "ui")
+
+
+@pytest.mark.slow
+def test_title_and_note_of_a_dark_file_are_light() -> None:
+    for dark, colour in ((True, ink(True).text), (False, "#000")):
+        svg = rendering.chart_svg(attribution.picture(made.attribution([1.0, -3.0]), dark).with_words(), ink(dark).paper).decode()
+        heading = re.findall(r'<text text-anchor="start" transform="translate\(0,[^>]*fill="([^"]*)"', svg)
+        assert len(heading) >= 2 and {*heading} == {colour}
