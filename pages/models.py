@@ -40,4 +40,5 @@ def models(service: cache.Service | None) -> None:
 
 models(service)
 ui.service(host, service)
+ui.ended()
 tell_on()

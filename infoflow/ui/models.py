@@ -91,19 +91,25 @@ def use(model: str, where: str) -> None:
 
 
 def runs() -> Callable[[], None]:
-    """What was begun in this session and how far it is. Gives what tells on of it, to be called when the page is drawn: a timer
-    of Streamlit's would, where a button leads to another page, send the reader back to an empty one."""
-    works, bars = jobs.begun(), []
-    if not works:
-        st.caption("Nothing has been run in this session yet.")
-    for number, work in enumerate(works):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if work.running:
+    """What runs of what was begun in this session, and how far it is. Gives what tells on of it, to be called when the page is
+    drawn: a timer of Streamlit's would, where a button leads to another page, send the reader back to an empty one."""
+    bars = []
+    for number, work in enumerate(jobs.begun()):
+        if work.running:
+            with st.container(horizontal=True, vertical_alignment="center"):
                 bars.append((work, st.progress(*_how_far(work), width="stretch")))
                 st.button("Cancel", key=f"stop_{number}", on_click=work.job.stop, disabled=work.job.stopped)
-            else:
-                st.caption(blocks.plain(f"{work.title}: {work.state}"))
     return partial(_tell_on, bars)
+
+
+def ended() -> None:
+    """How the rest of it ended: a line for each, so below all else."""
+    st.subheader("What has run in this session", anchor=False)
+    over = [work for work in jobs.begun() if not work.running]
+    for work in over:
+        st.caption(blocks.plain(f"{work.title}: {work.state}"))
+    if not over:
+        st.caption("Nothing yet.")
 
 
 def _how_far(work: jobs.Work) -> tuple[float, str]:

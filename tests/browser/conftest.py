@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--process-per-site",
+    "--font-render-hinting=none",  # letters as wide as where there are windows
 ]  # fmt: skip
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -197,9 +198,9 @@ def page_in(window: BrowserContext, scheme: Scheme, width: int, height: int) -> 
     return page
 
 
-def cleared(window: BrowserContext) -> None:
+def cleared(window: BrowserContext, before: list[Page]) -> None:
     """The pages that a test has opened are closed, and nothing is left of them."""
-    for page in window.pages[1:]:
+    for page in (one for one in window.pages if one not in before):
         page.evaluate("() => localStorage.clear()")
         page.close()
 
@@ -213,8 +214,10 @@ def window(browser: Browser, app: str) -> Iterator[BrowserContext]:
 def visitor(window: BrowserContext, app: str) -> Iterator[Callable[..., Visitor]]:
     """Opens a page of its own for each call: visitor(scheme="dark", width=900)."""
 
+    before = window.pages
+
     def new(scheme: Scheme = "light", width: int = 1400, height: int = 1100) -> Visitor:
         return Visitor(page_in(window, scheme, width, height), app)
 
     yield new
-    cleared(window)
+    cleared(window, before)

@@ -1,12 +1,14 @@
 """The picture comes first: where it begins, what is cut, what a link, Back and the sidebar's button do, on every page."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext
 
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Scheme, Visitor, page_in
 from tests.helpers.pages import PLACES
 
 New = Callable[..., Visitor]
@@ -33,7 +35,7 @@ CUT = """() => {
 
 COLOURS = ["color-contrast", "link-in-text-block"]
 """axe-core's rules that can tell light from dark"""
-DARK = """() => getComputedStyle(document.querySelector('[data-testid="stApp"]')).colorScheme === 'dark'"""
+SCHEME = """() => getComputedStyle(document.querySelector('[data-testid="stApp"]')).colorScheme"""
 PAINT = """() => {
     const drawn = [...document.querySelectorAll('[data-testid="stMain"] [data-testid="stVegaLiteChart"] svg [fill]')];
     return [...new Set(drawn.map(e => e.getAttribute('fill')))].sort().join();
@@ -52,13 +54,22 @@ def accessible(me: Visitor, rules: list[str] | None = None) -> None:
     assert all(re.search(r"\d", text) for text in said), said
 
 
+@pytest.fixture(scope="module")
+def walker(window: BrowserContext, app: str) -> Iterator[Visitor]:
+    """Somebody who goes from page to page by the menu: to open one anew takes a second more."""
+    page = page_in(window, "light", 1440, 900)
+    yield Visitor(page, app).open()
+    page.close()
+
+
 @pytest.mark.parametrize("page", PLACES)
-def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(visitor: New, page: str) -> None:
-    """One visit for all that is only looked at: a page takes seconds to open."""
-    me = visitor(width=1440, height=900)
-    me.page.goto(me.address + page)
+def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(walker: Visitor, page: str) -> None:
+    """One visit for all that is only looked at, in the light and in the dark, whichever is there."""
+    me = walker
+    me.page.set_viewport_size({"width": 1440, "height": 900})
+    me.leave_for(*PLACES[page]).page.wait_for_url(lambda url: urlsplit(url).path == page)
+    me.settle()
     me.page.wait_for_selector(FILES if page == "/sessions" else PICTURE, timeout=90_000)
-    me.rest()
     accessible(me)
     for width, height in ((1440, 900), (1280, 720), (1024, 900), (800, 900), (420, 900)):
         if width < 1440:
@@ -70,11 +81,12 @@ def test_the_picture_is_the_first_thing_nothing_is_cut_and_nobody_shut_out(visit
         assert page == "/sessions" or width < 1280 or top <= TOP, (page, width)  # it has nothing to show before a file was opened
         assert page not in ("/", "/logit_lens") or width < 1440 or bottom <= height, page
     me.page.set_viewport_size({"width": 1440, "height": 900})
-    light = me.page.evaluate(PAINT)
-    me.page.emulate_media(color_scheme="dark")
-    me.page.wait_for_function(DARK, polling=100)
+    painted = me.page.evaluate(PAINT)
+    scheme: Scheme = "dark" if me.page.evaluate(SCHEME) == "light" else "light"
+    me.page.emulate_media(color_scheme=scheme)
+    me.page.wait_for_function(f"scheme => ({SCHEME})() === scheme", arg=scheme, polling=100)
     me.page.keyboard.press("r")  # Streamlit's own: the script runs again
-    me.page.wait_for_function(f"light => !light || ({PAINT})() !== light", arg=light, polling=100)
+    me.page.wait_for_function(f"painted => !painted || ({PAINT})() !== painted", arg=painted, polling=100)
     me.settle()
     accessible(me, COLOURS)
     assert me.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -89,13 +89,15 @@ def heads_window(browser: Browser, page_of_heads: str) -> Iterator[BrowserContex
 
 @pytest.fixture
 def reader(heads_window: BrowserContext, page_of_heads: str) -> Iterator[Callable[..., Reader]]:
+    before = heads_window.pages
+
     def new(scheme: Scheme = "light", width: int = 1400) -> Reader:
         page = page_in(heads_window, scheme, width, 1000)
         page.add_init_script(NO_WEBGL)
         return Reader(page, page_of_heads)
 
     yield new
-    cleared(heads_window)
+    cleared(heads_window, before)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 800)])

@@ -12,11 +12,14 @@ st.set_option("client.showErrorDetails", "full")  # as its owner sees a bug: a t
 ROOT = Path(__file__).parents[2]
 FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
 
-PLACES = (
-    "/", "/start", "/answer", "/attention", "/logit_lens", "/activations", "/generation", "/interventions", "/circuits",
-    "/patching", "/corrections", "/compare", "/sessions", "/batch", "/models", "/owner",
-)  # fmt: skip
-"""addresses of all pages"""
+PLACES = {
+    "/": ("Look", "Information flow"), "/start": ("Look", "Start"), "/answer": ("Look", "Answer"), "/attention": ("Look", "Attention"),
+    "/logit_lens": ("Look", "Logit lens"), "/activations": ("Look", "Activations"), "/generation": ("Look", "Generation"),
+    "/interventions": ("Change", "Interventions"), "/circuits": ("Change", "Circuits"), "/patching": ("Change", "Patching"),
+    "/corrections": ("Change", "Corrections"), "/compare": ("Keep", "Compare"), "/sessions": ("Keep", "Sessions"),
+    "/batch": ("Keep", "Many prompts"), "/models": ("Models", "Models"), "/owner": ("Models", "Owner"),
+}  # fmt: skip
+"""addresses of all pages, and where each stands in the menu"""
 
 
 def opened(path: str = FLOW) -> AppTest:
