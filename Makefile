@@ -5,8 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8501
-# so many tests beside each other; each of these processes computes with one thread and has its own servers and models
-WORKERS ?= 2
+# so many tests beside each other; each of these processes computes with one thread and has its own servers and models. One more than
+# two cores: some wait for a browser or a server while others compute
+WORKERS ?= 3
 BESIDE := -n $(WORKERS) --dist worksteal
 
 .PHONY: app test test-fast test-pythons wheel lint audit samples browser smollm2 clean

@@ -9,7 +9,8 @@ from playwright.sync_api import sync_playwright
 address, target = sys.argv[1], Path(sys.argv[2])
 target.parent.mkdir(exist_ok=True)
 with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("chromium-headless-shell"), args=["--no-sandbox", "--disable-gpu"])
+    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(address)
     page.wait_for_selector('[data-testid="stVegaLiteChart"] :is(canvas, svg)', timeout=90_000)

@@ -1,6 +1,5 @@
 """What is installed works from any folder: the wheel with its model, its command and its app; the notebook; other Pythons."""
 
-import base64
 import json
 import os
 import re
@@ -15,12 +14,11 @@ import venv
 import zipfile
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from packaging.requirements import Requirement
 
 import infoflow
+from tests.helpers import notebooks
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -71,19 +69,12 @@ def test_the_wheel_holds_what_it_needs_and_nothing_else(built: Path) -> None:
 
 @pytest.mark.slow
 def test_the_installed_package_decomposes_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    program = (
-        "import infoflow; flow = infoflow.decompose(infoflow.load_model(), 'The capital of France is');"
-        "print(infoflow.__file__, flow.top[0].token, flow.max_error < 1e-5)"
-    )
-    where, *said = _run([str(installed / "python"), "-c", program], tmp_path).split()
-    assert Path(where).is_relative_to(installed.parent) and said == ["Paris", "True"]
-
-
-@pytest.mark.slow
-def test_the_command_is_there(installed: Path, tmp_path: Path) -> None:
+    where = _run([str(installed / "python"), "-c", "import infoflow; print(infoflow.__file__)"], tmp_path).strip()
+    assert Path(where).is_relative_to(installed.parent)
     assert _run([str(installed / "infoflow"), "--version"], tmp_path).strip() == infoflow.__version__
     _run([str(installed / "infoflow"), "flow", "The capital of France is", "--out", "flow.json", "--quiet"], tmp_path)
-    assert json.loads((tmp_path / "flow.json").read_text())["top_predictions"][0]["token"] == " Paris"
+    flow = json.loads((tmp_path / "flow.json").read_text())
+    assert flow["top_predictions"][0]["token"] == " Paris" and flow["max_error"] < 1e-5
 
 
 @pytest.mark.slow
@@ -114,14 +105,11 @@ def test_the_command_opens_the_app_from_any_folder(installed: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_notebook_runs_and_shows_pictures() -> None:
-    notebook = nbformat.read(ROOT / "docs/notebook.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-    assert not any(cell.get("outputs") for cell in notebook.cells), "it ships without what it printed"
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
-    shown = [out.data for cell in notebook.cells for out in cell.get("outputs", []) if out.get("data")]
+    _, shown = notebooks.run(ROOT / "docs/notebook.ipynb")
     pictures = [data for data in shown if "image/png" in data]
     assert len(pictures) == 4
     for data in pictures:
-        assert base64.b64decode(data["image/png"])[:8] == b"\x89PNG\r\n\x1a\n"
+        assert data["image/png"][:8] == b"\x89PNG\r\n\x1a\n"
         assert any(re.fullmatch(r"application/vnd\.vegalite\.v\d+\+json", kind) for kind in data)
         assert "to_frame" in data["text/plain"]
 

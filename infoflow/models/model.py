@@ -10,7 +10,6 @@ import copy
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -220,7 +219,7 @@ class Model:
         config = self._hf.config
         n_heads = config.num_attention_heads
         return {
-            **asdict(row),
+            **vars(row),
             "n_heads": n_heads,
             "n_kv_heads": getattr(config, "num_key_value_heads", None) or n_heads,
             "d_head": getattr(config, "head_dim", None) or config.hidden_size // n_heads,

@@ -4,8 +4,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache, partial
 from typing import Any
+from weakref import proxy
 
 import jinja2
 import jinja2.meta
@@ -54,6 +55,10 @@ def _where_other(body: str, prompt: str) -> str:
     return ("…" if at > 12 else "") + shortened(printable(body[max(0, at - 12) :]), 40)
 
 
+TEXTS, SINGLE = 64, 4096
+"""how many texts and how many single tokens are kept as what they were read as: a page asks for the same ones at every click"""
+
+
 class Vocabulary:
     """A tokenizer with the limits of its model: `size` embeddings and, where it is known, the `longest` prompt."""
 
@@ -70,6 +75,9 @@ class Vocabulary:
         first = whole[0] if len(whole) > len(plain) else None
         self.beginning = first if first in self.special else None
         """the mark that this tokenizer puts before a text, if it does"""
+        mine = proxy(self)  # else what is kept would hold its owner, and the tokenizer
+        self._encoded = lru_cache(TEXTS)(partial(Vocabulary._encode, mine))
+        self._alone = lru_cache(SINGLE)(partial(Vocabulary._read, mine))
 
     def _ids(self, text: str, **how: Any) -> list[int]:
         return list(self.tokenizer(text, **how)["input_ids"])
@@ -81,13 +89,16 @@ class Vocabulary:
             BadPrompt: an empty or blank prompt, half a surrogate in it, or an id the model has no embedding for.
             TooLarge: more tokens than the model has positions for.
         """
+        return self._encoded(prompt if isinstance(prompt, str) else tuple(as_id(i) for i in prompt))
+
+    def _encode(self, prompt: str | tuple[int, ...]) -> tuple[Token, ...]:
         if isinstance(prompt, str):
             if not prompt.strip():
                 raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
             check_text(prompt)
             ids = self._ids(prompt)
         else:
-            ids = [as_id(i) for i in prompt]
+            ids = list(prompt)
         self.check_ids(ids)
         if not ids:
             raise BadPrompt("The prompt has no tokens. Type a few words.")
@@ -103,9 +114,13 @@ class Vocabulary:
     def tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
         """Tokens in the middle of a text. Each is decoded after what comes before it, since many tokenizers write a token
         otherwise where it stands alone."""
+        found = tuple(map(int, ids))
+        return self._alone(found) if len(found) == 1 else self._read(found)
+
+    def _read(self, ids: tuple[int, ...]) -> tuple[Token, ...]:
         out: list[Token] = []
         run: list[int] = []
-        for token_id in map(int, ids):
+        for token_id in ids:
             name = self._name(token_id)
             if not name:
                 run.append(token_id)

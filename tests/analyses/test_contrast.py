@@ -167,6 +167,8 @@ def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Mod
     found = infoflow.locate(smol, prompt, target, against=rival, contrast=other)
     ids, other_ids = (torch.tensor([[t.id for t in smol.encode(text)]]) for text in (prompt, other))
     layers, n = smol._hf.model.layers, ids.shape[1]
+    first = int((ids != other_ids).flatten().nonzero()[0])
+    """before it both are the same, and so is what is put in"""
     kept, more = list[torch.Tensor](), dict[str, Any]()
 
     def seen(module: torch.nn.Module, args: tuple, given: dict) -> None:
@@ -178,16 +180,16 @@ def test_what_is_specific_goes_with_exact_patching(name: str, smol: infoflow.Mod
         smol._hf(other_ids, use_cache=False)
         others = [states[0] for states in kept]
         kept.clear()
-        smol._hf(ids.expand(n, -1), use_cache=False)  # as many of the run as it has positions: each has one put in
+        smol._hf(ids.expand(n - first, -1), use_cache=False)  # as many of the run as are left: each has one put in
         for hook in hooks:
             hook.remove()
         effect = torch.zeros(len(layers), n)
         for index, x in enumerate(kept):
-            x[range(n), range(n)] = others[index]
+            x[range(n - first), range(first, n)] = others[index][first:]
             for layer in layers[index:]:
                 x = layer(x, **more)
             logits = smol._hf.lm_head(smol._hf.model.norm(x[:, -1]))
-            effect[index] = found.total - (logits[:, found.target] - logits[:, found.against])
+            effect[index, first:] = found.total - (logits[:, found.target] - logits[:, found.against])
     rows = [2 * layer for layer in range(len(layers))]
     of = {name: np.corrcoef(value[rows].ravel(), effect.numpy().ravel())[0, 1] for name, value in (
         ("own", found.by_cell), ("specific", found.specific),

@@ -1,4 +1,4 @@
-"""A notebook of a study, run in this process: what its cells leave behind and what they show, in a notebook's forms of it."""
+"""A notebook, run in this process: what its cells leave behind and what they show, in a notebook's forms of it."""
 
 import base64
 from pathlib import Path
@@ -14,8 +14,9 @@ ROOT = Path(__file__).parents[2]
 def run(path: Path, **parameters: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     assert not any(cell.get("outputs") for cell in notebook.cells), "it ships without what it printed"
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    assert all(f"{name} = " in cell.source for name in parameters)
+    if parameters:
+        (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+        assert all(f"{name} = " in cell.source for name in parameters)
     shown: list[dict[str, Any]] = []
 
     def show(value: object) -> None:

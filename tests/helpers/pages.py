@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 FLOW, MODELS_PAGE, LENS = (str(ROOT / f"pages/{name}.py") for name in ("information_flow", "models", "logit_lens"))
 
 PLACES = {
-    "/": ("Look", "Information flow"), "/start": ("Look", "Start"), "/answer": ("Look", "Answer"), "/attention": ("Look", "Attention"),
+    "/": ("Look", "Information flow"), "/start": ("Look", "Start"), "/answer": ("Look", "Answer"),
+    "/attention": ("Look", "Attention"),
     "/logit_lens": ("Look", "Logit lens"), "/activations": ("Look", "Activations"), "/generation": ("Look", "Generation"),
     "/interventions": ("Change", "Interventions"), "/circuits": ("Change", "Circuits"), "/patching": ("Change", "Patching"),
     "/corrections": ("Change", "Corrections"), "/compare": ("Keep", "Compare"), "/sessions": ("Keep", "Sessions"),

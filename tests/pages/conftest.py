@@ -21,8 +21,8 @@ def of_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def caches(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Of a test that puts something else in a function's place, nothing is kept, and it is given nothing; others share results, as
-    the app's visitors do."""
+    """Of a test that puts something else in a function's place nothing is kept, and it is given nothing; others share results,
+    as the app's visitors do."""
     changes = "monkeypatch" in inspect.signature(request.function).parameters
     if changes:
         st.cache_data.clear()

@@ -1,5 +1,7 @@
 """Tokens of seven kinds of tokenizers: they join to the text, each id has one name, and what a tokenizer changes is said."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import infoflow
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, TooLarge
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Vocabulary, joined
 from tests.helpers import tiny, tokenizer_kinds
@@ -251,3 +253,39 @@ def test_a_target_whose_id_has_no_embedding_is_refused_before_anything_runs(monk
     ):
         with pytest.raises(BadPrompt, match="There is no token 257; this model's tokens are numbered 0 to 256"):
             ask()
+
+
+def test_what_was_read_is_kept_and_holds_nobody() -> None:
+    class Counted:
+        """A tokenizer that counts the texts that it is given."""
+
+        def __init__(self, plain: Any) -> None:
+            self.plain, self.asked = plain, list[str]()
+
+        def __call__(self, text: str, **how: Any) -> Any:
+            self.asked.append(text)
+            return self.plain(text, **how)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.plain, name)
+
+    counted = Counted(tiny.tokenizer())
+    vocabulary = Vocabulary(counted, 300, 4)
+    counted.asked.clear()
+    assert vocabulary.encode("abc") is vocabulary.encode("abc") and counted.asked == ["abc"]
+    ids = [token.id for token in vocabulary.encode("abc")]
+    assert [token.id for token in vocabulary.encode(ids)] == ids and vocabulary.encode(tuple(ids)) is vocabulary.encode(ids)
+    assert vocabulary.tokens(ids[1:2]) is vocabulary.tokens(ids[1:2])
+    for _ in range(2):  # what is refused is refused again
+        with pytest.raises(BadPrompt, match="whole numbers"):
+            vocabulary.encode([True])  # which equals a number that may have been asked for
+        with pytest.raises(TooLarge):
+            vocabulary.encode("abcde")
+        vocabulary.encode([1])
+    gone = weakref.ref(vocabulary)
+    gc.disable()
+    try:
+        del vocabulary
+        assert gone() is None, "what it keeps holds it"
+    finally:
+        gc.enable()
