@@ -77,10 +77,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_pause() -> Iterator[None]:
     """A hosted run that was lost is sent again after some seconds, but not here."""
-    monkeypatch.setattr("infoflow.ndif.run.PAUSE", 0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("infoflow.ndif.run.PAUSE", 0.05)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def _where_other(body: str, prompt: str) -> str:
 
 
 TEXTS, SINGLE = 64, 4096
-"""how many texts and how many single tokens are kept as what they were read as: a page asks for the same ones at every click"""
+"""of how many rows of ids and of how many single ones it is kept what they read: a page asks for the same at every click"""
 
 
 class Vocabulary:
@@ -75,9 +75,8 @@ class Vocabulary:
         first = whole[0] if len(whole) > len(plain) else None
         self.beginning = first if first in self.special else None
         """the mark that this tokenizer puts before a text, if it does"""
-        mine = proxy(self)  # else what is kept would hold its owner, and the tokenizer
-        self._encoded = lru_cache(TEXTS)(partial(Vocabulary._encode, mine))
-        self._alone = lru_cache(SINGLE)(partial(Vocabulary._read, mine))
+        read = partial(Vocabulary._read, proxy(self))  # else what is kept would hold its owner, and the tokenizer
+        self._several, self._single = lru_cache(TEXTS)(read), lru_cache(SINGLE)(read)
 
     def _ids(self, text: str, **how: Any) -> list[int]:
         return list(self.tokenizer(text, **how)["input_ids"])
@@ -89,16 +88,13 @@ class Vocabulary:
             BadPrompt: an empty or blank prompt, half a surrogate in it, or an id the model has no embedding for.
             TooLarge: more tokens than the model has positions for.
         """
-        return self._encoded(prompt if isinstance(prompt, str) else tuple(as_id(i) for i in prompt))
-
-    def _encode(self, prompt: str | tuple[int, ...]) -> tuple[Token, ...]:
         if isinstance(prompt, str):
             if not prompt.strip():
                 raise BadPrompt("The prompt is empty. Type a few words, or choose one of the examples.")
             check_text(prompt)
             ids = self._ids(prompt)
         else:
-            ids = list(prompt)
+            ids = [as_id(i) for i in prompt]
         self.check_ids(ids)
         if not ids:
             raise BadPrompt("The prompt has no tokens. Type a few words.")
@@ -114,8 +110,7 @@ class Vocabulary:
     def tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
         """Tokens in the middle of a text. Each is decoded after what comes before it, since many tokenizers write a token
         otherwise where it stands alone."""
-        found = tuple(map(int, ids))
-        return self._alone(found) if len(found) == 1 else self._read(found)
+        return (self._single if len(ids) == 1 else self._several)(tuple(map(int, ids)))
 
     def _read(self, ids: tuple[int, ...]) -> tuple[Token, ...]:
         out: list[Token] = []

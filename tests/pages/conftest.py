@@ -1,6 +1,5 @@
 """What every test of a page starts from."""
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,17 +12,19 @@ from tests.helpers import tiny
 
 
 @pytest.fixture(autouse=True)
-def of_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    for may in ("LOCAL_FOLDERS", "UNLOAD", "SHARE_KEY"):
-        monkeypatch.setenv(f"INFOFLOW_{may}", "1")
-    monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")  # nobody there, and no test asks the public one
+def of_the_owner() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for may in ("LOCAL_FOLDERS", "UNLOAD", "SHARE_KEY"):
+            patch.setenv(f"INFOFLOW_{may}", "1")
+        patch.setenv("NDIF_HOST", "http://127.0.0.1:9")  # nobody there, and no test asks the public one
+        yield
 
 
 @pytest.fixture(autouse=True)
 def caches(request: pytest.FixtureRequest) -> Iterator[None]:
     """Of a test that puts something else in a function's place nothing is kept, and it is given nothing; others share results,
     as the app's visitors do."""
-    changes = "monkeypatch" in inspect.signature(request.function).parameters
+    changes = "monkeypatch" in request.fixturenames
     if changes:
         st.cache_data.clear()
     yield

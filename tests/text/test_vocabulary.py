@@ -2,15 +2,17 @@
 
 import gc
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
 import infoflow
-from infoflow.errors import BadPrompt, TooLarge
+from infoflow.errors import BadPrompt
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import Vocabulary, joined
 from tests.helpers import tiny, tokenizer_kinds
@@ -255,33 +257,22 @@ def test_a_target_whose_id_has_no_embedding_is_refused_before_anything_runs(monk
             ask()
 
 
-def test_what_was_read_is_kept_and_holds_nobody() -> None:
-    class Counted:
-        """A tokenizer that counts the texts that it is given."""
+def test_what_ids_read_is_kept_and_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary, decoded = Vocabulary(tiny.tokenizer(), 300, None), list[Sequence[int]]()
+    plain = Vocabulary._decode
 
-        def __init__(self, plain: Any) -> None:
-            self.plain, self.asked = plain, list[str]()
+    def counted(self: Vocabulary, ids: Sequence[int]) -> str:
+        decoded.append(ids)
+        return plain(self, ids)
 
-        def __call__(self, text: str, **how: Any) -> Any:
-            self.asked.append(text)
-            return self.plain(text, **how)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.plain, name)
-
-    counted = Counted(tiny.tokenizer())
-    vocabulary = Vocabulary(counted, 300, 4)
-    counted.asked.clear()
-    assert vocabulary.encode("abc") is vocabulary.encode("abc") and counted.asked == ["abc"]
-    ids = [token.id for token in vocabulary.encode("abc")]
-    assert [token.id for token in vocabulary.encode(ids)] == ids and vocabulary.encode(tuple(ids)) is vocabulary.encode(ids)
-    assert vocabulary.tokens(ids[1:2]) is vocabulary.tokens(ids[1:2])
-    for _ in range(2):  # what is refused is refused again
-        with pytest.raises(BadPrompt, match="whole numbers"):
-            vocabulary.encode([True])  # which equals a number that may have been asked for
-        with pytest.raises(TooLarge):
-            vocabulary.encode("abcde")
-        vocabulary.encode([1])
+    monkeypatch.setattr(Vocabulary, "_decode", counted)
+    text, first = vocabulary.encode("abc"), vocabulary.tokens([65])
+    before = len(decoded)
+    assert vocabulary.encode("abc") == vocabulary.encode([token.id for token in text]) == text and before > 0
+    assert vocabulary.tokens([65]) is first and len(decoded) == before
+    assert vocabulary.encode("abd") != text and len(decoded) > before
+    vocabulary.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    assert vocabulary.encode("abc") == text[1:], "a text is given to the tokenizer each time: its owner may change it"
     gone = weakref.ref(vocabulary)
     gc.disable()
     try:
