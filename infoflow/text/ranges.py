@@ -7,6 +7,8 @@ from infoflow.errors import BadPrompt
 
 MOST = 1_000
 """characters: each few of them may stand for thousands of numbers"""
+LONGEST = 10_000
+"""numbers in one range"""
 
 
 def numbers(text: str, what: str) -> tuple[int, ...] | None:
@@ -27,8 +29,10 @@ def numbers(text: str, what: str) -> tuple[int, ...] | None:
         if match is None:
             raise BadPrompt(f"“{part}” is no {what}. Type a number, a range such as 3-5, several (0, 2, 7), or nothing for all.")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first > 10_000:
+        if last < first:
             raise BadPrompt(f"“{part}” is no range of {what}s: the first comes first.")
+        if last - first >= LONGEST:
+            raise BadPrompt(f"“{part}” is no range of {what}s: it has {last - first + 1:,}, and at most {LONGEST:,} are read.")
         found.extend(range(first, last + 1))
     return tuple(dict.fromkeys(found))
 
