@@ -342,6 +342,8 @@ def main() -> None:
         if changed := [file for file in files if not held.fits(file, (root / file).read_text())]:
             print(f"left out, as changed since their tests were measured (--again measures anew): {' '.join(changed)}")
             files = [file for file in files if file not in changed]
+        if not files:
+            sys.exit("So nothing is left to try.")
         tried: dict[str, list[bool]] = {file: [] for file in files}
         prepare(root)
         with contextlib.suppress(KeyboardInterrupt):  # what was tried until then is told
