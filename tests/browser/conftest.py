@@ -19,8 +19,6 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--process-per-site",
     "--font-render-hinting=none",  # letters as wide as where there are windows
-    # pages that live for seconds: it does not pay to make their programs quicker, nor to look for memory that they gave up
-    "--js-flags=--no-turbofan --min-semi-space-size=64 --initial-old-space-size=1024",
 ]  # fmt: skip
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
