@@ -55,8 +55,10 @@ def _where_other(body: str, prompt: str) -> str:
     return ("…" if at > 12 else "") + shortened(printable(body[max(0, at - 12) :]), 40)
 
 
-TEXTS, SINGLE = 64, 4096
+ROWS, SINGLE = 64, 4_096
 """of how many rows of ids and of how many single ones it is kept what they read: a page asks for the same at every click"""
+LONG = 1_000
+"""ids of a row that is not kept: all that are would take some 20 MB"""
 
 
 class Vocabulary:
@@ -76,7 +78,7 @@ class Vocabulary:
         self.beginning = first if first in self.special else None
         """the mark that this tokenizer puts before a text, if it does"""
         read = partial(Vocabulary._read, proxy(self))  # else what is kept would hold its owner, and the tokenizer
-        self._several, self._single = lru_cache(TEXTS)(read), lru_cache(SINGLE)(read)
+        self._row, self._single = lru_cache(ROWS)(read), lru_cache(SINGLE)(read)
 
     def _ids(self, text: str, **how: Any) -> list[int]:
         return list(self.tokenizer(text, **how)["input_ids"])
@@ -110,7 +112,8 @@ class Vocabulary:
     def tokens(self, ids: Sequence[int]) -> tuple[Token, ...]:
         """Tokens in the middle of a text. Each is decoded after what comes before it, since many tokenizers write a token
         otherwise where it stands alone."""
-        return (self._single if len(ids) == 1 else self._several)(tuple(map(int, ids)))
+        read = self._single if len(ids) == 1 else self._row if len(ids) < LONG else self._read
+        return read(tuple(map(int, ids)))
 
     def _read(self, ids: tuple[int, ...]) -> tuple[Token, ...]:
         out: list[Token] = []

@@ -14,7 +14,7 @@ from tokenizers import processors
 import infoflow
 from infoflow.errors import BadPrompt
 from infoflow.text.tokens import Token, label
-from infoflow.text.vocabulary import Vocabulary, joined
+from infoflow.text.vocabulary import LONG, Vocabulary, joined
 from tests.helpers import tiny, tokenizer_kinds
 from tests.helpers.tokenizer_kinds import KINDS, LOSSLESS
 
@@ -271,6 +271,9 @@ def test_what_ids_read_is_kept_and_holds_nobody(monkeypatch: pytest.MonkeyPatch)
     assert vocabulary.encode("abc") == vocabulary.encode([token.id for token in text]) == text and before > 0
     assert vocabulary.tokens([65]) is first and len(decoded) == before
     assert vocabulary.encode("abd") != text and len(decoded) > before
+    row = [65, 66] * (LONG // 2)
+    assert vocabulary.tokens(row) is not vocabulary.tokens(row) and vocabulary.tokens(row[1:]) is vocabulary.tokens(row[1:])
+    assert vocabulary.tokens(row)[1:] == vocabulary.tokens(row[1:])
     vocabulary.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
     assert vocabulary.encode("abc") == text[1:], "a text is given to the tokenizer each time: its owner may change it"
     gone = weakref.ref(vocabulary)
