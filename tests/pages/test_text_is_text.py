@@ -1,5 +1,6 @@
 """Prompts, tokens, names and what services say come out as text on every page: no markup, no directive, no code of a chart."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,12 +53,14 @@ def all_text(app: AppTest) -> None:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer whose every token, of the prompt and of what the model writes, would like to be more than text."""
-    texts = Vocabulary._texts
+    tokens = Vocabulary.tokens  # what it gives is not kept: the model is shared, and others would be given it
 
-    def _texts(self: Vocabulary, ids: list[int]) -> list[Token]:
-        return [replace(token, text=f"{token.text}{hostile.SHORT}{hostile.QUOTES}", raw=b"") for token in texts(self, ids)]
+    def told(self: Vocabulary, ids: Sequence[int]) -> tuple[Token, ...]:
+        return tuple(
+            t if t.name else replace(t, text=f"{t.text}{hostile.SHORT}{hostile.QUOTES}", raw=b"") for t in tokens(self, ids)
+        )
 
-    monkeypatch.setattr(Vocabulary, "_texts", _texts)
+    monkeypatch.setattr(Vocabulary, "tokens", told)
 
 
 @pytest.mark.slow
