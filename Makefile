@@ -8,7 +8,8 @@ PORT ?= 8501
 # so many tests beside each other; each of these processes computes with one thread and has its own servers and models. One more than
 # two cores: some wait for a browser or a server while others compute
 WORKERS ?= 3
-BESIDE := -n $(WORKERS) --dist worksteal
+# what they import is compiled once for all processes that tests start, also where the environment says that none of it is to be kept
+TEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: app test test-fast test-pythons wheel lint audit samples browser smollm2 clean
 
@@ -18,10 +19,10 @@ app: .venv/app.stamp
 
 test: .venv/dev.stamp browser lint
 	@$(MAKE) --no-print-directory smollm2 || echo "SmolLM2 can't be fetched: its tests will say so." >&2
-	$(BIN)/python -m pytest $(BESIDE)
+	$(TEST)
 
 test-fast: .venv/dev.stamp
-	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not browser"
+	$(TEST) -m "not slow and not browser"
 
 # the fast tests on the oldest and on the newest Python of this machine, each in an environment of its own
 test-pythons:
