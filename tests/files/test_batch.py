@@ -295,7 +295,7 @@ def test_killed_runs_and_shards_end_as_one_run_does(folders: dict[str, Path], tm
     """Killed with -9 at every file of a part, with half of it written or before it is renamed, and at any moment; and three
     processes that write a third of the rows each into one folder."""
     given = tmp_path / "prompts.csv"
-    pd.DataFrame({"prompt": [f"{n} ab{n % 7} ab" if n != 5 else "" for n in range(48)], "group": ["x", "y"] * 24}).to_csv(
+    pd.DataFrame({"prompt": [f"{n} ab{n % 7} ab" if n != 5 else "" for n in range(30)], "group": ["x", "y"] * 15}).to_csv(
         given, index=False
     )
     command = [sys.executable, "-m", "tests.helpers.killed", str(folders["llama"]), str(given), str(tmp_path)]
@@ -307,12 +307,12 @@ def test_killed_runs_and_shards_end_as_one_run_does(folders: dict[str, Path], tm
     assert told["ends"] == [0] + [-9] * 17 and told["last"] == 0 and told["shards"] == [0, 0, 0]
     assert max(told["left"]) == 5, "the last file of a part is what makes it whole"
     whole, killed, shards = (infoflow.open_batch(tmp_path / name) for name in ("whole", "killed", "shards"))
-    assert whole.counts == (48, 1) and len(shards.files) > 3 and not list((tmp_path / "killed").glob("*/.*.tmp"))
+    assert whole.counts == (30, 1) and len(shards.files) > 3 and not list((tmp_path / "killed").glob("*/.*.tmp"))
     same(whole, killed)
     same(whole, shards)
     pd.testing.assert_frame_equal(whole.shares(), shards.shares(), rtol=1e-4)
     parts = [pq.ParquetFile(tmp_path / "killed/prompts" / name).metadata.num_rows for name in killed.files]
-    assert sum(parts) == 48 and max(parts) == 2
+    assert sum(parts) == 30 and max(parts) == 2
 
 
 def test_shards_in_folders_of_their_own_are_one_data_set_when_put_together(model: "infoflow.Model", tmp_path: Path) -> None:
