@@ -5,6 +5,7 @@ import argparse
 import sys
 from typing import Any
 
+from infoflow.cli import ctrl_c
 from infoflow.cli.options import add_model, spec_of
 from infoflow.cli.shared import EXIT_SOME_FAILED, EXIT_STOPPED, EXIT_UNSUPPORTED, failed, say
 
@@ -93,6 +94,7 @@ def _teller(quiet: bool) -> Any:
     told = [""]
 
     def tell(doing: str, fraction: float) -> None:
+        ctrl_c.again()
         if doing != told[0]:
             say(f"\r{doing:<78}", quiet, "")
         told[0] = doing

@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+from infoflow.cli import ctrl_c
 from infoflow.cli.shared import say
 from infoflow.errors import BadPrompt
 from infoflow.text.amounts import duration
@@ -81,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     begun: list[tuple[float, float]] = []
 
     def tell(doing: str, fraction: float) -> None:
+        ctrl_c.again()
         now = time.monotonic()
         begun.append((now, fraction)) if not begun else None
         since, first = begun[0]

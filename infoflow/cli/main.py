@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import NoReturn
 
 from infoflow import __version__, cli
+from infoflow.cli import ctrl_c
 from infoflow.cli.shared import EXIT_BAD_INPUT, EXIT_STOPPED, failed, failed_with, tell_as_json
 from infoflow.errors import InfoflowError
 from infoflow.models import memory
 
-_NO_COMMANDS = ("main", "shared", "options")
+_NO_COMMANDS = ("main", "shared", "options", "ctrl_c")
 CODES = """exit codes:
   0    done
   1    a fault of the program, with its traceback
@@ -99,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell_as_json("--json" in given)
     try:
         options = whole.parse_args(given)
-        code: int | None = options.run(options)
-        sys.stdout.flush()
+        with ctrl_c.heard():
+            code: int | None = options.run(options)
+            sys.stdout.flush()
     except _Wrong as error:
         return failed("Usage", str(error), EXIT_BAD_INPUT)
     except InfoflowError as error:

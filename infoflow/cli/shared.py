@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.request import Request
+from infoflow.cli import ctrl_c
 from infoflow.errors import BadPrompt, InfoflowError, RemoteRunError
 from infoflow.studies.compare import Both
 
@@ -100,6 +101,7 @@ def perform(request: Request[Any], quiet: bool, held: dict[Any, Any] | None = No
     told, at = [""], [0.0]
 
     def tell(doing: str, fraction: float = 0.0) -> None:
+        ctrl_c.again()
         if doing != told[0]:
             again = "\r" if fraction and told[0] else ""
             say(f"{again}{doing}", quiet, "\n" if fraction in (0.0, 1.0) else "")

@@ -1,4 +1,4 @@
-"""How a changed run ends by itself, in words."""
+"""How a run ends that comes to no result: changed ones by themselves, in words; any by Ctrl-C."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,3 +29,19 @@ def told_when_changes_fail() -> Iterator[None]:
         if said is None:
             raise
         raise BadPrompt(said) from None
+
+
+@contextlib.contextmanager
+def ctrl_c_stays() -> Iterator[None]:
+    """Around a trace. nnsight shortens the traceback of what is raised, and raises a TypeError where a place in it has no line:
+    the end of a loop, where Ctrl-C is heard.
+
+    Raises:
+        KeyboardInterrupt: what was raised was Ctrl-C.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise

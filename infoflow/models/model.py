@@ -20,7 +20,7 @@ from nnsight import TransformersModel
 from infoflow.errors import InfoflowError, RemoteRunError, UnsupportedModel
 from infoflow.models import decoding, devices, memory
 from infoflow.models.architectures import Architecture
-from infoflow.models.failures import told_when_changes_fail
+from infoflow.models.failures import ctrl_c_stays, told_when_changes_fail
 from infoflow.models.held import as_analysed, shapes_of, turns_of
 from infoflow.models.layouts import modules_of, neurons_of, passing_parameters, query_key_modules, rows_that_fit, sparse_layers
 from infoflow.models.sizes import Sizes
@@ -378,13 +378,14 @@ class Model:
         """
         if self.table is not None:  # of several works that share a pass (together.py)
             return self.table.run(ids, block, *args)
-        with told_when_changes_fail():
+        with told_when_changes_fail(), ctrl_c_stays():
             return self._run(ids, block, *args)
 
     def run_together(self, calls: Sequence[tuple[Sequence[int], Callable[..., Any], Sequence[Any]]]) -> list[Any]:
         """`run` of several prompts of one length, none of them changed, in one pass: each block sees its own row."""
         given: list[Any] = []
         with (
+            ctrl_c_stays(),
             memory.told_when_out(str(self.device)),
             self.lock,
             as_analysed(self._hf, self._shapes),
@@ -463,7 +464,8 @@ class Model:
         if self.connection is not None:
             self._refuse_hosted_experts()  # before it writes what can't be read
             arguments |= decoding.sampled(temperature, top_p) if temperature else {}
-            new = hosted_run.generate(self._traced, ids, arguments, seed if temperature else None, self.connection)
+            with ctrl_c_stays():
+                new = hosted_run.generate(self._traced, ids, arguments, seed if temperature else None, self.connection)
             for token_id in new:
                 told(token_id)
             return tuple(new)

@@ -8,9 +8,12 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,6 +158,74 @@ def test_ctrl_c_is_told_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setattr("infoflow.cli.models.run", stopped)
     assert cli.main(["models", "--json"]) == 130
     assert json.loads(capsys.readouterr().err) == {"error": "Stopped", "message": "stopped.", "code": 130}
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Callable[[], None]]:
+    """Brings Ctrl-C to this process, as where nobody else hears it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield partial(signal.raise_signal, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+Lost = Callable[[Callable[[], None]], None]
+
+
+def as_another_error(interrupted: Callable[[], None]) -> None:
+    try:
+        interrupted()
+    except KeyboardInterrupt:
+        raise TypeError("of a library") from None
+
+
+def where_an_object_is_freed(interrupted: Callable[[], None]) -> None:
+    thing = Thing()
+    ref = weakref.ref(thing, lambda _: interrupted())
+    del thing
+    assert ref() is None
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize("lost", [as_another_error, where_an_object_is_freed])
+@pytest.mark.parametrize("command", ["flow", "batch", "fit-lens"])
+def test_ctrl_c_is_not_lost(
+    command: str, lost: Lost, interrupted: Callable[[], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Python writes of what is raised while an object is freed, and goes on."""
+    unheard: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: unheard.append(told.exc_type))
+    texts = tmp_path / "texts.txt"
+    texts.write_text("The capital of France is one of many.\n\nAnother text is here.\n")
+
+    def works(*given: Any, **more: Any) -> None:
+        told = next(one for one in (*given[::-1], *more.values()) if callable(one))
+        told("half of it", 0.5)
+        lost(interrupted)
+        told("more of it", 0.6)
+        pytest.fail("it goes on")
+
+    place = {"flow": "analyses.perform.perform", "batch": "files.batch.batch", "fit-lens": "analyses.jacobian.fit_lens"}[command]
+    monkeypatch.setattr(f"infoflow.{place}", works)
+    asked = {"flow": [PROMPT], "batch": [str(texts), "--out", str(tmp_path / "out")]}
+    asked["fit-lens"] = ["--prompts", str(texts), "--out", str(tmp_path / "lens.safetensors")]
+    assert cli.main([command, *asked[command]]) == 130
+    assert "stopped." in capsys.readouterr().err and len(unheard) == (lost is where_an_object_is_freed)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert cli.main(["models", "--json"]) == 0  # the next command is not stopped by it
+
+
+def test_where_ctrl_c_is_not_heard_it_stays_so(interrupted: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(options: argparse.Namespace) -> int:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        return 0
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr("infoflow.cli.models.run", run)
+    assert cli.main(["models"]) == 0 and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_codes_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,3 +143,31 @@ def test_nobody_is_left_waiting_when_it_is_stopped_before_all_have_begun(monkeyp
     thread.start()
     thread.join(60)
     assert not thread.is_alive() and all(isinstance(one.exception(0), Cancelled) for one in begun)
+
+
+def _ctrl_c(nn: Any, tracer: Any) -> float:
+    raise KeyboardInterrupt
+
+
+_ctrl_c.__code__ = _ctrl_c.__code__.replace(co_linetable=b"")
+"""as at the end of a loop, which is at no line"""
+
+
+def _raised(call: Callable[[], Any]) -> type[BaseException] | None:
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001  its traceback, which has no line, is more than pytest can print
+        return type(error)
+    return None
+
+
+def test_ctrl_c_at_a_place_without_a_line_is_no_error_of_a_prompt() -> None:
+    model = tiny.model("llama")
+    ids = [token.id for token in model.encode(PROMPTS[0])]
+    calls: list[Callable[[], Any]] = [
+        lambda: model.run(ids, _ctrl_c),
+        lambda: model.run_together([(ids, _ctrl_c, ())] * 2),
+        lambda: together(model, works(lambda seat, _: seat.run(ids, _ctrl_c))),
+    ]
+    assert [_raised(call) for call in calls] == [KeyboardInterrupt] * 3
+    assert np.allclose(together(model, works(WORKS["attention"]))[0].result(), WORKS["attention"](model, PROMPTS[0]), atol=1e-5)
