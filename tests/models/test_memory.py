@@ -66,6 +66,11 @@ def test_steps_in_between_take_an_eighth_within_bounds(allowed: int, chunk: int)
     assert memory.chunk(allowed) == chunk
 
 
+@pytest.mark.parametrize(("allowed", "product"), [(0, 0), (8 * 20_000_000, 20_000_000), (4 * GB, 128_000_000)])
+def test_a_product_takes_an_eighth_and_no_more_than_is_read_at_once(allowed: int, product: int) -> None:
+    assert memory.product(allowed) == product
+
+
 def test_what_needs_more_than_is_allowed_is_refused_and_no_less() -> None:
     memory.refuse(2 * GB, 2 * GB, "It needs", "Shorten it")
     with pytest.raises(

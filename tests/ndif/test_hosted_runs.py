@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import infoflow
+from infoflow.analyses.flow import FlowRequest
+from infoflow.analyses.perform import run_now
 from infoflow.errors import Cancelled, RemoteRunError, UnsupportedModel
 from infoflow.ndif import service as remote
 from tests.helpers import tiny
@@ -86,6 +88,9 @@ def test_the_status_line_tells_what_the_run_is_doing(service: Service, hosted) -
     infoflow.decompose(model, PROMPT)
     order = [said.index(next(s for s in said if s.startswith(begin))) for begin in ("Sending", "Queued at", "Running", "Down")]
     assert order == sorted(order)
+    told: list[tuple[str, float]] = []
+    run_now(FlowRequest(model=model.spec, prompt=PROMPT), model, lambda doing, fraction: told.append((doing, fraction)))
+    assert told[0] == ("Sending …", 0.0)
 
 
 def test_what_is_up_is_listed(service: Service) -> None:

@@ -29,6 +29,7 @@ TO = Connection("http://127.0.0.1:9")
         ("Could not deploy this model.\nOSError: tiny/x is no repository\nat line 3", "not up", "now (OSError: tiny/x is no"),
         ("Could not deploy this model.", "not up", "can't run this model now. Choose one"),
         ("Job timed out after 600 seconds.", "silent", "it took too long"),
+        ("Failed to send request: [Errno 111] Connection refused", "unreachable", "http://127.0.0.1:9 can't be reached"),
         ("Service temporarily unavailable: compute backend is reconnecting.", "busy", "busy or restarting"),
     ],
 )  # fmt: skip

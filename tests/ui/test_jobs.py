@@ -300,3 +300,9 @@ def test_how_much_longer_is_told_once_it_can_be() -> None:
         and jobs._left(1.0, job) == ""
         and jobs._left(120.0, job) == " · about 6 min left"
     )
+    job.fraction = 0.05  # what is left is not known yet
+    assert jobs._left(10.0, job) == ""
+    job.fraction = 0.5
+    assert [jobs._left(left, job) for left in (3.9, 4.0, 89.0, 90.0)] == [
+        "", " · about 4 s left", " · about 89 s left", " · about 2 min left",
+    ]  # fmt: skip
