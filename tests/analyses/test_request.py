@@ -3,7 +3,7 @@
 import inspect
 import json
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,13 @@ def test_a_function_takes_what_its_request_holds(request_: Request[Any]) -> None
     assert len(held) >= len(names) - 2  # by other names, or made again
 
 
+@pytest.mark.parametrize("kind", dict.fromkeys(type(r) for r in REQUESTS), ids=lambda kind: kind.analysis)
+def test_what_is_left_out_is_what_its_function_takes_then(kind: type[Request[Any]]) -> None:
+    taken = inspect.signature(getattr(infoflow, kind.function)).parameters
+    left_out = {f.name: f.default for f in fields(kind) if f.default is not MISSING and f.name in taken and f.name != "model"}
+    assert left_out == {name: taken[name].default for name in left_out}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -294,9 +301,15 @@ def test_a_model_is_tested_once_and_refused_in_words(monkeypatch: pytest.MonkeyP
     model, asked = tiny.model(), []
     real = selftest.check
     monkeypatch.setattr(perform, "check", lambda m: asked.append(m) or real(m))
+    said: list[tuple[str, float]] = []
+
+    def hear(doing: str, fraction: float) -> None:
+        said.append((doing, fraction))
+
     for _ in range(2):
-        found = perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: nullcontext(model), lambda doing, fraction: None)
-    assert len(asked) == 1 and found.verdict.verdict == "exact" and found.cost is not None and not found.has_template
+        found = perform.perform(AttentionRequest(prompt="ab"), lambda spec, say: nullcontext(model), hear)
+    assert len(asked) == 1 and said.count(("Self-test …", 0.0)) == 1
+    assert found.verdict.verdict == "exact" and found.cost is not None and not found.has_template
     other = tiny.model()
     monkeypatch.setattr(
         perform, "check", lambda m: selftest.Check(verdict=selftest.Verdict.UNSUPPORTED, reason="It does not run.", errors={})

@@ -2,7 +2,9 @@
 
 import inspect
 
+import gguf
 import huggingface_hub
+import pytest
 import transformers
 from huggingface_hub import constants
 from huggingface_hub.utils._runtime import is_xet_available
@@ -59,3 +61,12 @@ def test_where_the_hub_is_and_what_it_keeps(monkeypatch) -> None:  # type: ignor
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "/somewhere")
     assert hub_names.address() == "http://127.0.0.1:9" and hub_names.cache_folder() == "/somewhere"
     assert "tqdm_class" in inspect.signature(huggingface_hub.HfApi.hf_hub_download).parameters
+
+
+def test_a_file_is_parsed_once_inside_and_anew_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("gguf.GGUFReader", make := lambda path: made.append(path) or path)
+    with pytest.raises(OSError, match="broken"), transformers_names.one_reader():
+        assert [gguf.GGUFReader(name) for name in ("a", "a", "b")] == ["a", "a", "b"]
+        raise OSError("broken")
+    assert made == ["a", "b"] and gguf.GGUFReader is make

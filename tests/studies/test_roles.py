@@ -10,7 +10,7 @@ import infoflow
 from infoflow.analyses.circuits import MLP, Knockouts
 from infoflow.interventions import Mean
 from infoflow.pictures.roles import picture
-from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED
+from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED, Role
 from infoflow.summaries import roles as verdicts
 from infoflow.text.examples import PRESETS
 from tests.helpers.drawn import drawing
@@ -134,3 +134,8 @@ def test_the_heads_that_calibration_calls_induction_do_the_copying(name: str, re
     before = foreseen([])
     without = foreseen(found)
     assert without < 0.1 * before and foreseen(as_many) > 10 * without
+
+
+def test_what_is_needed_is_what_leaves_less_than_half() -> None:
+    role = Role(name="movers", members=((0, 1),), share=0.5, left=0.5)
+    assert not role.needed and replace(role, left=0.49).needed and not replace(role, left=0.49, members=()).needed
