@@ -55,12 +55,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer whose every token, of the prompt and of what the model writes, would like to be more than text."""
     tokens = Vocabulary.tokens  # what it gives is not kept: the model is shared, and others would be given it
 
-    def told(self: Vocabulary, ids: Sequence[int]) -> tuple[Token, ...]:
+    def would(self: Vocabulary, ids: Sequence[int]) -> tuple[Token, ...]:
         return tuple(
             t if t.name else replace(t, text=f"{t.text}{hostile.SHORT}{hostile.QUOTES}", raw=b"") for t in tokens(self, ids)
         )
 
-    monkeypatch.setattr(Vocabulary, "tokens", told)
+    monkeypatch.setattr(Vocabulary, "tokens", would)
 
 
 @pytest.mark.slow
