@@ -144,12 +144,21 @@ def _backend(traced: Any, to: Connection) -> "_Backend":
     return backend
 
 
+def _status(kind: object, name: str) -> Any:
+    found = {one.name: one for one in Status}.get(name)
+    if kind is not Status or found is None:
+        raise pickle.UnpicklingError(f"{name} of {kind} is no status")
+    return found
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Of dicts, texts, bytes and numbers, and a status; any other class is refused, so that no answer can run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "Status" and module == Status.__module__:
             return Status
+        if (module, name) == ("builtins", "getattr"):  # how Python 3.11.0 to 3.11.3 writes a status
+            return _status
         raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
 
 

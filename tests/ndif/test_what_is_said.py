@@ -1,11 +1,16 @@
 """What the real service says, in its own words, and what a reader is told: the kind decides whether it is sent again."""
 
+import io
+import pickle
+from typing import Any
+
 import httpx
 import pytest
+import torch
 
 from infoflow.errors import Cancelled, RemoteRunError
 from infoflow.ndif import run, service
-from infoflow.ndif.nnsight_names import RemoteError
+from infoflow.ndif.nnsight_names import RemoteError, Status
 from infoflow.ndif.service import Connection, Deployment
 from infoflow.traced.patterns import NO_PATTERN
 
@@ -111,3 +116,31 @@ def test_replicas_are_one_line_and_a_dead_one_is_not_up(monkeypatch: pytest.Monk
     ]  # fmt: skip
     assert service.revision_of(up, "o/two") == "main" and service.revision_of(up, "o/parted") == service.UNKNOWN
     assert up[0] == Deployment("o/bare", "", "COLD", "")
+
+
+class Written:
+    """What is put into an answer as a call that makes it, as Python's pickle does it."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call[0], self.call[1:]
+
+
+def _answered(status: object) -> Any:
+    kept = io.BytesIO()
+    torch.save({"id": "1", "status": status, "description": "done", "data": b"x"}, kept, pickle_protocol=4)
+    return run._Backend.parse(kept.getvalue()).status
+
+
+@pytest.mark.parametrize("call", [(Status, "COMPLETED"), (getattr, Status, "COMPLETED")])
+def test_a_status_is_read_as_any_python_writes_it(call: tuple[Any, ...]) -> None:
+    """Until 3.11.3 as an attribute of its class, before and after as that class of its value."""
+    assert _answered(Written(*call)) is Status.COMPLETED
+
+
+@pytest.mark.parametrize("call", [(getattr, Status, "__members__"), (getattr, io.BytesIO, "COMPLETED"), (eval, "1"), (setattr,)])
+def test_nothing_else_that_an_answer_would_call_is_called(call: tuple[Any, ...]) -> None:
+    with pytest.raises(pickle.UnpicklingError, match=r"is no (status|plain value)"):
+        _answered(Written(*call))
