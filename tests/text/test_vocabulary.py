@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 import infoflow
-from infoflow.errors import BadPrompt
+from infoflow.errors import BadPrompt, TooLarge
 from infoflow.text.tokens import Token, label
 from infoflow.text.vocabulary import LONG, Vocabulary, joined
 from tests.helpers import tiny, tokenizer_kinds
@@ -276,6 +276,13 @@ def test_what_ids_read_is_kept_and_holds_nobody(monkeypatch: pytest.MonkeyPatch)
     assert vocabulary.tokens(row)[1:] == vocabulary.tokens(row[1:])
     vocabulary.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
     assert vocabulary.encode("abc") == text[1:], "a text is given to the tokenizer each time: its owner may change it"
+    few = Vocabulary(tiny.tokenizer(), 300, 4)
+    for _ in range(2):  # what is refused is refused again
+        with pytest.raises(BadPrompt, match="whole numbers"):
+            few.encode([True])  # which equals a number that may have been asked for
+        with pytest.raises(TooLarge):
+            few.encode("abcde")
+        few.encode([1])
     gone = weakref.ref(vocabulary)
     gc.disable()
     try:
