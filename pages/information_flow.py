@@ -15,13 +15,15 @@ from infoflow.summaries.flow import sentences
 from infoflow.summaries.sentence import spoken
 from infoflow.tables import attribution as attribution_tables
 from infoflow.tables import flow as tables
-from infoflow.ui import address, asking, attribution, blocks, carriers, causal, frame, results
+from infoflow.ui import address, asking, attribution, blocks, carriers, causal, controls, frame, results
 from infoflow.ui import information_flow as ui
 
 NAME = "Information flow"
 head = frame.page(NAME, ui.INTRO, ui.USE, ("residual stream", "source", "layer", "MLP", "attention sink"))
-asked, sources = asking.question(ui.run_by)
-request = FlowRequest(model=asked.model, prompt=asked.prompt, sources=sources or ui.RUN_BY[0], interventions=asked.interventions)
+asked, sources = asking.question(controls.run_by)
+request = FlowRequest(
+    model=asked.model, prompt=asked.prompt, sources=sources or controls.RUN_BY[0], interventions=asked.interventions
+)
 result = results.last_good(NAME, request, asked.key)
 
 

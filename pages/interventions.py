@@ -40,6 +40,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     scope = identity(before.provenance, before.prompt_ids)
     with controls.row():
         view, followed = ui.view(), ui.follow() if run.interventions else ()
+        sources = controls.run_by() if view == ui.View.FLOW and run.interventions else controls.RUN_BY[0]
         labels = before.position_labels[: before.n_prompt]
         adding(labels, scope)
         ui.listed(labels, scope)
@@ -64,7 +65,7 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         found = compare(*both(lens(run, (first, second, *followed)), run))
         shown = beside.lens(found, ui.LOOK)
     elif view == ui.View.FLOW:
-        found = compare(*both(FlowRequest(model=run.model, prompt=run.prompt), run))
+        found = compare(*both(FlowRequest(model=run.model, prompt=run.prompt, sources=sources), run))
         shown = beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
     elif view == ui.View.ANSWER:
         found = compare(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run))

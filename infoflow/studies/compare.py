@@ -278,9 +278,7 @@ def _flows(a: Flow, b: Flow, asked: _Asked) -> _Found:
             found[:, k][:, :, known] = shares[:, at][:, :, number]
         values.append(found)
         reach[:, known] |= run.first_position()[number] <= np.array(at)[:, None]
-    names = [
-        _both(*(None if s is None else run.source_labels[s] for run, s in zip((a, b), pair, strict=True))) for pair in sources
-    ]
+    names = [_name(a, b, *pair) for pair in sources]
     axes = (
         Axis("layer", tuple(range(a.n_layers))), Axis("stage", STAGES), _positional(asked),
         Axis("source", unique(names)),
@@ -311,6 +309,13 @@ def paired_sources(a: Flow, b: Flow, pairs: Pairs) -> list[tuple[int | None, int
             there[s] = named[name]
     both: list[tuple[int | None, int | None]] = [(s, there.get(s)) for s in range(len(a.source_labels))]
     return both + [(None, t) for t in range(len(b.source_labels)) if t not in there.values()]
+
+
+def _name(a: Flow, b: Flow, s: int | None, t: int | None) -> str:
+    """What a pair of sources is called; of the same tokens as in `a`, however often each run says them before."""
+    ours, theirs = (None if i is None else run.source_labels[i] for run, i in ((a, s), (b, t)))
+    said = [[i for i, of in zip(run.token_ids, run.source_of, strict=True) if of == at] for run, at in ((a, s), (b, t))]
+    return _both(ours, ours if said[0] and said[0] == said[1] else theirs)
 
 
 def _locations(a: Location, b: Location, asked: _Asked) -> _Found:

@@ -55,6 +55,7 @@ FOLLOW = """Tokens to follow beside the likeliest three of each side."""
 TARGET = """Whose logit is looked for in both. Empty: the likeliest next token of A."""
 GROUP = """How much of the residual the tokens that differ are: the two groups as sums of vectors, by thirds of the layers."""
 NOTHING_YET = """Both sides are the same: type a **Prompt B**, choose a **Model B**, or try one of these."""
+WORDS = """Tokens of a word are one source; for runs by tokens."""
 READ = 200
 """so many of the likeliest tokens are read of each run"""
 SAME = "as A"
@@ -174,6 +175,7 @@ class Asks:
     dtype: str
     metric: str
     stage: str
+    run_by: str
     words: bool
     target: str
     follow: tuple[str, ...]
@@ -182,12 +184,13 @@ class Asks:
 def asks() -> Asks:
     """The row of controls above the picture."""
     view = View(choice("View", list(View), View.FLOW, "cmp_view", VIEW))
-    metric, stage, words, target = "norm", "post", True, ""
+    metric, stage, run_by, words, target = "norm", "post", controls.RUN_BY[0], True, ""
     follow: tuple[str, ...] = ()
     defaults = {
         "cmp_dtype": SAME,
         "cmp_metric": "norm",
         "cmp_stage": "post",
+        "run_by": controls.RUN_BY[0],
         "cmp_words": True,
         "cmp_target": "",
         "cmp_follow": [],
@@ -196,7 +199,9 @@ def asks() -> Asks:
         if view == View.FLOW:
             metric = choice("Shares by", list(METRICS), "norm", "cmp_metric", "\n\n".join(METRICS.values()))
             stage = choice("Row", ["mid", "post"], "post", "cmp_stage", "**mid**: after attention. **post**: after the MLP.")
-            words = st.toggle("By words", value=True, key="cmp_words", bind="query-params")
+            run_by = controls.run_by()
+            grouped = run_by != controls.RUN_BY[0]
+            words = st.toggle("By words", value=True, key="cmp_words", bind="query-params", disabled=grouped, help=WORDS)
         if view == View.ANSWER:
             target = st.text_input("Answer", key="cmp_target", placeholder="A's likeliest", help=TARGET, bind="query-params")
         if view == View.LENS:
@@ -212,7 +217,7 @@ def asks() -> Asks:
             follow = tuple(map(str, chosen))
         dtypes = [SAME, *asking.DTYPES] if asking.offered() is None else [SAME]
         dtype = str(st.selectbox("Weights of B", dtypes, key="cmp_dtype", help=WEIGHTS_B, bind="query-params"))
-    return Asks(view, dtype, metric, stage, words, target.strip(), follow)
+    return Asks(view, dtype, metric, stage, run_by, words, target.strip(), follow)
 
 
 def compared(a: Side, b: Side, at: Asks) -> Comparison:
@@ -228,7 +233,7 @@ def compared(a: Side, b: Side, at: Asks) -> Comparison:
         first = side(a, LocationRequest(prompt="", target=at.target or None))
         return compare(first, side(b, LocationRequest(prompt="", target=first.target)))
     if at.view == View.FLOW:
-        one, two = (side(of, FlowRequest(prompt="")) for of in (a, b))
+        one, two = (side(of, FlowRequest(prompt="", sources=at.run_by)) for of in (a, b))
         by_word = at.words and one.provenance.sources == two.provenance.sources == "tokens"
         try:
             return compare(one, two, at.metric, groups="words" if by_word else None)

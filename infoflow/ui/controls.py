@@ -14,6 +14,11 @@ from streamlit.errors import StreamlitPageNotFoundError
 from infoflow.ui import address
 from infoflow.ui.places import Places
 
+RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
+RUN_BY_HELP = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the
+number of sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of
+its own."""
+
 
 def row() -> DeltaGenerator:
     """The one line of controls above the picture, their labels beside them."""
@@ -67,6 +72,11 @@ def held_choice(
     )  # fmt: skip
     address.write(place.name)
     return place.chosen(scope) or None
+
+
+def run_by() -> str:
+    """What a split keeps apart, here and on every other page."""
+    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP)
 
 
 def layer_and_head(n_layers: int, n_heads: int, no_layer: bool, no_head: bool) -> tuple[int, int]:

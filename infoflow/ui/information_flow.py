@@ -24,7 +24,6 @@ from infoflow.ui.controls import choice, hide_first
 from infoflow.ui.places import Places
 
 HIGH_CANCELLATION = 3.0
-RUN_BY = ("tokens", "words", "sentences", "64 spans", "32 spans", "16 spans")
 WINDOW = 48
 """so many positions are drawn at first; a slider chooses which"""
 
@@ -53,9 +52,6 @@ everything that is left is linear, so the residual stream is a sum of one vector
 What a bar shows is the *linear share traced to* a token: it does not say why a head attended where it did, and how the
 MLP's gate is held fixed is a choice (the identity rule of relevance propagation). The code that made the numbers:"""
 EXACT = """Relative error of the summed parts against the model's own residual; the dashed line is where this page warns."""
-RUN_BY_HELP = """What the run keeps apart. **tokens** can be grouped afterwards at will; memory grows with the square of the
-number of sources, so long prompts need **words**, **sentences**, or equal **spans**. The first token is always a span of
-its own."""
 HINDSIGHT = """Paths that are held fixed are those of the finished run, and know its answer: a part of what a token adds to a
 logit would be there for any other token too. *Contrast*, under "Which tokens raise a logit?" and on the Answer page, tells the
 two apart."""
@@ -82,11 +78,6 @@ ALONE = """What this part would raise most by itself, through the frozen final n
 never been in this state alone, and hindsight is in it. Empty for a group; show sources as tokens."""
 LOGIT_COLUMN = """What each source adds to the logit asked about below (before a soft cap, where the family has one).
 These parts of the last residual are what it is made of."""
-
-
-def run_by() -> str:
-    """What the run keeps apart."""
-    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ The one place where pages load, test, run, report and refuse.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,7 +51,8 @@ def performed(
 ) -> Performed[R]:
     """A request that a part of a page makes, with progress and Cancel; errors are the caller's to report. A failure that another
     try may end otherwise has a button for it, and so has a run that was stopped, where `on_cancel` does not take its question
-    back. `noted`: it counts as looked at. `how`: the `patience` of `jobs.run`.
+    back; a split that is too large has one for each smaller one, which sets `controls.run_by`. `noted`: it counts as looked at.
+    `how`: the `patience` of `jobs.run`.
 
     Raises:
         InfoflowError: what running raises; what it raised before, until it is tried again.
@@ -65,8 +66,8 @@ def performed(
         except Cancelled:
             raise
         except InfoflowError as error:
-            before = st.session_state[kept] = _failed(request, error)
-    if _may_end_otherwise(before.error):
+            before = _remembered(kept, request, error, key)
+    if not _offered(before) and _may_end_otherwise(before.error):
         st.button("Try again", key=f"{name}_again", on_click=_forget, args=(kept,), icon=":material/refresh:")
     raise before.error
 
@@ -168,10 +169,7 @@ def _last_good(name: str, request: Request[R], key: str) -> tuple[Request[R], Pe
             cancel()
             _tell_cancelled(page)
         except InfoflowError as error:
-            st.session_state[failed] = _failed(request, error)  # at once: looking for offers may be interrupted
-            if isinstance(error, TooLarge):
-                st.session_state[failed] = _failed(request, error, _offers(request, key))
-            _tell(st.session_state[failed], page)
+            _tell(_remembered(failed, request, error, key), page)
     return before(page, key, cancel)
 
 
@@ -182,9 +180,18 @@ def _tell_beside(found: Performed[Any]) -> None:
         st.warning(blocks.plain(f"Do not rely on what is shown for this model. {found.verdict.reason}"), icon=":material/error:")
 
 
+def _remembered(kept: str, request: Request[Any], error: InfoflowError, key: str) -> Failed:
+    """A failure as it is remembered, with what fits instead."""
+    failure = st.session_state[kept] = _failed(request, error)  # at once: looking for offers may be interrupted
+    if isinstance(error, TooLarge):
+        failure = st.session_state[kept] = replace(failure, offers=_offers(request, key))
+    return failure
+
+
 def _offers(request: Request[Any], key: str) -> tuple[Offer, ...] | None:
-    """What fits, each with what it costs; None where there is no such choice: of a flow's sources there is."""
-    if not isinstance(request, FlowRequest):
+    """What fits, each with what it costs; None where there is no such choice: of a flow's sources, named by a grouping, there
+    is."""
+    if not (isinstance(request, FlowRequest) and isinstance(request.sources, str)):
         return None
     with suppress(InfoflowError):  # too long for the model itself, whatever its sources are
         found = jobs.run(lambda job: cache.smaller(request, key, job.say), on_cancel=lambda: None, name="offers")
@@ -205,12 +212,17 @@ def _again(page: str) -> None:
 def _tell(failure: Failed, page: str) -> None:
     """The message, and buttons that run what fits, or the same again where another try may end otherwise."""
     blocks.failed(failure.error)
-    if not failure.offers and _may_end_otherwise(failure.error):
+    if not _offered(failure) and _may_end_otherwise(failure.error):
         _again(page)
+
+
+def _offered(failure: Failed) -> bool:
+    """Buttons that run what fits; whether there are any."""
     if failure.offers:
         with st.container(horizontal=True, vertical_alignment="center"):
             for kind, _, cost in failure.offers:
                 st.button(f"Run by {kind}", key=f"run_by_{kind}", on_click=_run_by, args=(kind,), help=f"Takes {cost}.")
+    return bool(failure.offers)
 
 
 def _run_by(sources: str) -> None:

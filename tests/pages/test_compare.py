@@ -197,3 +197,16 @@ def test_any_text_is_data_and_prompts_of_any_length_are_compared() -> None:
     assert errors(app) == [] and "<b>x</b>" in running_text(app) and "Without counterpart, and left out" in captions(app)
     bad = linked(prompt="a", prompt_b="\u0000", cmp_target="no such token at all", cmp_view="answer")
     assert len(errors(bad)) == 1 and json.dumps(errors(bad))
+
+
+def test_prompts_too_long_for_a_source_a_token_are_compared_by_what_fits(demo: infoflow.Model) -> None:
+    a = "The old wizard walked through the forest. " * 12
+    b = a.replace("wizard", "king", 1)
+    app = linked(prompt=a, prompt_b=b)
+    assert len(errors(app)) == 1 and "tokens; the limit is 64" in errors(app)[0]
+    button(app, "Run by 16 spans").click().run()
+    assert errors(app) == [] and app.selectbox(key="run_by").value == "16 spans" and app.toggle(key="cmp_words").disabled
+    flows = [infoflow.decompose(demo, text, sources="16 spans") for text in (a, b)]
+    shares = [flow.shares(hidden=[0])[5, -1] for flow in flows]
+    found = {r["source"]: r["value"] for r in panel(app, "Change of each source") if r["layer"] == 5}
+    assert 1 in found and [(shares[1] - shares[0])[i] for i in found] == pytest.approx(list(found.values()), abs=1e-6)

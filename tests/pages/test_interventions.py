@@ -172,6 +172,16 @@ def test_flow_and_answer_are_compared(demo: infoflow.Model) -> None:
     assert {b.label for b in app.get("download_button")} >= {"PNG", "CSV", "Python"}, "of every view"
 
 
+def test_the_flow_of_a_long_prompt_is_compared_by_what_fits() -> None:
+    app = with_changes(PAGE, '{"site":"mlp","layers":0,"kind":"zero"}')
+    app = choose(ask(app, "The old wizard walked through the forest. " * 12), "Compare", "flow")
+    assert len(errors(app)) == 1 and "tokens; the limit is 64" in errors(app)[0]
+    button(app, "Run by 16 spans").click().run()
+    assert errors(app) == [] and app.selectbox(key="run_by").value == "16 spans"
+    sources = {r["source_label"] for r in rows_of(app, "Change of each source") if r["panel"] == CHANGE}
+    assert len(sources) == 15, "all but the first, which is set aside"
+
+
 def test_a_change_that_can_not_be_made_is_said_and_taken_back() -> None:
     app = with_changes(PAGE, '{"site":"mlp","layers":77,"kind":"zero"}')
     assert any("There is no layer 77" in e for e in errors(app))

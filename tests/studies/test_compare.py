@@ -53,6 +53,17 @@ def test_nothing_differs_from_itself(name: str, pairs: dict[str, tuple[Any, Any]
     assert abs(there.largest["difference"]) == pytest.approx(frame["difference"].abs().max())
 
 
+def test_the_same_token_has_one_name_however_often_each_prompt_said_it_before(demo: infoflow.Model) -> None:
+    a, b = (infoflow.decompose(demo, text) for text in ("saw France and France", "saw Italy and France"))
+    found = infoflow.compare(a, b)
+    n = len(a.tokens)
+    assert a.source_labels[n - 3 :] == ("France", "and", "France·2") and b.source_labels[n - 1] == "France"
+    assert found.axis("source").keys[n - 3 : n] == ("France | Italy", "and", "France·2")
+    ends = [run.grouped([*("begin" for _ in range(n - 2)), "end", "end"]) for run in (a, b)]
+    renamed = replace(ends[1], source_labels=("beginning", "rest"))
+    assert infoflow.compare(ends[0], renamed).axis("source").keys == ("begin | beginning", "end"), "of the same tokens"
+
+
 def test_a_flow_is_compared_source_by_source(pairs: dict[str, tuple[Any, Any]]) -> None:
     """Against the two flows' own tables, row by row; position 4 is the word that differs."""
     a, b = pairs["flow"]
