@@ -44,6 +44,8 @@ Asks = Callable[["Asking", bytes], Work]
 _writing = threading.Lock()
 _LOOK = 0.1
 """seconds"""
+WISHES = {"GET": ("prompt", "model"), "POST": ("format", "dark", "events")}
+"""what an address may say beside its path, by how it is asked"""
 
 
 def programs(service: Service, more: Sequence[Route] = ()) -> Starlette:
@@ -188,6 +190,7 @@ class Asking:
 async def _answer(asked: Asking, of: Asks) -> Response:
     """What a client is sent: the body is checked before anything runs, and the run is told of if that is wanted."""
     received = asked.received
+    _check_wishes(received)
     body = await asking.read(received.headers, received.stream()) if received.method == "POST" else b""
     kind, told = asked.kind, asked.events
     if told and kind != "json":
@@ -197,6 +200,25 @@ async def _answer(asked: Asking, of: Asks) -> Response:
         return events.Events(lambda: Run(work))
     found = await finished(Run(work), received.receive)
     return Response(found, headers={"Cache-Control": "no-store", "Content-Type": answers.MEDIA[kind]})
+
+
+def _check_wishes(received: Received) -> None:
+    """Refuse what would be passed over in silence.
+
+    Raises:
+        BadPrompt: a name that the address can't have, or has twice.
+    """
+    known, given = (
+        WISHES["POST" if received.method == "POST" else "GET"],
+        [name for name, _ in received.query_params.multi_items()],
+    )
+    for number, name in enumerate(given):
+        if name not in known:
+            raise BadPrompt(
+                f"The address says '{name[:40]}', which is none of: {', '.join(known)}. Other fields go into a POST's body."
+            )
+        if name in given[:number]:
+            raise BadPrompt(f"The address says '{name}' twice. Say it once.")
 
 
 def _one(method: str, asked: Asking, body: bytes) -> Work:

@@ -110,7 +110,10 @@ class Places:
                 self._free += 1
                 return
             thread = self._waiting.take()
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # there is no thread to be had: this one, which is at its end, does it
+            thread.run()
 
 
 @st.cache_resource(show_spinner=False)

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from infoflow import errors
 from infoflow.server.asking import LARGEST
+from infoflow.server.http import WISHES
 from infoflow.server.openapi import WHY
 from infoflow.server.problems import MEDIA
 from tests.helpers.api import app_of, client_of, failing
@@ -89,6 +90,27 @@ def test_an_address_that_takes_something_else(method: str, path: str, status: in
 @pytest.mark.parametrize("query", ["format=doc", "dark=yes", "events=2", "events=1&format=png"])
 def test_a_wish_that_is_not_known(query: str, client: TestClient) -> None:
     problem(client.post(f"/api/lens?{query}", json={"prompt": "The"}), 422)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("POST", "/api/lens?metric=norm", "'metric'"), ("POST", "/api/lens?prompt=The", "'prompt'"),
+        ("GET", "/api/flow?prompt=The&format=csv", "'format'"), ("GET", "/api/flow?prompt=The&sources=words", "'sources'"),
+        ("GET", "/api/flow?prompt=The&prompt=A", "twice"), ("POST", "/api/lens?dark=1&dark=1", "twice"),
+        ("POST", f"/api/lens?{'x' * 5000}=1", "x" * 40 + "'"), ("HEAD", "/api/flow?prompt=The&k=1", ""),
+    ],
+)  # fmt: skip
+def test_an_address_that_says_what_nobody_would_hear(method: str, path: str, said: str, client: TestClient) -> None:
+    answer = client.request(method, path, json={"prompt": "The"} if method == "POST" else None)
+    assert answer.status_code == 422 and (method == "HEAD" or said in problem(answer, 422)["detail"])
+
+
+def test_the_document_names_what_an_address_may_say(client: TestClient) -> None:
+    paths = client.get("/api/openapi.json").json()["paths"]
+    for verb, names in WISHES.items():
+        named = {p["name"] for p in paths["/api/flow"][verb.lower()]["parameters"] if p["in"] == "query"}
+        assert named == set(names)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,31 @@ def test_a_place_for_which_there_is_no_thread_is_given_back(monkeypatch: pytest.
     assert done.is_set() and places._free == 1
 
 
+def test_who_waits_for_a_place_gets_it_though_there_is_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, holds, end, done = jobs.Places(1), threading.Event(), threading.Event(), list[int]()
+
+    def first() -> None:
+        holds.set()
+        end.wait(10)
+
+    running = places.begin(first)
+    assert holds.wait(10)
+    waiting = [places.begin(lambda number=number: done.append(number)) for number in (1, 2)]
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread in waiting:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    end.set()
+    running.join(10)
+    assert done == [1, 2] and places.before(waiting[0]) == 0, "the one that ended did both"
+    places.begin(lambda: done.append(3)).join(10)
+    assert done == [1, 2, 3], "and its place is free again"
+
+
 def test_what_a_page_was_told_and_keeps_holds_nothing_of_that_page() -> None:
     for kept in (Cancelled("stopped"), BadPrompt("too short")):  # raised again by every click
         with blocks.reporting_errors():
