@@ -178,8 +178,9 @@ def listed(prompts: pd.DataFrame) -> pd.DataFrame:
     """Prompts as a page lists them: number, id and group where there are some, prompt, next, probability, error where there are
     some, and the addresses."""
     table = prompts.rename(columns={"top": "next", "top_probability": "probability"})
-    table["next"] = [visible(token.removeprefix(" ")) if isinstance(token, str) else None for token in table["next"]]
+    table["next"] = [visible(token.removeprefix(" ")) if isinstance(token, str) else "" for token in table["next"]]
     some = [name for name in ("id", "group", "error") if table[name].notna().any()]
+    table[some] = table[some].fillna("")  # of what is missing a page would say "None"
     links = [name for name in table if name.startswith("link_") and table[name].notna().any()]
     order = ["number", "id", "group", "prompt", "next", "probability", "error"]
     return table[[name for name in order if name in some or name not in ("id", "group", "error")] + links]

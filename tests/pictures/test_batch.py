@@ -91,4 +91,7 @@ def test_a_list_of_prompts_has_the_columns_that_hold_something(found: Batch, tmp
     assert list(tables.listed(found.to_frame())) == [
         "number", "id", "group", "prompt", "next", "probability", "error", "link_heads",
     ]  # fmt: skip
+    shown = tables.listed(found.to_frame())
+    texts = shown[["id", "group", "next", "error"]]
+    assert texts.map(lambda value: isinstance(value, str)).all(axis=None) and sorted(shown["error"])[:2] == ["", ""]
     assert "error" not in tables.listed(made(tmp_path, numbers=(0, 1)).to_frame())
