@@ -27,12 +27,14 @@ def picture(shown: ActivationsRequest, found: Activations) -> None:
     now = ui.view(found)
     blocks.says(sentences(found))
     with blocks.reporting_errors():
-        drawn = ui.picture(shown, asked.key, found, now, dark)
-        if drawn is not None:
+        draw = ui.drawing(shown, asked.key, found, now)
+        if draw is not None:
+            drawn = draw(dark=dark)
             says = f"{drawn.title}. {drawn.note} {found.summary()}"
             blocks.chart(drawn.chart, key="act_lines", alt=says)
             st.caption(blocks.plain(drawn.note))
-            blocks.downloads(drawn, lambda: formats.frame_json(drawn.frame, found.provenance), dark, found.provenance, "", found)
+            as_json = partial(formats.frame_json, drawn.frame, found.provenance)
+            blocks.downloads(drawn, as_json, dark, found.provenance, "", found, draw)
     with blocks.fold("Every position", "act_map") as is_open:
         if is_open:
             table = tables.map_of(found, now.norm)
@@ -46,13 +48,13 @@ def picture(shown: ActivationsRequest, found: Activations) -> None:
             of_run = asking.Asked(shown.model, str(shown.prompt), asked.key, shown.interventions)
             turned = ui.stability(of_run, now.at(len(found.tokens)))
             st.markdown(blocks.plain(turned.summary()))
-            draw = partial(directions.picture, turned)
-            kept = draw(dark=dark)
+            kept_by = partial(directions.picture, turned)
+            kept = kept_by(dark=dark)
             blocks.chart(kept.chart, key="act_stability_lines", alt=f"{kept.title}. {turned.summary()}")
             st.caption(ui.STABLE)
             blocks.warn_if_off(turned.max_error, turned.provenance, "The parts do not sum to the residual")
             as_json = partial(formats.frame_json, kept.frame, turned.provenance)
-            blocks.downloads(kept, as_json, dark, turned.provenance, "stable_", turned, draw)
+            blocks.downloads(kept, as_json, dark, turned.provenance, "stable_", turned, kept_by)
 
 
 if result is not None:

@@ -24,15 +24,16 @@ def differing() -> None:
     ui.told(head, found, a, b)
     blocks.told([*found.a.notes, *(note for note in found.b.notes if note not in found.a.notes)])
     blocks.says(sentences(found))
-    drawn = ui.shown(found, at, row)
+    draw = ui.shown(found, at, row)
     ui.prompts(found)
     if at.view == ui.View.FLOW:
         ui.group(found, at, int(st.session_state.get("cmp_place", -1)))
-    if drawn is None:
+    if draw is None:
         st.caption(blocks.plain(left_out(found)))
     else:
+        drawn = draw(dark=frame.dark())
         as_json = partial(formats.frame_json, drawn.frame, found.provenance)
-        blocks.downloads(drawn, as_json, frame.dark(), found.provenance, "", found)
+        blocks.downloads(drawn, as_json, frame.dark(), found.provenance, "", found, draw)
     address.write(ui.HEADS.name)
 
 

@@ -16,7 +16,7 @@ from infoflow.files import formats
 from infoflow.interventions import AnyIntervention
 from infoflow.pictures.interventions import picture
 from infoflow.pictures.picture import identity
-from infoflow.studies.compare import compare
+from infoflow.studies.compare import Comparison, compare
 from infoflow.tables import interventions as tables
 from infoflow.ui import address, asking, blocks, controls, frame, results
 from infoflow.ui import compare as beside
@@ -58,29 +58,36 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         ui.nothing_yet(before, *((None, None) if run.model.hosted else told))  # there each example would be a request
         return
     if view == ui.View.NEXT:
-        found = compare(before, after)
-        shown = beside.next_token(found, ui.LOOK)
-        st.dataframe(shown.frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
+        found = named((before, after))
+        draw = beside.next_token(found, ui.LOOK)
+        st.dataframe(draw(dark=dark).frame.drop(columns="id"), hide_index=True, column_config=ui.COLUMNS)
     elif view == ui.View.LENS:
-        found = compare(*both(lens(run, (first, second, *followed)), run))
-        shown = beside.lens(found, ui.LOOK)
+        found = named(both(lens(run, (first, second, *followed)), run))
+        draw = beside.lens(found, ui.LOOK)
     elif view == ui.View.FLOW:
-        found = compare(*both(FlowRequest(model=run.model, prompt=run.prompt, sources=sources), run))
-        shown = beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
+        found = named(both(FlowRequest(model=run.model, prompt=run.prompt, sources=sources), run))
+        draw = beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
     elif view == ui.View.ANSWER:
-        found = compare(*both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run))
-        shown = beside.answer(found, ui.LOOK)
+        found = named(both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run))
+        draw = beside.answer(found, ui.LOOK)
     else:
-        found = compare(*both(AttentionRequest(model=run.model, prompt=run.prompt), run))
-        shown = beside.attention(found, ui.LOOK, scope)
+        found = named(both(AttentionRequest(model=run.model, prompt=run.prompt), run))
+        draw = beside.attention(found, ui.LOOK, scope)
         address.write(beside.HEADS.name)
-    if shown is not None:
-        blocks.downloads(shown, partial(formats.frame_json, shown.frame, found.provenance), dark, found.provenance, "", found)
+    if draw is not None:
+        shown = draw(dark=dark)
+        as_json = partial(formats.frame_json, shown.frame, found.provenance)
+        blocks.downloads(shown, as_json, dark, found.provenance, "", found, draw)
 
 
 def lens(run: GenerationRequest, followed: tuple[int | str, ...]) -> LensRequest:
     """Some tokens through the layers, at the last position."""
     return LensRequest(model=run.model, prompt=run.prompt, positions=(-1,), targets=tuple(dict.fromkeys(followed)))
+
+
+def named(runs: tuple[R, R]) -> Comparison:
+    """The two, compared under the names that they have here."""
+    return replace(compare(*runs), names=ui.NAMES)
 
 
 def outcome(run: GenerationRequest, before: Generation, change: AnyIntervention) -> str:

@@ -8,8 +8,8 @@ from infoflow.charts import compare as charts
 from infoflow.charts.palette import source_colours
 from infoflow.pictures.picture import Picture, short
 from infoflow.studies.compare import Both, Comparison
+from infoflow.studies.sides import PLAIN, Names
 from infoflow.tables import compare as tables
-from infoflow.tables.compare import PLAIN, Names
 from infoflow.text.rows import ROW_NAMES
 
 MOST_COLUMNS = 32
@@ -28,22 +28,21 @@ def picture(found: Comparison, dark: bool = False) -> Picture:
     return of.get(found.kind, predictions)(found, dark=dark)
 
 
-def flow(
-    found: Comparison, place: int = -1, stage: str = "post", names: Names = PLAIN, palette: str = "hue", dark: bool = False
-) -> Picture:
+def flow(found: Comparison, place: int = -1, stage: str = "post", palette: str = "hue", dark: bool = False) -> Picture:
     """What one position's residual is made of after each layer: two bars, and what is more and less in the second."""
     table = tables.residual(found, place, stage)
     colours = source_colours(found.axis("source").keys, palette, dark)
+    b = found.names.b
     hidden = f" Not shown: {', '.join(found.aside)}; the others are scaled to 100 %." if found.aside else ""
     return Picture(
-        chart=charts.stacks(table, _titles(names), colours, dark),
-        frame=names.of(table.drop(columns=["row", "source"])),
-        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found.provenance, names),
-        note=f"Shares by {found.quantity}. Right of the line: more in {names.b}; left: less. {ONE_SCALE}{hidden}{_rest(found)}",
+        chart=charts.stacks(table, _titles(found), colours, dark),
+        frame=found.names.of(table.drop(columns=["row", "source"])),
+        title=_title(f"What the residual of “{found.labels[place]}” is made of {ROW_NAMES[stage]}", found),
+        note=f"Shares by {found.quantity}. Right of the line: more in {b}; left: less. {ONE_SCALE}{hidden}{_rest(found)}",
     )  # fmt: skip
 
 
-def answer(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Picture:
+def answer(found: Comparison, dark: bool = False) -> Picture:
     """Where the answer is, by layer and position."""
     columns, cells, part = _shown(found, tables.answer(found))
     rest = int(cells["place"].max()) + 1 - len(columns)
@@ -51,21 +50,21 @@ def answer(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Pictu
     what = f"“{found.a.target_name.strip()}”" + (f" over “{found.a.against_name.strip()}”" if found.a.against_name else "")
     held = {"logit": "What residuals hold of the logit of", "specific": "What residuals say beyond the contrast of"}
     return Picture(
-        chart=charts.maps(cells, _titles(names), columns, "+.1f", dark=dark), frame=names.of(found.to_frame()),
-        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found.provenance, names),
+        chart=charts.maps(cells, _titles(found), columns, "+.1f", dark=dark), frame=found.names.of(found.to_frame()),
+        title=_title(f"{held.get(found.quantity, 'Hindsight of')} {what}", found),
         note=f"In logits, rows after the MLP. {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
 
-def attention(found: Comparison, chosen: tuple[int, int] | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
+def attention(found: Comparison, chosen: tuple[int, int] | None = None, dark: bool = False) -> Picture:
     """One head's map; of the head whose last row moved most where none is chosen."""
     layer, head = chosen or moved_most(found)
     columns, cells, part = _shown(found, tables.head(found, layer, head))
     cells = cells[cells["order"] < MOST_COLUMNS]
     return Picture(
-        chart=charts.maps(cells, _titles(names), columns, ".2f", root=True, dark=dark),
-        frame=names.of(cells[["row", "column", "a", "b", "difference"]]),
-        title=_title(f"Attention of head {layer}.{head}", found.provenance, names),
+        chart=charts.maps(cells, _titles(found), columns, ".2f", root=True, dark=dark),
+        frame=found.names.of(cells[["row", "column", "a", "b", "difference"]]),
+        title=_title(f"Attention of head {layer}.{head}", found),
         note=f"{found.quantity.capitalize()}; rows look, columns are read. {ROOT} {ONE_SCALE}{part}{_rest(found)}",
     )  # fmt: skip
 
@@ -77,7 +76,7 @@ def moved_most(found: Comparison) -> tuple[int, int]:
     return int(best["layer"]), int(best["head"])
 
 
-def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Names = PLAIN, dark: bool = False) -> Picture:
+def lens(found: Comparison, place: int = -1, mids: bool | None = None, dark: bool = False) -> Picture:
     """Tokens that both follow, by row of the stream, at one position; of many rows those after the MLP alone, unless `mids`."""
     rows = found.axis("row").keys
     mids = len(rows) <= MOST_ROWS if mids is None else mids
@@ -86,18 +85,18 @@ def lens(found: Comparison, place: int = -1, mids: bool | None = None, names: Na
     columns = pd.DataFrame({"a": across, "b": across, "differs": False})
     form, what = FORMS[found.quantity], WORDS.get(found.quantity, found.quantity).capitalize()
     return Picture(
-        chart=charts.maps(cells, _titles(names), columns, form, dark=dark), frame=names.of(found.to_frame()),
-        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found.provenance, names),
+        chart=charts.maps(cells, _titles(found), columns, form, dark=dark), frame=found.names.of(found.to_frame()),
+        title=_title(f"{found.a.kind.capitalize()} lens at “{found.labels[place]}”", found),
         note=f"{what}{'' if mids else ', rows after the MLP'}. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
 
-def predictions(found: Comparison, names: Names = PLAIN, dark: bool = False) -> Picture:
+def predictions(found: Comparison, dark: bool = False) -> Picture:
     """The likeliest next tokens of each."""
     table = tables.next_tokens(found)
     return Picture(
-        chart=charts.bars(tables.drawn(table), _titles(names), dark=dark), frame=names.of(table),
-        title=_title("The next token", found.provenance, names),
+        chart=charts.bars(tables.drawn(table), _titles(found), dark=dark), frame=found.names.of(table),
+        title=_title("The next token", found),
         note=f"Probabilities, those that differ most. {ONE_SCALE}{_rest(found)}",
     )  # fmt: skip
 
@@ -112,12 +111,12 @@ def _shown(found: Comparison, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     return columns[first:].reset_index(drop=True), cells.assign(place=cells["place"] - first), told
 
 
-def _titles(names: Names) -> tuple[str, str, str]:
-    return names.a, names.b, names.difference
+def _titles(found: Comparison) -> tuple[str, str, str]:
+    return found.names.a, found.names.b, found.names.difference
 
 
-def _title(what: str, made: Both, names: Names) -> str:
-    return f"{what}, {sides(made, names)}"
+def _title(what: str, found: Comparison) -> str:
+    return f"{what}, {sides(found.provenance, found.names)}"
 
 
 def sides(made: Both, names: Names = PLAIN) -> str:

@@ -30,6 +30,7 @@ from infoflow.analyses.provenance import UNSUPPORTED, Provenance
 from infoflow.analyses.result import Prediction, Result
 from infoflow.errors import BadPrompt, chosen
 from infoflow.metrics.shares import METRICS
+from infoflow.studies.sides import PLAIN, Names
 from infoflow.text.alignment import Align, Pairs, paired
 from infoflow.text.rows import STAGES
 from infoflow.text.tokens import BIAS, Labels, unique, visible
@@ -115,6 +116,8 @@ class Comparison(Result):
     """sources that are not shown, of the one and of the other"""
     top: tuple[tuple[Prediction, ...], tuple[Prediction, ...]]
     """the likeliest next tokens of each"""
+    names: Names = PLAIN
+    """how the two are called in words and pictures"""
     provenance: Both
 
     @property

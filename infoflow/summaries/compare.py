@@ -15,7 +15,8 @@ def sentences(found: Comparison) -> tuple[Sentence, ...]:
     wrong = off(found.max_error, found.provenance)
     if wrong is not None:
         return (wrong,)
-    said = [Sentence(f"From A to B {tables.moved(found.top)}")] if all(found.top) else []
+    names = found.names
+    said = [Sentence(f"{names.moved} {tables.moved(found.top)}")] if all(found.top) else []
     if found.kind == "generation":
         return tuple(said)
     where, place = tables.largest(found)
@@ -24,5 +25,5 @@ def sentences(found: Comparison) -> tuple[Sentence, ...]:
         return (*said, Sentence(f"Their {OF[found.quantity]} are the same to {tables.LEAST:.1%}."))
     plain = form.lstrip("+") if form.endswith("%") else form
     far = f"Their {OF[found.quantity]} are farthest apart {where}"
-    said.append(Sentence(f"{far}: {place['a']:{plain}} in A, {place['b']:{plain}} in B."))
+    said.append(Sentence(f"{far}: {place['a']:{plain}} {names.where[0]}, {place['b']:{plain}} {names.where[1]}."))
     return tuple(said)

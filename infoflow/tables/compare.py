@@ -1,7 +1,6 @@
 """The tables of two runs beside each other: a, b, and b - a."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,6 @@ LEAST = 0.001
 """a smaller change of a probability or a share is none to the eye"""
 SHOWN = 8
 """so many of the likeliest of each run are compared"""
-
-
-@dataclass(frozen=True)
-class Names:
-    """What the two runs and their difference are called."""
-
-    a: str = "A"
-    b: str = "B"
-    difference: str = "B − A"
-
-    def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The same table, its columns a, b and difference called so."""
-        return table.rename(columns={"a": self.a, "b": self.b, "difference": self.difference})
-
-
-PLAIN = Names()
 
 
 def next_tokens(found: Comparison) -> pd.DataFrame:
@@ -151,7 +134,7 @@ def alike(table: pd.DataFrame) -> bool:
 def left_out(found: Comparison) -> str:
     """What has no counterpart and is in no picture, in a sentence; '' where all has one."""
     said = []
-    for name, run, places in zip("AB", (found.a, found.b), found.alone, strict=True):
+    for name, run, places in zip((found.names.a, found.names.b), (found.a, found.b), found.alone, strict=True):
         if places:
             said.append(f"of {name} “{''.join(run.tokens[p] for p in places).strip()}”")
     return f"Without counterpart, and left out: {', '.join(said)}." if said else ""

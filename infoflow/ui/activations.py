@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -11,11 +12,11 @@ from infoflow.analyses.stability import Stability, StabilityRequest
 from infoflow.errors import BadPrompt
 from infoflow.metrics.vectors import Norm
 from infoflow.pictures import activations as pictures
-from infoflow.pictures.picture import Picture
 from infoflow.tables import activations as tables
 from infoflow.tables.activations import Show
 from infoflow.ui import asking, controls, results
 from infoflow.ui.controls import choice
+from infoflow.ui.paper import Draw
 
 INTRO = """The residual stream itself, layer by layer: how long it is, what attention and the MLP add, and which way it points."""
 USE = """Lengths are on a logarithmic scale: the first position is often hundreds of times as long as the others. A cosine of 1
@@ -88,8 +89,8 @@ def _text(label: str, key: str, about: str) -> str:
     return st.text_input(label, key=key, help=about, bind="query-params", width=220, label_visibility="visible")
 
 
-def picture(asked: ActivationsRequest, key: str, found: Activations, now: View, dark: bool) -> Picture | None:
-    """The picture of what is asked; None where something must be typed first.
+def drawing(asked: ActivationsRequest, key: str, found: Activations, now: View) -> Draw | None:
+    """What draws what is asked; None where something must be typed first.
 
     Raises:
         InfoflowError: what another run raises.
@@ -97,16 +98,16 @@ def picture(asked: ActivationsRequest, key: str, found: Activations, now: View, 
     n = len(found.tokens)
     where = f"position {now.at(n)} ({found.position_labels[now.at(n)]})"
     if now.show == Show.NORMS:
-        return pictures.norms(found, now.position, now.norm, dark)
+        return partial(pictures.norms, found, now.position, now.norm)
     if now.show == Show.TURNS:
         shown = sorted({now.at(n), *range(max(0, n - TURNS_SHOWN + 1), n)})
-        return pictures.angles(found, tables.turns(found, shown), "cos(before, after) of each layer.", dark)
+        return partial(pictures.angles, found, tables.turns(found, shown), "cos(before, after) of each layer.")
     if now.show == Show.POSITIONS:
         name = f"with {now.other} ({found.position_labels[now.other]})"
         lines = tables.cosines(found, found.between(now.at(n), now.other), name)
-        return pictures.angles(found, lines, f"The residual at {where}, {name}.", dark)
+        return partial(pictures.angles, found, lines, f"The residual at {where}, {name}.")
     if now.show == Show.RUNS:
-        return _two_runs(asked, key, found, now, where, dark)
+        return _two_runs(asked, key, found, now, where)
     if not all(text.strip() for text in now.ways):
         st.info(NEEDS[Show.DIRECTION])
         return None
@@ -115,10 +116,11 @@ def picture(asked: ActivationsRequest, key: str, found: Activations, now: View, 
     )
     name = f"{now.ways[0]} → {now.ways[1]}"
     lines = tables.cosines(found, found.along(end.stream[:, -1] - start.stream[:, -1], now.at(n)), name)
-    return pictures.angles(found, lines, f"The residual at {where}, with the way between the last positions of two texts.", dark)
+    note = f"The residual at {where}, with the way between the last positions of two texts."
+    return partial(pictures.angles, found, lines, note)
 
 
-def _two_runs(asked: ActivationsRequest, key: str, found: Activations, now: View, where: str, dark: bool) -> Picture | None:
+def _two_runs(asked: ActivationsRequest, key: str, found: Activations, now: View, where: str) -> Draw | None:
     n = len(found.tokens)
     if not now.prompt.strip() and not asked.interventions:
         st.info(NEEDS[Show.RUNS])
@@ -130,9 +132,8 @@ def _two_runs(asked: ActivationsRequest, key: str, found: Activations, now: View
         raise BadPrompt(f"The other prompt has {len(beside.tokens)} tokens, and no position {its}. Choose an earlier one.")
     name = f"“{now.prompt}”" if now.prompt.strip() else "without interventions"
     lines = tables.cosines(found, found.beside(beside, now.at(n), its), name)
-    return pictures.angles(
-        found, lines, f"The residual at {where}, with that of {name} at its position {its % len(beside.tokens)}.", dark
-    )
+    note = f"The residual at {where}, with that of {name} at its position {its % len(beside.tokens)}."
+    return partial(pictures.angles, found, lines, note)
 
 
 def _another(asked: ActivationsRequest, prompt: str) -> ActivationsRequest:

@@ -45,11 +45,12 @@ def _title(found: Comparison) -> str:
 
 def _pair(found: Comparison, number: int) -> None:
     st.markdown(blocks.plain(found.summary()))
-    drawn = picture_of(found, dark())
+    draw = partial(picture_of, found)
+    drawn = draw(dark=dark())
     blocks.chart(drawn.chart, key=f"beside_{number}_chart", alt=f"{drawn.title}. {found.summary()}")
     st.caption(blocks.plain(f"{drawn.title}. {drawn.note}"))
     as_json = partial(formats.frame_json, drawn.frame, found.provenance)
-    blocks.downloads(drawn, as_json, dark(), found.provenance, f"beside_{number}_", found)
+    blocks.downloads(drawn, as_json, dark(), found.provenance, f"beside_{number}_", found, draw)
 
 
 def _other(name: str) -> Session:

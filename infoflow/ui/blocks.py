@@ -149,7 +149,7 @@ def downloads(
     draw: paper.Draw | None = None,
 ) -> None:
     """The picture as it is shown, the numbers behind it, each with its title and note, and the Python that makes them again; with
-    its `result` a report, too, and with what draws it a figure for a paper. `key` tells those of one page apart."""
+    its `result` and what draws it as it is shown a report, too, and a figure for a paper. `key` tells those of one page apart."""
     frame, ground = picture.frame, background(dark)
     seen.look()  # here, where pages end that are drawn again alone
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"downloads_{key}"):
@@ -161,9 +161,8 @@ def downloads(
         _button("parquet", lambda: formats.as_parquet(frame, picture), picture, key)
         _button("py", lambda: scripts.python_of(made).encode(errors="backslashreplace"), picture, key)
         _button("ipynb", lambda: scripts.notebook_of(made), picture, key)
-        if result is not None:
-            _button("report.html", partial(_report, result, draw), picture, key)
         if draw is not None:
+            _button("report.html", partial(_report, result, draw), picture, key)
             paper.popover(picture, draw, result, key)
     missing = glyphs.lacking(formats.words_of(frame))
     if missing:
@@ -175,10 +174,8 @@ def downloads(
             st.caption(f"The first {TABLE_ROWS:,} rows; the CSV holds all.")
 
 
-def _report(result: Any, draw: paper.Draw | None) -> bytes:
-    """The view as a page of its own, in light and dark; without what draws it the result as it is first shown."""
-    if draw is None:
-        return reports.report(result)
+def _report(result: Any, draw: paper.Draw) -> bytes:
+    """The view as a page of its own, in light and dark."""
     return reports.report(reports.Part(result, light=draw(dark=False), dark=draw(dark=True)))
 
 

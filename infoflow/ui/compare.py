@@ -5,7 +5,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -24,19 +24,20 @@ from infoflow.errors import BadPrompt, Cancelled
 from infoflow.metrics.shares import METRICS
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures import compare as pictures
-from infoflow.pictures.picture import Picture, identity
+from infoflow.pictures.picture import identity
 from infoflow.studies.compare import Comparison, compare
+from infoflow.studies.sides import PLAIN
 from infoflow.studies.swap import SwapRatio, swap_ratio
 from infoflow.tables import compare as tables
 from infoflow.tables import logit_lens as lens_tables
 from infoflow.tables import swap as swap_tables
-from infoflow.tables.compare import Names
 from infoflow.text.contrasts import difference, proposals
 from infoflow.text.examples import PAIRS
 from infoflow.text.ranges import as_number
 from infoflow.ui import asking, blocks, changes, controls, results
 from infoflow.ui.controls import choice
 from infoflow.ui.frame import dark, saved
+from infoflow.ui.paper import Draw
 from infoflow.ui.places import Places
 
 R = TypeVar("R")
@@ -83,16 +84,15 @@ class Changed(StrEnum):
 
 @dataclass(frozen=True)
 class Look:
-    """How a page calls the two sides."""
+    """How a page shows the two sides."""
 
-    names: Names
     key: str
     """its widgets' keys begin so"""
     why: str = ""
     """why there may be no difference"""
 
 
-SIDES = Look(tables.PLAIN, "cmp")
+SIDES = Look("cmp")
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,8 @@ def place_of(found: Comparison) -> int:
     return int(chosen)
 
 
-def shown(found: Comparison, at: Asks, row: DeltaGenerator) -> Picture | None:
-    """The picture of the view that is chosen; None where there is nothing to be seen."""
+def shown(found: Comparison, at: Asks, row: DeltaGenerator) -> Draw | None:
+    """The view that is chosen, and what draws it; None where there is nothing to be seen."""
     scope = identity(found.provenance.a, (found.provenance.a.prompt, found.provenance.b.prompt, found.provenance.b.model))
     if at.view in (View.FLOW, View.LENS):
         with row:
@@ -283,30 +283,32 @@ def shown(found: Comparison, at: Asks, row: DeltaGenerator) -> Picture | None:
     return answer(found, SIDES) if at.view == View.ANSWER else next_token(found, SIDES)
 
 
-def next_token(found: Comparison, look: Look) -> Picture:
+def next_token(found: Comparison, look: Look) -> Draw:
     """Probabilities of the likeliest next tokens."""
-    drawn = pictures.predictions(found, look.names, dark())
+    draw = cache(partial(pictures.predictions, found))
+    drawn = draw(dark=dark())
     table = tables.next_tokens(found)
-    says = f"Next tokens, {look.names.a} and {look.names.b}. {blocks.largest(table, 'name', 'difference', '+.1%')}"
+    says = f"Next tokens, {found.names.a} and {found.names.b}. {blocks.largest(table, 'name', 'difference', '+.1%')}"
     blocks.chart(drawn.chart, key=f"{look.key}_next", alt=says)
     st.caption(blocks.plain(drawn.note))
-    return drawn
+    return draw
 
 
-def lens(found: Comparison, look: Look, place: int = -1) -> Picture:
+def lens(found: Comparison, look: Look, place: int = -1) -> Draw:
     """Tokens through the layers, in both, and the difference."""
-    drawn = pictures.lens(found, place, names=look.names, dark=dark())
+    draw = cache(partial(pictures.lens, found, place))
+    drawn = draw(dark=dark())
     most = blocks.largest(tables.lens(found, place), "where", "difference", "+.1%")
     blocks.chart(drawn.chart, key=f"{look.key}_lens_map", alt=f"Each token's probability by row, and its difference. {most}")
     st.caption(blocks.plain(drawn.note))
     if place == -1 and found.quantity == "probability":
         lines = lens_charts.trajectories(lens_tables.contrasted(found.a, found.b), "probability", dark())
         blocks.chart(lines, key=f"{look.key}_lens", alt=f"Tokens through the layers. {most}")
-        st.caption(f"Probability at the last position, row by row. Solid: {look.names.a}; dashed: {look.names.b}.")
-    return drawn
+        st.caption(f"Probability at the last position, row by row. Solid: {found.names.a}; dashed: {found.names.b}.")
+    return draw
 
 
-def attention(found: Comparison, look: Look, scope: str) -> Picture | None:
+def attention(found: Comparison, look: Look, scope: str) -> Draw | None:
     """One head's map in both, and which heads look elsewhere from the last position: a click chooses."""
     table = tables.heads(found)
     if not table["moved"].any():
@@ -314,7 +316,8 @@ def attention(found: Comparison, look: Look, scope: str) -> Picture | None:
         return None
     chosen = _head_of(HEADS.chosen(scope), found) or pictures.moved_most(found)
     layer, head = chosen
-    drawn = pictures.attention(found, chosen, look.names, dark())
+    draw = cache(partial(pictures.attention, found, chosen))
+    drawn = draw(dark=dark())
     last = tables.head(found, layer, head)
     last = last[last["order"] == 0]
     says = f"Head {layer}.{head}: change of its last row. {blocks.largest(last, 'column', 'difference', '+.0%')}"
@@ -328,7 +331,7 @@ def attention(found: Comparison, look: Look, scope: str) -> Picture | None:
     )  # fmt: skip
     st.caption("**How much of the last position's attention moved**, by head: half the sum of all changes of its weights.")
     controls.head_link(layer, head)
-    return drawn
+    return draw
 
 
 def _head_of(place: str, found: Comparison) -> tuple[int, int] | None:
@@ -344,34 +347,36 @@ def _pick(chart: str, scope: str) -> None:
     HEADS.choose(scope, f"{int(picked['layer'])}.{int(picked['head'])}" if picked else "")
 
 
-def flow(found: Comparison, look: Look, place: int = -1, stage: str = "post") -> Picture | None:
+def flow(found: Comparison, look: Look, place: int = -1, stage: str = "post") -> Draw | None:
     """What one position's residual is made of, layer by layer."""
     table = tables.residual(found, place, stage)
     if tables.alike(table):
         st.info(f"This residual is made of the same in every layer{look.why}.")
         return None
-    drawn = pictures.flow(found, place, stage, look.names, dark=dark())
+    draw = cache(partial(pictures.flow, found, place, stage))
+    drawn = draw(dark=dark())
     named = table.assign(name=table["row"] + ", " + table["source_label"])
     says = f"Change of each source's share by layer. {blocks.largest(named, 'name', 'difference', '+.0%')}"
     blocks.chart(drawn.chart, key=f"{look.key}_flow", alt=says)
     st.caption(f"**Share of each source in the residual of “{blocks.plain(found.labels[place])}”**. {blocks.plain(drawn.note)}")
-    return drawn
+    return draw
 
 
-def answer(found: Comparison, look: Look) -> Picture | None:
+def answer(found: Comparison, look: Look) -> Draw | None:
     """Where the answer is."""
     table = tables.answer(found)
     if not table["difference"].any():
         st.info(f"No residual holds more or less of the answer{look.why}.")
         return None
-    drawn = pictures.answer(found, look.names, dark())
+    draw = cache(partial(pictures.answer, found))
+    drawn = draw(dark=dark())
     says = f"Change of what each residual holds of the answer. {blocks.largest(table, 'where', 'difference', '+.1f')}"
     blocks.chart(drawn.chart, key=f"{look.key}_answer", alt=says)
     name = blocks.plain(found.a.target_name.strip())
-    totals = f"{look.names.a} {found.a.total:+.1f}, {look.names.b} {found.b.total:+.1f}"
+    totals = f"{found.names.a} {found.a.total:+.1f}, {found.names.b} {found.b.total:+.1f}"
     what = f"**What each residual holds of the logit of “{name}”**, by layer and position. With every token: {totals}."
     st.caption(f"{what} {blocks.plain(drawn.note)}")
-    return drawn
+    return draw
 
 
 def prompts(found: Comparison) -> None:
@@ -424,7 +429,7 @@ def _swapped(found: SwapRatio) -> None:
     shares = {name: st.column_config.NumberColumn(name, format="percent") for name in "AB"}
     ratio = st.column_config.NumberColumn("A over B", format="%.2f")
     columns = {**shares, "ratio": ratio}
-    st.dataframe(SIDES.names.of(swap_tables.shares(found)), hide_index=True, column_config=columns, width=520)
+    st.dataframe(PLAIN.of(swap_tables.shares(found)), hide_index=True, column_config=columns, width=520)
 
 
 def use_example(a: str, b: str) -> None:

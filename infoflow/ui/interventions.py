@@ -8,8 +8,8 @@ import streamlit as st
 from infoflow.analyses.attention import Attention
 from infoflow.analyses.generation import Generation
 from infoflow.interventions import Block, Intervention, Zero, described
+from infoflow.studies.sides import Names
 from infoflow.tables import interventions as tables
-from infoflow.tables.compare import Names
 from infoflow.ui import blocks, changes
 from infoflow.ui.change_form import STACK, edit
 from infoflow.ui.compare import Look, View
@@ -32,7 +32,8 @@ COLUMNS: dict[str, Any] = {
 }  # fmt: skip
 
 
-LOOK = Look(Names("before", "after", "after − before"), "change", ": what is changed does not reach it")
+LOOK = Look("change", ": what is changed does not reach it")
+NAMES = Names("before", "after", "after − before", "With the change", ("before", "after"))
 """what the two runs are called here"""
 
 
