@@ -130,7 +130,10 @@ def test_the_published_form_leaves_the_final_norm_out(llama_like: infoflow.Model
 def test_layers_and_the_table_of_writers_sum_to_the_logit(attribution: infoflow.Attribution) -> None:
     a = attribution
     assert float(a.by_layer.sum()) + a.embedding + a.direct_bias == pytest.approx(a.total, abs=1e-4)
-    assert a.direct_frame()["logit"].sum() == pytest.approx(a.total, abs=1e-4)
+    writers = a.direct_frame()
+    assert writers["logit"].sum() == pytest.approx(a.total, abs=1e-4)
+    assert (writers.loc[writers["kind"] != "head", "head"] == -1).all()
+    assert (writers.loc[writers["kind"].isin(["embedding", "bias"]), "layer"] == -1).all()
 
 
 def test_frame_and_targets_by_text() -> None:

@@ -18,6 +18,7 @@ from infoflow.analyses import (
     flow_cost,
     generation,
     graph,
+    jacobian,
     location,
     logit_lens,
     promotions,
@@ -150,6 +151,14 @@ def test_memory_of_residuals_heads_and_edges() -> None:
     assert location.needed_bytes(biased, 6) == 4 * (backward + 2 * 2 * 6 * (20 + 12) + 4 * 36 + kept)
     assert location.needed_bytes(here, 6, True) == location.needed_bytes(here, 6) + 4 * 2 * 5 * 6 * 4
     assert readers.needed_bytes(here, 6) == location.needed_bytes(here, 6) + 4 * 30
+
+
+def test_memory_of_a_fitted_lens() -> None:
+    fit = object.__new__(jacobian._Fit)
+    fit.model, fit.texts, fit.rows = model(), [(1,) * 6, (1,)], ("a", "b", "c")
+    fit.how = jacobian._How(skip=0, directions=2, turned=False, seed=0)
+    layer, back = 6 * (14 * 4 + 5 * 5 + 3 * 2 * 6), 5 * 6 * ((3 + 8) * 4 + 3 * 5 + 3 * 2 * 6)  # five directions at a time
+    assert fit._needed(5) == 4 * (2 * layer + back + 3 * 4 * (2 * 4 + 2) + 2 * 6 * 10)
 
 
 def test_what_runs_side_by_side_takes() -> None:
