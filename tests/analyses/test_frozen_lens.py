@@ -70,11 +70,13 @@ def test_the_parts_of_every_row_sum_to_the_logits(family: "infoflow.Model") -> N
     raw = [t.before_cap if t.before_cap is not None else t.logit for t in flow.targets[:2]]
     assert whole[-1, 0] - whole[-1, 1] == pytest.approx(raw[0] - raw[1], abs=1e-4)  # of a difference no mean is taken off
     own = infoflow.logit_lens(family, PROMPT, targets=[65, 70], kind="frozen")
-    plain = infoflow.logit_lens(family, PROMPT, targets=[65, 70], mids=any("mid" in row for row in own.rows))
+    plain = infoflow.logit_lens(family, PROMPT, k=300, targets=[65, 70], mids=any("mid" in row for row in own.rows))
     assert own.rows == plain.rows == lens.rows and own.max_error < 1e-5
     np.testing.assert_allclose(own.target_logits[-1], plain.target_logits[-1], atol=1e-4)
     np.testing.assert_allclose(own.kl[-1], 0, atol=1e-5)
     if all(t.before_cap is None for t in flow.targets):  # of the last position both read the same states by the same paths
+        output = by_id(plain, -1, -1)
+        np.testing.assert_allclose(whole[-1], output[[65, 70]] - output.mean(), atol=1e-4)
         ours, theirs = (each.target_logits[:, -1, 0] - each.target_logits[:, -1, 1] for each in (own, lens))
         constant = ours[-1] - theirs[-1]  # of the final norm's and the unembedding's biases
         np.testing.assert_allclose(ours - theirs, np.full(len(ours), constant), atol=1e-4)

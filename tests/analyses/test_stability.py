@@ -1,5 +1,7 @@
 """The directions of contributions: lengths are those of the split, angles those of a plain split that keeps every vector."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,7 @@ def test_groups_and_changes_are_sources_here_too() -> None:
     model = tiny.model("qwen2")  # with biases
     found = infoflow.stability(model, PROMPT, sources="words")
     assert found.source_labels[-1] == "bias" and len(found.source_labels) == 6
+    assert replace(found, error=np.linspace(0, 1, len(found.error), dtype=np.float32)).max_error == 1  # the worst of its rows
     stack = [Steer("resid_mid", ("It", "a"), 1.0, 1), Zero("mlp", 0)]
     changed = infoflow.stability(model, PROMPT, interventions=stack)
     flow = infoflow.decompose(model, PROMPT, interventions=stack)

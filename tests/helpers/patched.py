@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 import infoflow
@@ -201,7 +202,7 @@ def along_a_path(
 def slopes(
     model: infoflow.Model, base: Sequence[int], source: Sequence[int], site: str, layer: int, mean: Sequence[int] | None = None
 ) -> Any:
-    """d (logit 65 - logit 66) / dx times what x is in the source's run less what it is, by head (z) or position, by autograd."""
+    """d (logit 65 - logit 66) / dx times what x is in the source's run less what it is, by head (z, q, k, v) or position."""
     there: list[torch.Tensor] = []
     _run(model, source, site, layer, lambda x: there.append(x.detach().clone()) or x)
     here: list[torch.Tensor] = []
@@ -217,8 +218,10 @@ def slopes(
     put_in = there[0].reshape(n, -1)
     put_in = put_in if mean is None else put_in[list(mean)].mean(0)
     product = slope.reshape(n, -1) * (put_in - here[0].detach().reshape(n, -1))
-    if site == "z":
-        return product.view(n, model.plan().n_heads, -1).sum((0, 2)).numpy()
+    if site in ("z", "q", "k", "v"):
+        plan, width = model.plan(), product.shape[-1]
+        heads = range(plan.n_heads if site in ("z", "q") else plan.n_kv_heads)
+        return np.array([float(product[:, _columns(model, site, head, width)].sum()) for head in heads])
     return product.sum(-1).numpy()
 
 

@@ -10,9 +10,11 @@ import infoflow
 from infoflow.analyses.circuits import MLP, Knockouts
 from infoflow.interventions import Mean
 from infoflow.pictures.roles import picture
+from infoflow.studies import roles as studied
 from infoflow.studies.roles import CARRIERS, LOOKS, MLPS, MOVERS, SCORED, Role
 from infoflow.summaries import roles as verdicts
 from infoflow.text.examples import PRESETS
+from tests.helpers import made
 from tests.helpers.drawn import drawing
 
 IOI = "When Mary and John went to the store, John gave a drink to"
@@ -139,3 +141,14 @@ def test_the_heads_that_calibration_calls_induction_do_the_copying(name: str, re
 def test_what_is_needed_is_what_leaves_less_than_half() -> None:
     role = Role(name="movers", members=((0, 1),), share=0.5, left=0.5)
     assert not role.needed and replace(role, left=0.49).needed and not replace(role, left=0.49, members=()).needed
+
+
+@pytest.mark.parametrize(("ids", "moves"), [((5, 6, 1), [(0, 1)]), ((5, 1, 6), [(0, 0)]), ((1, 5, 6), []), ((5, 6, 8), [])])
+def test_a_mover_looks_at_the_answer_wherever_it_stands(ids: tuple[int, ...], moves: list[tuple[int, int]]) -> None:
+    """Head 0.0 looks at the place before, head 0.1 at its own; the answer is token 1."""
+    pattern = np.zeros((2, 2, 3, 3))
+    pattern[0, 0, 2, 1] = pattern[0, 1, 2, 2] = 1.0
+    split = made.attribution([9.0, 1.0, 0.5], by_head=np.full((2, 2), 10, np.float32))
+    rests, found = studied._members(split, made.attention(pattern), ids)
+    assert rests == 1 and found[MOVERS] == moves and found[MLPS] == [(0, MLP), (1, MLP)]
+    assert found[CARRIERS] == ([] if ids[1] == 1 else [(0, 0)])
