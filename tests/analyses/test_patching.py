@@ -409,3 +409,9 @@ def test_notes_are_of_each_prompt_s_own_text(direction: Direction, demo: "infofl
     """The run that others are taken into is no changed text of the clean prompt."""
     clean, corrupted = "When Mary and John left, John gave a drink to", "When Mary and John left, Mary gave a drink to"
     assert infoflow.patch(demo, clean, corrupted, layers=[0], direction=direction).notes == ()
+
+
+def test_what_is_to_be_said_of_either_prompt_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infoflow.Model, "notes", lambda self, text, tokens: ("Of any.", f"Of {text}."))
+    found = infoflow.patch(tiny.model("llama"), CLEAN, CORRUPTED, layers=[0], target=65)
+    assert found.notes == ("Of any.", f"Of {CLEAN}.", f"Of {CORRUPTED}.")

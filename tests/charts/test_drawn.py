@@ -285,6 +285,17 @@ def test_reliability_has_two_scales() -> None:
     assert points[0] == pytest.approx(2 * points[1])
 
 
+def test_how_far_lenses_can_be_believed_is_measured_from_zero() -> None:
+    table = pd.DataFrame(
+        {"lens": "logit", "order": [0, 1], "row": ["embed", "L0"], "measure": "KL to output", "value": [6.0, 4.5]}
+    )
+    high, low = (260 - p["y"] for p in drawing(lenses.trust(table, "KL to output")).of("symbol")[:2])
+    assert low == pytest.approx(0.75 * high) and high > 200
+    shares = table.assign(measure="changes", value=[0.5, 0.25])
+    half, quarter = (p["y"] for p in drawing(lenses.trust(shares, "changes")).of("symbol")[:2])
+    assert (half, quarter) == pytest.approx((130, 195))
+
+
 def numbers(values: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"label": [f"t{i}" for i in range(len(values))], "logit": values})
 

@@ -226,6 +226,19 @@ def test_a_full_disk_is_a_sentence_and_what_was_done_stays(
     assert not list(tmp_path.glob("*/.*.tmp"))
 
 
+def test_what_a_killed_run_left_of_a_part_is_taken_away(model: "infoflow.Model", tmp_path: Path) -> None:
+    """A table's file without the prompts that it is of, or half of one: the next run may write no file of that name."""
+    found = infoflow.batch(model, PROMPTS[:2], tmp_path, ["lens"], at_once=2)
+    (name,) = found.files
+    whole, first = tmp_path / "lens" / name, name.removesuffix(".parquet")
+    left = [whole.with_name(f"{first[:-1]}9.parquet"), whole.with_name(f".{name}.tmp")]
+    others = whole.with_name("notes.txt")
+    for path in (*left, others):
+        path.write_bytes(whole.read_bytes())
+    infoflow.batch(model, PROMPTS[:2], tmp_path, ["lens"])
+    assert sorted(path.name for path in whole.parent.iterdir()) == sorted([name, others.name])
+
+
 def test_what_has_waited_for_long_is_written_and_errors_of_before_are_counted(
     model: "infoflow.Model", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

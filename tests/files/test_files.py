@@ -219,6 +219,15 @@ def test_presets_on_smollm2_are_shown_without_its_weights(preset, monkeypatch: p
         assert stored.top[0].token == known[preset.key]
 
 
+def test_a_run_of_an_older_method_or_of_other_weights_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = FlowRequest(prompt=PRESETS[0].prompt)
+    for name, other in (("METHOD", METHOD + 1), ("_weights", lambda model: "others")):
+        assert samples.stored(request) is not None
+        with monkeypatch.context() as now:
+            now.setattr(samples, name, other)
+            assert samples.stored(request) is None
+
+
 def test_only_presets_of_these_models_are_stored() -> None:
     assert samples.stored(FlowRequest(prompt="something else")) is None
     assert samples.stored(FlowRequest(model=ModelSpec(name="other"), prompt=PRESETS[0].prompt)) is None

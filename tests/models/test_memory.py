@@ -1,13 +1,16 @@
 """What is free, what a run may take of it, and refusals, with the machine's own numbers in place of this one's."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+import infoflow
 from infoflow.errors import TooLarge
 from infoflow.models import memory
+from tests.helpers import tiny
 
 GB = 1_000_000_000
 
@@ -50,6 +53,15 @@ def test_a_gpus_memory_is_its_own(machine: Path, monkeypatch: pytest.MonkeyPatch
     container(machine, str(4 * GB), GB, 0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {"cuda:1": (2 * GB, 16 * GB)}[device])
     assert memory.free("cuda:1") == 2 * GB
+
+
+@pytest.mark.parametrize(("hosted", "asked"), [(False, "cuda:1"), (True, "cpu")])
+def test_a_model_asks_where_it_runs(hosted: bool, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda device="cpu": {"cuda:1": 2 * GB, "cpu": 8 * GB}[device])
+    model = copy.copy(tiny.model("llama"))
+    monkeypatch.setattr(infoflow.Model, "hosted", property(lambda self: hosted))
+    monkeypatch.setattr(infoflow.Model, "device", property(lambda self: torch.device("cuda:1")))
+    assert model.free_memory() == (8 if asked == "cpu" else 2) * GB
 
 
 def test_a_run_may_take_half_of_it_or_what_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:

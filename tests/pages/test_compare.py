@@ -65,7 +65,9 @@ def test_each_view_shows_the_numbers_of_the_two_results(demo: infoflow.Model) ->
     patterns = [infoflow.attention(demo, text).pattern for text in (FRANCE, ITALY)]
     moved = np.abs(patterns[1] - patterns[0])[:, :, -1].sum(-1) / 2
     layer, head = np.unravel_index(int(moved.argmax()), moved.shape)
-    assert f"Head {layer}.{head}." in captions(app) and len(rows_of(app, "Attention moved")) == moved.size
+    assert f"Head {layer}.{head}." in captions(app)
+    shown = {(r["row"], r["column"]): r["moved"] for r in rows_of(app, "Attention moved")}
+    assert shown == pytest.approx({(f"L{i}", f"H{j}"): float(value) for (i, j), value in np.ndenumerate(moved)}, abs=1e-6)
     last = {r["column"]: r["value"] for r in panel(app, f"Head {layer}.{head}") if r["row"] == "is"}
     assert last["of"] == pytest.approx(float(patterns[1][layer, head, -1, 3] - patterns[0][layer, head, -1, 3]), abs=1e-6)
     choose(app, "View", "lens")

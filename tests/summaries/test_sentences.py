@@ -186,6 +186,7 @@ def test_what_a_written_token_rests_on_and_where_the_model_was_least_sure() -> N
     second, least = generation.sentences(made.generation(weights, 3, prob=np.array([0.7, 0.2]), softcap=30.0), step=1)
     assert second.text == "Token 2 of 2 is “e” (20%); “d” adds most (+8.0) to its logit before the soft cap, 26.0."
     assert least.text == "The model was least sure of “e”, token 2 (20%)." and least.place == {"step": 1}
+    assert len(generation.sentences(made.generation(weights, 3, prob=np.array([0.7, generation.SURE])))) == 1  # it was sure
     biased = made.generation(weights, 3, bias=np.array([9.0, 0.0]))
     assert "the weights' biases add most (+9.0)" in generation.sentences(biased)[0].text
     sink = made.generation(weights, 3, by_source=np.array([[5.0, 1.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0]], np.float32))

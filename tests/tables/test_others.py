@@ -9,7 +9,7 @@ from infoflow.models.catalog import MODELS
 from infoflow.models.hub import Found
 from infoflow.ndif.service import Deployment
 from infoflow.settings import Settings
-from infoflow.tables import attribution, carriers, corrections, models, owner
+from infoflow.tables import attribution, carriers, corrections, models, owner, start
 from tests.helpers import made
 
 
@@ -18,6 +18,10 @@ def test_parts_of_a_logit_the_largest_first() -> None:
     assert list(found.itertuples(index=False, name=None)) == [(1, "bc", -4), (2, "d", 2), (0, "A", 1)]
     lead = attribution.logit_parts(made.flow(), 0, 1)
     assert list(lead.itertuples(index=False, name=None)) == [(2, "d", -6), (1, "bc", -5), (0, "A", -1)]
+
+
+def test_what_each_source_adds_to_the_likeliest_in_reading_order() -> None:
+    assert start.raised(made.flow())[["label", "logit"]].values.tolist() == [["A", 1], ["bc", -4], ["d", 2]]
 
 
 def test_an_attribution_is_summed_by_the_flows_sources() -> None:
