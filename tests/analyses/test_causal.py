@@ -42,6 +42,14 @@ def test_every_effect_is_that_of_a_run_of_its_own(name: str) -> None:
         assert found.max_error < 1e-5
 
 
+def test_of_one_token_the_effect_is_on_its_logit_and_no_lead() -> None:
+    model = tiny.model("llama")
+    found = infoflow.causal(model, PROMPT, 65, by="zero")
+    assert found.against is None and found.total == pytest.approx(infoflow.attribute(model, PROMPT, 65).model_total, abs=1e-4)
+    for p in (1, 3):
+        assert found.effect[p] == pytest.approx(one_a_run(model, found, Zero("embed", None, p)), abs=1e-5)
+
+
 def test_a_swap_puts_a_neutral_texts_token_there() -> None:
     model = tiny.model("llama")
     n = len(model.encode(PROMPT))

@@ -37,6 +37,12 @@ def test_angles_are_those_of_a_slow_split(llama_like: "infoflow.Model") -> None:
             assert found.cosine[source, a + 1, b + 1] == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y), abs=1e-4)
 
 
+def test_it_tells_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    infoflow.stability(tiny.model("llama"), PROMPT, on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_groups_and_changes_are_sources_here_too() -> None:
     model = tiny.model("qwen2")  # with biases
     found = infoflow.stability(model, PROMPT, sources="words")

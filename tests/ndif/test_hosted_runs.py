@@ -294,10 +294,11 @@ def test_an_address_that_is_none_is_told() -> None:
 
 def test_a_seed_means_the_same_there_again(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]
     model = hosted("llama", service)
-    texts = [infoflow.generate(model, PROMPT, 8, temperature=1.5, top_p=0.9, seed=seed).output_ids for seed in (1, 1, 2)]
-    assert texts[0] == texts[1] != texts[2]
-    greedy = infoflow.generate(tiny.model("llama"), PROMPT, 8)
-    assert infoflow.generate(model, PROMPT, 8).output_ids == greedy.output_ids
+    drawn = [infoflow.generate(model, PROMPT, 8, temperature=1.5, top_p=0.9, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0].output_ids == drawn[1].output_ids != drawn[2].output_ids
+    assert drawn[0].how == "sampled at temperature 1.5, top-p 0.9, seed 1 (where the service keeps to it)"
+    greedy, there = infoflow.generate(tiny.model("llama"), PROMPT, 8), infoflow.generate(model, PROMPT, 8)
+    assert there.output_ids == greedy.output_ids and there.how == greedy.how == "greedy"
 
 
 def test_a_text_that_fails_there_is_told_in_words(service: Service, hosted) -> None:  # type: ignore[no-untyped-def]

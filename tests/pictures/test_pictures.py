@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import infoflow
 from infoflow.charts import flow as charts
 from infoflow.charts.palette import LIGHT, ink, signs
 from infoflow.files import formats
@@ -28,6 +29,7 @@ from infoflow.pictures import (
     graph,
     location,
     logit_lens,
+    patching,
     picture,
     promotions,
     query_key,
@@ -37,7 +39,7 @@ from infoflow.pictures import (
 from infoflow.studies.corrections import Correction
 from infoflow.tables import attention as attention_tables
 from infoflow.tables import generation as generation_tables
-from tests.helpers import made
+from tests.helpers import made, tiny
 from tests.helpers.drawn import Drawing, drawing
 
 WEIGHTS = [[0.5, 0.3, 0.2, 0.0], [0.3, 0.2, 0.1, 0.4]]
@@ -433,3 +435,11 @@ def test_title_and_note_of_a_dark_file_are_light() -> None:
         svg = rendering.chart_svg(attribution.picture(made.attribution([1.0, -3.0]), dark).with_words(), ink(dark).paper).decode()
         heading = re.findall(r'<text text-anchor="start" transform="translate\(0,[^>]*fill="([^"]*)"', svg)
         assert len(heading) >= 2 and {*heading} == {colour}
+
+
+def test_colours_of_patched_runs_are_full_at_the_largest_change() -> None:
+    found = infoflow.patch(tiny.model("llama"), "Mary saw ab", "Mary was ab", "resid_pre", target=65, against=66)
+    for metric in ("recovery", "kl"):
+        spec = json.dumps(patching.picture(found, metric=metric).chart.to_dict())
+        low, high = (float(end) for end in re.findall(r'"domain": \[(-[^,]+), 0, ([^]]+)\]', spec)[0])
+        assert -low == high == pytest.approx(np.abs(found.change(metric))[..., found.live].max())
