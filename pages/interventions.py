@@ -40,7 +40,6 @@ def compared(run: GenerationRequest, after: Generation) -> None:
     scope = identity(before.provenance, before.prompt_ids)
     with controls.row():
         view, followed = ui.view(), ui.follow() if run.interventions else ()
-        sources = controls.run_by() if view == ui.View.FLOW and run.interventions else controls.RUN_BY[0]
         labels = before.position_labels[: before.n_prompt]
         adding(labels, scope)
         ui.listed(labels, scope)
@@ -65,8 +64,13 @@ def compared(run: GenerationRequest, after: Generation) -> None:
         found = named(both(lens(run, (first, second, *followed)), run))
         draw = beside.lens(found, ui.LOOK)
     elif view == ui.View.FLOW:
+        row = st.container(horizontal=True, key="change_flow")
+        with row:
+            sources = controls.run_by(220)
         found = named(both(FlowRequest(model=run.model, prompt=run.prompt, sources=sources), run))
-        draw = beside.flow(found, ui.LOOK, ui.position(found.labels, scope))
+        with row:
+            place = ui.position(found.labels, scope)
+        draw = beside.flow(found, ui.LOOK, place)
     elif view == ui.View.ANSWER:
         found = named(both(LocationRequest(model=run.model, prompt=run.prompt, target=first), run))
         draw = beside.answer(found, ui.LOOK)

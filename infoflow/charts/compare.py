@@ -135,9 +135,11 @@ def stacks(table: pd.DataFrame, titles: Sequence[str], colours: Sequence[str], d
     called = drawn.drop_duplicates("source").set_index("source")["source_label"]
     # pixels of the longest name: a legend that is wider than the window is cut off
     room = 30 + 7 * min(15, max(len(str(name)) for name in called))
-    columns = alt.ExprRef(expr=f"clamp(floor(width / {room}), 2, 9)")
+    across, most_rows = f"clamp(floor(width / {room}), 2, 9)", max(6, -(-len(numbers) // 6))
+    columns, limit = alt.ExprRef(expr=across), alt.ExprRef(expr=f"{most_rows} * {across}")  # else it takes the bars' height
     legend = alt.Legend(
-        title=None, orient="bottom", columns=columns, symbolType="square", labelColor=page.text, labelLimit=110, symbolSize=90,
+        title=None, orient="bottom", columns=columns, symbolLimit=limit, symbolType="square", labelColor=page.text,
+        labelLimit=110, symbolSize=90,
         labelExpr=by_value(numbers, [str(called[number]) for number in numbers]),
     )  # fmt: skip
     shown = alt.Scale(domain=numbers, range=[colours[number] for number in numbers])

@@ -208,10 +208,8 @@ def _check_wishes(received: Received) -> None:
     Raises:
         BadPrompt: a name that the address can't have, or has twice.
     """
-    known, given = (
-        WISHES["POST" if received.method == "POST" else "GET"],
-        [name for name, _ in received.query_params.multi_items()],
-    )
+    known = WISHES["POST" if received.method == "POST" else "GET"]
+    given = [name for name, _ in received.query_params.multi_items()]
     for number, name in enumerate(given):
         if name not in known:
             raise BadPrompt(

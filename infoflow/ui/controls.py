@@ -5,7 +5,7 @@ What a reader chose is found again on coming back: in the address where `bind` s
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -28,9 +28,15 @@ def row() -> DeltaGenerator:
 @contextmanager
 def more(defaults: Mapping[str, Any]) -> Iterator[None]:
     """The controls that matter less, behind a button that says how many differ from `defaults` (by key)."""
-    changed = sum(st.session_state.get(key, default) != default for key, default in defaults.items())
+    changed = sum(_differs(key, default) for key, default in defaults.items())
     with st.popover(f"More ({changed} changed)" if changed else "More", key="more"):
         yield
+
+
+def _differs(key: str, default: Any) -> bool:
+    if key in st.session_state or key not in st.query_params:
+        return bool(st.session_state.get(key, default) != default)
+    return [text.lower() for text in st.query_params.get_all(key)] != [str(default).lower()]  # a link has just brought it
 
 
 def choice(label: str, options: Sequence[str], default: str, key: str, help_text: str | None = None) -> str:
@@ -74,9 +80,9 @@ def held_choice(
     return place.chosen(scope) or None
 
 
-def run_by() -> str:
+def run_by(width: int | Literal["stretch"] = "stretch") -> str:
     """What a split keeps apart, here and on every other page."""
-    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP)
+    return st.selectbox("Run by", RUN_BY, key="run_by", bind="query-params", help=RUN_BY_HELP, width=width)
 
 
 def layer_and_head(n_layers: int, n_heads: int, no_layer: bool, no_head: bool) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Requests as an application runs them: who waits is told, chance is not held against a model, lack of memory is a sentence."""
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,44 @@ def quiet(doing: str, fraction: float) -> None:
 
 def test_every_analysis_is_here() -> None:
     assert {type(r) for r in EVERY} == {kind for kind in known().values() if kind.__module__.startswith("infoflow.")}
+
+
+@pytest.mark.parametrize("request_", EVERY, ids=lambda r: r.analysis)
+def test_every_analysis_tells_how_far_it_is_and_ends_at_its_end(request_: Request[Any]) -> None:
+    """A study of several steps begins anew with each; within one it only rises, and nothing is ever more than whole."""
+    told: list[tuple[str, float]] = []
+    request_.run(tiny.model("llama"), lambda doing, fraction: told.append((doing, fraction)))
+    assert all(doing and 0 <= fraction <= 1 for doing, fraction in told) and told[-1][1] == 1
+    for (before, one), (after, other) in pairwise(told):
+        assert one <= other or one == 1 or before.split()[0] != after.split()[0]
+    counted = [(re.search(r"(\d+) of (\d+)", doing), fraction) for doing, fraction in told]
+    assert all(said is None or int(said[1]) <= int(said[2]) for said, _ in counted)
+
+
+IN_PARTS = {
+    "generation",
+    "logit_lens",
+    "promotions",
+    "causal",
+    "patching",
+    "pairs",
+    "circuits",
+    "roles",
+    "correction",
+    "corrections",
+}
+"""analyses that do with less what is allowed: more passes, smaller steps"""
+
+
+@pytest.mark.parametrize("request_", [r for r in EVERY if r.analysis not in IN_PARTS], ids=lambda r: r.analysis)
+def test_what_is_refused_is_what_was_estimated(request_: Request[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+    needed = request_.estimate(model).bytes
+    monkeypatch.setattr(infoflow.Model, "memory_limit", lambda self: needed)
+    request_.run(model)
+    monkeypatch.setattr(infoflow.Model, "memory_limit", lambda self: needed - 1)
+    with pytest.raises(TooLarge):
+        request_.run(model)
 
 
 def test_what_is_known_of_a_model_is_asked_without_its_lock() -> None:

@@ -1,6 +1,8 @@
 """Two runs and their difference: three panels of one view on one scale, told by where their marks are drawn."""
 
 import json
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -181,3 +183,16 @@ def test_of_long_prompts_the_last_positions_are_drawn(monkeypatch: pytest.Monkey
     where = replace(where, provenance=replace(where.provenance, ids=(5, 6, 7)), top=())
     columns = sorted(drawing(pictures.answer(infoflow.compare(where, where)).chart).axes["bottom"])
     assert [name for _, name in columns] == ["B", "C", "bias"] * 3
+
+
+@pytest.mark.parametrize(("n", "width", "shown"), [(30, 300, 12), (30, 900, 42), (64, 300, 22), (64, 900, 77), (5, 300, 12)])
+def test_names_of_many_sources_leave_room_for_the_bars(n: int, width: int, shown: int) -> None:
+    """Six rows of names, or as many as all take in six columns: a narrow window has two of them, a wide one seven."""
+    rows = [
+        {"layer": 0, "row": "L0", "source": s, "source_label": f"a long name {s}", "a": 1 / n, "b": 1 / n, "difference": 0.0}
+        for s in range(n)
+    ]
+    spec = json.dumps(charts.stacks(pd.DataFrame(rows), ("A", "B", "B − A"), ["#123456"] * n).to_dict())
+    (limit,) = set(re.findall(r'"symbolLimit": {"expr": "([^"]+)"}', spec))
+    names = {"width": width, "floor": math.floor, "clamp": lambda value, low, high: max(low, min(high, value))}
+    assert eval(limit, {}, names) == shown  # noqa: S307  our own

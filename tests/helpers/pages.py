@@ -2,7 +2,9 @@
 
 import html
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit import dataframe_util
@@ -65,6 +67,19 @@ def captions(app: AppTest) -> str:
 def unescaped(text: str) -> str:
     """What a reader sees of text that `blocks.plain` wrote."""
     return text.replace("\\", "").replace("\u2060", "").replace("\xa0", " ")
+
+
+def popovers(app: AppTest) -> list[str]:
+    """What the buttons say that open something."""
+    return [block.proto.popover.label for block in _blocks(app._tree) if hasattr(block.proto, "popover")]
+
+
+def _blocks(block: Any) -> Iterator[Any]:
+    children = list(getattr(block, "children", {}).values())
+    for child in children:
+        if hasattr(child, "children"):
+            yield child
+        yield from _blocks(child)
 
 
 def running_text(app: AppTest) -> str:

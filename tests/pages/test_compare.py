@@ -16,7 +16,7 @@ from infoflow.text.examples import PAIRS
 from infoflow.ui import compare as ui
 from infoflow.ui.seen import Opened
 from tests.helpers import tiny
-from tests.helpers.pages import ROOT, button, captions, choose, errors, opened, rows_of, running_text, unescaped
+from tests.helpers.pages import ROOT, button, captions, choose, errors, opened, popovers, rows_of, running_text, unescaped
 
 PAGE = str(ROOT / "pages/compare.py")
 FRANCE, ITALY = PAIRS[0].a, PAIRS[0].b
@@ -86,6 +86,9 @@ def test_a_link_reopens_the_view() -> None:
         errors(app) == []
         and "Share of each source in the residual of “France | Italy”" in captions(app)
         and "by projection" in captions(app)
+    )
+    assert "More (1 changed)" in popovers(app) and "More" in popovers(
+        linked(**{**address, "cmp_metric": "norm", "cmp_words": "true"})
     )
     looked = linked(prompt=FRANCE, prompt_b=ITALY, cmp_view="attention", compare_head="3.1")
     assert errors(looked) == [] and "Head 3.1." in captions(looked)
