@@ -116,6 +116,14 @@ def test_what_is_refused_is_what_was_estimated(request_: Request[Any], monkeypat
         request_.run(model)
 
 
+@pytest.mark.parametrize("name", ["generation", "logit_lens", "promotions"])
+def test_so_is_what_takes_smaller_steps_where_less_is_allowed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (request,), asked = [r for r in EVERY if r.analysis == name], list[int]()
+    monkeypatch.setattr(f"infoflow.analyses.{name}.refuse_here", lambda model, needed, *words: asked.append(needed))
+    request.run(tiny.model("llama"))
+    assert asked == [request.estimate(tiny.model("llama")).bytes]
+
+
 def test_what_is_known_of_a_model_is_asked_without_its_lock() -> None:
     """Two layouts that fit, one of them wrong: settled and tested once, then neither waits for another reader's run."""
     model = tiny.model("llama")

