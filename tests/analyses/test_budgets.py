@@ -16,6 +16,7 @@ from infoflow.analyses import (
     cost,
     flow,
     flow_cost,
+    frozen_lens,
     generation,
     graph,
     jacobian,
@@ -151,6 +152,17 @@ def test_memory_of_residuals_heads_and_edges() -> None:
     assert location.needed_bytes(biased, 6) == 4 * (backward + 2 * 2 * 6 * (20 + 12) + 4 * 36 + kept)
     assert location.needed_bytes(here, 6, True) == location.needed_bytes(here, 6) + 4 * 2 * 5 * 6 * 4
     assert readers.needed_bytes(here, 6) == location.needed_bytes(here, 6) + 4 * 30
+
+
+def test_memory_of_states_that_are_pushed_on(chunks: list[int]) -> None:
+    """Three positions of six in three rows: states twice (as they go, and a layer's), their ends twice, one layer's pattern."""
+    needed = frozen_lens.needed_bytes
+    plain = 4 * (2 * 3 * 3 * 4 + 2 * 3 * 3 * 4 + 3 * 2 * 36) + 2000
+    assert needed(model(), 6, 3, [0, 2, 5], False, 1) == plain
+    assert needed(model(), 6, 3, [0, 2, 5], False, 2) == plain + 4 * (2 * 3 * 3 * 4 + 2 * 3 * 3 * 4)
+    maps = 2 * 4 * 10 + 4 * 4 * 2 * 3  # the unembedding and a layer's widest, in float32
+    assert needed(model(half=True), 6, 3, [0, 2, 5], False, 1) == plain + 4 * maps
+    assert needed(model(half=True, biased=True), 6, 3, [0, 2, 5], False, 1) == plain + 4 * (maps + 2 * 4 * 10)
 
 
 def test_memory_of_a_fitted_lens() -> None:

@@ -197,3 +197,12 @@ def test_a_two_step_answer_is_traced_through_what_was_written(smol: infoflow.Mod
     assert found.written[step].max() > found.direct[step].max()  # on one hop a written token is named
     best = gen.labels[int(found.prompt[step].argmax())]
     assert best in prompt and found.prompt[step].max() > found.direct[step].max()
+
+
+def test_tokens_are_told_as_they_come_and_the_prompt_is_none_of_them() -> None:
+    heard: list[int] = []
+    told = decoding.streamer(heard.append)
+    for value in ([[5, 6, 7]], [8], [9]):
+        told.put(torch.tensor(value))
+    told.end()
+    assert heard == [8, 9]

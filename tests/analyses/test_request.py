@@ -28,7 +28,7 @@ from infoflow.analyses.patching import Method, PatchRequest, Units
 from infoflow.analyses.promotions import PromotionsRequest
 from infoflow.analyses.query_key import QueryKeyRequest
 from infoflow.analyses.readers import ReadersRequest
-from infoflow.analyses.request import Request, from_dict, known
+from infoflow.analyses.request import Request, check_position, from_dict, known
 from infoflow.analyses.stability import StabilityRequest
 from infoflow.analyses.sweeps import Direction
 from infoflow.errors import BadPrompt, Cancelled, TooLarge, UnsupportedModel
@@ -336,3 +336,9 @@ def test_a_study_lets_a_cache_have_its_parts(demo: infoflow.Model) -> None:
     ran.clear()
     more = replace(two, prompt=(*two.prompt, "No, it is Oslo.")).run(demo, run_part=part)
     assert len(more.changes) == 2 and ran == ["generation", "logit_lens", "logit_lens", "attribution"]  # the new turn's alone
+
+
+@pytest.mark.parametrize(("position", "there"), [(-4, False), (-3, True), (0, True), (2, True), (3, False)])
+def test_a_prompt_of_three_tokens_has_three_positions_from_either_end(position: int, there: bool) -> None:
+    with nullcontext() if there else pytest.raises(BadPrompt, match=f"no position {position}; the prompt has 3 tokens"):
+        check_position(position, 3)

