@@ -13,6 +13,7 @@ from infoflow.analyses.query_key import POSITION
 from infoflow.errors import BadPrompt, TooLarge, UnsupportedModel
 from infoflow.interventions import Block, Replace, Scale, Steer, Zero
 from infoflow.text.tokens import BIAS
+from infoflow.traced import query_key as traced
 from tests.helpers import tiny
 from tests.helpers.frozen_network import FrozenNetwork
 
@@ -277,3 +278,11 @@ def test_half_precision_is_split_as_far_as_it_goes() -> None:
     model = infoflow.wrap_model(tiny.hf_model("llama").to(torch.bfloat16), tiny.tokenizer())
     found = infoflow.query_key(model, PROMPT, LAYER, HEAD, QUERY, KEY)
     assert found.provenance.dtype == "bfloat16" and found.max_error < 3e-2
+
+
+@pytest.mark.parametrize("place", [QUERY, KEY])
+def test_one_place_that_is_turned_otherwise_is_enough_to_refuse(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn_at = traced.turn_at
+    monkeypatch.setattr(traced, "turn_at", lambda p, seen, plan: {**turn_at(p, seen, plan), "off": 0.5 if p == place else 0.0})
+    with pytest.raises(UnsupportedModel, match="they miss the model's own by 5e-01"):
+        infoflow.query_key(tiny.model("llama"), PROMPT, LAYER, HEAD, QUERY, KEY)
