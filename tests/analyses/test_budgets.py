@@ -14,6 +14,7 @@ from infoflow.analyses import (
     causal,
     circuits,
     cost,
+    direct,
     flow,
     flow_cost,
     frozen_lens,
@@ -132,6 +133,9 @@ def test_requests_say_what_their_analysis_takes() -> None:
     three = logit_lens.LensRequest(**six, positions=(-1, 0, 2)).estimate(here)
     assert three.bytes == logit_lens.needed_bytes(here, 6, True, 3)
     assert promotions.PromotionsRequest(**six).estimate(here).bytes == logit_lens.needed_bytes(here, 6, True, 1)
+    wrote, in_half = (direct.DirectRequest(**six, target=1).estimate(one) for one in (here, model(half=True)))
+    assert (wrote.n_tokens, wrote.n_sources, wrote.bytes) == (6, 1, logit_lens.needed_bytes(here, 6, False, 1))
+    assert in_half.bytes == wrote.bytes + 4 * 2 * 2 * 3 * 4  # each layer's output map
     calibrated = attention.CalibrationRequest(length=4).estimate(here)
     assert calibrated.bytes == attention.needed_bytes(here, 9) and calibrated.n_tokens == 9
     assert flow.FlowRequest(**six, sources="2 spans").estimate(here) == flow_cost.estimate(here, 6, 2)
