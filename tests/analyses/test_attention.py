@@ -6,7 +6,7 @@ import torch
 
 import infoflow
 from infoflow.errors import BadPrompt, TooLarge
-from tests.helpers import tiny
+from tests.helpers import made, tiny
 
 PROMPT = "When Mary and John"
 
@@ -145,3 +145,9 @@ def test_heads_add_to_the_next_tokens_logit_what_attribution_says(family: "infof
     np.testing.assert_allclose(attn.head_logits, twin.by_head, atol=2e-6 * max(1.0, float(np.abs(twin.by_head).max())))
     assert attn.next_token.logit == pytest.approx(twin.model_total, abs=1e-4)
     assert attn.next_token.id == infoflow.logit_lens(family, "abc the cat").token_ids[-1, -1, 0]
+
+
+def test_what_a_source_writes_where_its_own_norm_gave_nothing() -> None:
+    """Elsewhere a norm's scale counts by how it differs from the source's own; of none there is no such ratio."""
+    found = made.attention(np.eye(3)[None, None], write_scale=np.array([[1.0, 0.0, 2.0]], np.float32))
+    assert found.writes[0, 0].tolist() == [[10, 20, 15], [0, 20, 0], [20, 20, 30]]

@@ -25,6 +25,7 @@ from infoflow.analyses import (
     logit_lens,
     promotions,
     readers,
+    reruns,
 )
 from infoflow.analyses.cost import Estimate
 from infoflow.errors import TooLarge
@@ -116,6 +117,15 @@ def test_memory_of_the_other_analyses(chunks: list[int]) -> None:
     assert large == 4 * (2 * 3 * 2 * 4 + (8 + 3 + 3) * 3_000_000 + 24 + 2 * 1_000_000)
     more = 2 * 6 * (2 * 2 + 2 * 3) + 2 * 2 * 10  # 4 tokens and 2 to come
     assert generation.needed_bytes(here, 4, 2) == 6 * backward + 4 * more + 2000
+
+
+@pytest.mark.parametrize(("allowed", "rows"), [(1, 1), (10**4, 1), (6 * 2752, 3), (10**9, 1024 // 6)])
+def test_as_many_runs_go_together_as_half_of_what_is_allowed_holds(allowed: int, rows: int) -> None:
+    """Of six tokens; one at least, and no more than fill a pass."""
+    run = object.__new__(reruns.Reruns)
+    run.model, run.tokens, run.other = model(allowed), (1,) * 6, (1,) * 6
+    assert run.row_bytes() == 4 * (6 * (4 * 5 + 10 * 4) + 4 * 2 * 36 + 4 * 10) == 2752
+    assert run.at_once() == rows
 
 
 def test_requests_say_what_their_analysis_takes() -> None:

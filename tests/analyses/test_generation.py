@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import infoflow
+from infoflow.analyses.generation import GenerationRequest
 from infoflow.errors import BadPrompt, Cancelled, TooLarge
 from infoflow.models import decoding
 from tests.helpers import tiny
@@ -206,3 +207,9 @@ def test_tokens_are_told_as_they_come_and_the_prompt_is_none_of_them() -> None:
         told.put(torch.tensor(value))
     told.end()
     assert heard == [8, 9]
+
+
+def test_a_run_is_of_what_was_asked_and_what_is_to_come() -> None:
+    of = GenerationRequest(prompt="abcd", max_new_tokens=3).estimate(tiny.model("llama"))
+    n = len(tiny.model("llama").encode("abcd")) + 3
+    assert (of.n_tokens, of.n_sources) == (n, n)

@@ -173,7 +173,7 @@ def test_a_score_on_paper() -> None:
     assert found.weight == pytest.approx(1 / (1 + np.exp(itself - found.score)), abs=1e-6)
     assert list(found.by_query()["part"]) == pytest.approx([cos(1) / sqrt(5), 3 * sin(1) / sqrt(5)], abs=1e-6)
     assert list(found.by_key()["part"]) == pytest.approx([found.score, 0], abs=1e-6)
-    assert found.top(1)["part"].item() == pytest.approx(3 * sin(1) / sqrt(5), abs=1e-6)
+    assert found.top(1)["part"].item() == pytest.approx(3 * sin(1) / sqrt(5), abs=1e-6) and list(found.top(2).index) == [0, 1]
     assert found.to_frame().columns.tolist() == ["query_source", "key_source", "part"] and len(found.to_frame()) == 4
 
 

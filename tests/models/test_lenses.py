@@ -512,3 +512,14 @@ def test_the_lens_that_ships_is_this_model_s(demo: infoflow.Model) -> None:
     for row in lens.rows:
         near = cosine(lens.matrices[row], one.matrices[row])
         assert near > max(0.4, cosine(np.eye(256), one.matrices[row])), row
+
+
+def test_a_file_of_values_in_values_without_end_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deep(*given: object) -> None:
+        raise RecursionError
+
+    (tmp_path / "lens.pt").write_bytes(b"")
+    monkeypatch.setattr(lens_files, "_unpacked", lambda file: {})
+    monkeypatch.setattr(lens_files, "_tuned", deep)
+    with pytest.raises(BadLens, match="lens.pt"):
+        lens_files.stored(tmp_path / "lens.pt", lambda name: None)

@@ -88,6 +88,7 @@ def test_the_flip_by_hand(paris: "infoflow.Correction") -> None:
         logits, order = np.zeros_like(change.lens.target_logits), np.zeros_like(change.lens.target_ranks)
         logits[:, -1, 1], order[:, -1, 1] = lead[-1], ranks[-1]  # later rows like the last of these
         logits[: len(lead), -1, 1], order[: len(ranks), -1, 1] = lead, ranks
+        logits[:, -1] += 7  # a lead is of one logit over the other
         lens = replace(change.lens, target_logits=logits, target_ranks=order)
         changed = replace(change, lens=lens)
         return changed.flips_at, changed.wins_at
