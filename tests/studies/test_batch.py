@@ -11,7 +11,7 @@ import infoflow
 from infoflow.errors import BadPrompt, InfoflowError
 from infoflow.models.spec import ModelSpec
 from infoflow.pictures.batch import of as picture
-from infoflow.studies.batch import Asked, Batch, check_analyses, request_of
+from infoflow.studies.batch import BEYOND, Asked, Batch, check_analyses, request_of
 from infoflow.tables.batch import max_error
 from infoflow.text.kinds import kind_of
 from tests.helpers.dataset import made
@@ -41,6 +41,17 @@ def test_shares_by_place_are_means_over_prompts(found: Batch) -> None:
         (0, "first token", 0.4, 2), (0, "50–60%", 0.15, 2), (0, "90–100%", 0.45, 2),
         (1, "first token", 0.3, 2), (1, "50–60%", 0.25, 2), (1, "90–100%", 0.45, 2),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["kind", "relative"])
+def test_what_is_no_tokens_is_beyond(by: str, found: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({
+        "layer": 0, "position": [0, 1, -1], "relative": [0.0, 0.95, 0.0], "kind": ["first token", "word", "word"],
+        "share": [0.5, 0.3, 0.2],
+    })  # fmt: skip
+    monkeypatch.setattr(Batch, "rows", lambda self, table, columns: iter([frame[columns]]))
+    wanted = [("first token", 0.5), ("word" if by == "kind" else "90–100%", 0.3), (BEYOND, 0.2)]
+    assert cells(found.shares(by), "kind" if by == "kind" else "place", "share") == wanted
 
 
 def test_shares_by_kind_of_token(found: Batch) -> None:
