@@ -56,6 +56,8 @@ FOLLOW = """Tokens to follow beside the likeliest three of each side."""
 TARGET = """Whose logit is looked for in both. Empty: the likeliest next token of A."""
 GROUP = """How much of the residual the tokens that differ are: the two groups as sums of vectors, by thirds of the layers."""
 NOTHING_YET = """Both sides are the same: type a **Prompt B**, choose a **Model B**, or try one of these."""
+ONE_SOURCE = """All of this residual is one source here, so there is nothing to compare. Choose a later position, or run by more
+sources (**Run by**)."""
 WORDS = """Tokens of a word are one source; for runs by tokens."""
 READ = 200
 """so many of the likeliest tokens are read of each run"""
@@ -351,7 +353,7 @@ def flow(found: Comparison, look: Look, place: int = -1, stage: str = "post") ->
     """What one position's residual is made of, layer by layer."""
     table = tables.residual(found, place, stage)
     if tables.alike(table):
-        st.info(f"This residual is made of the same in every layer{look.why}.")
+        st.info(ONE_SOURCE if table["source"].nunique() == 1 else f"This residual is made of the same in every layer{look.why}.")
         return None
     draw = cache(partial(pictures.flow, found, place, stage))
     drawn = draw(dark=dark())

@@ -204,6 +204,13 @@ def test_any_text_is_data_and_prompts_of_any_length_are_compared() -> None:
     assert len(errors(bad)) == 1 and json.dumps(errors(bad))
 
 
+def test_where_all_is_one_source_nothing_is_said_to_be_the_same() -> None:
+    app = linked(prompt=FRANCE, prompt_b=ITALY, run_by="sentences")
+    assert errors(app) == [] and "All of this residual is one source here" in app.info[0].value
+    first = linked(prompt=FRANCE, prompt_b=ITALY, cmp_place="The")
+    assert errors(first) == [] and "All of this residual is one source here" in first.info[0].value
+
+
 def test_prompts_too_long_for_a_source_a_token_are_compared_by_what_fits(demo: infoflow.Model) -> None:
     a = "The old wizard walked through the forest. " * 12
     b = a.replace("wizard", "king", 1)
